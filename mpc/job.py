@@ -1,0 +1,119 @@
+"""What several parties agree to compute, as one value: the same in one process, on spawned nodes, and on real ones.
+
+A job's bytes are canonical JSON (sorted keys, no spaces, UTF-8), so that people can read what they approve. Its
+digest, SHA-256 over a domain and those bytes, is what every party approves, signs and logs. Bytes received from a
+peer are digested as they came; `Job.from_bytes` refuses any that are not canonical, so one job has one digest.
+"""
+
+import hashlib
+import json
+import re
+import uuid
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
+
+from mpc.errors import InputError
+
+DOMAIN = b"sealane/job/1\0"
+MAX_JOB_BYTES = 256 * 2**10  # fifty members with a hundred columns each fit
+NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
+
+_STRICT = ConfigDict(extra="forbid", strict=False, allow_inf_nan=False)
+
+
+@with_config(_STRICT)
+@dataclass(frozen=True)
+class Member:
+    """One party's part in a job.
+
+    `columns` maps an input slot of the role ("key", "value", ...) to column names of `dataset`, in order.
+    `fingerprint` is the SHA-256 of the party's identity certificate in hexadecimal; empty in one process.
+    """
+
+    role: str
+    dataset: str = ""
+    columns: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    fingerprint: str = ""
+
+
+@with_config(_STRICT)
+@dataclass(frozen=True)
+class Job:
+    """One joint computation: who takes part, in which role, on what, for whom, and why.
+
+    `members` is keyed by party name; `receivers` are the names that learn the result; `params` are the protocol's
+    own (see its `Spec.params`); `deadline` is in seconds since 1970 (0: none), after which nothing starts.
+    """
+
+    protocol: str
+    members: Mapping[str, Member]
+    receivers: tuple[str, ...]
+    params: Mapping[str, Any] = field(default_factory=dict)
+    purpose: str = ""
+    version: int = 1
+    deadline: int = 0
+    id: str = field(default_factory=lambda: uuid.uuid4().hex)
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"[0-9a-f]{32}", self.id):
+            raise InputError("a job's id is 32 hexadecimal digits")
+        for name in self.members:
+            if not NAME.fullmatch(name):
+                raise InputError(f"party name {name[:80]!r}: use a-z, 0-9, '.', '_' and '-', at most 63 characters")
+        if not 2 <= len(self.members) <= 50:
+            raise InputError(f"a job takes 2 to 50 parties, not {len(self.members)}")
+        unknown = sorted(set(self.receivers) - set(self.members))
+        if unknown:
+            raise InputError(f"receivers that take no part: {', '.join(unknown)}")
+        if not self.receivers or len(set(self.receivers)) != len(self.receivers):
+            raise InputError("a job needs one or more receivers, each named once")
+        if len(self.purpose) > 500:
+            raise InputError("a job's purpose is at most 500 characters")
+        if self.deadline < 0:
+            raise InputError("a job's deadline is in seconds since 1970, or 0")
+
+    def to_bytes(self) -> bytes:
+        """Canonical JSON."""
+        return canonical_json(asdict(self))
+
+    @property
+    def digest(self) -> str:
+        """Hexadecimal SHA-256 of the domain and the canonical bytes: what a party approves."""
+        return digest_of(self.to_bytes())
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> "Job":
+        """The job in `data`; raises `InputError` when it is too long, malformed or not canonical."""
+        if len(data) > MAX_JOB_BYTES:
+            raise InputError(f"a job of {len(data)} bytes is too long (at most {MAX_JOB_BYTES})")
+        try:
+            job = _ADAPTER.validate_json(data)
+        except ValidationError as error:
+            raise InputError(f"not a job: {explain(error)}") from None
+        if job.to_bytes() != data:
+            raise InputError("not a job: its JSON is not in canonical form")
+        return job
+
+
+_ADAPTER = TypeAdapter(Job)
+
+
+def canonical_json(value: Any) -> bytes:
+    """JSON with sorted keys, no spaces, UTF-8, no NaN or infinity."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+
+
+def digest_of(data: bytes) -> str:
+    """A job's digest from its canonical bytes."""
+    return hashlib.sha256(DOMAIN + data).hexdigest()
+
+
+def explain(error: ValidationError) -> str:
+    """Where each problem is and what it is, without the offending values."""
+    return "; ".join(
+        f"{'.'.join(str(part) for part in item['loc']) or 'top level'}: {item['msg']}"
+        for item in error.errors(include_input=False, include_url=False)[:5]
+    )

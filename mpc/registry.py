@@ -1,0 +1,18 @@
+"""Every protocol this release speaks, one line each."""
+
+from typing import Any
+
+from mpc.errors import InputError
+from mpc.spec import Spec
+
+_ALL: tuple[Spec[Any], ...] = ()
+
+SPECS = {spec.name: spec for spec in _ALL}
+
+
+def get(name: str) -> Spec[Any]:
+    """The protocol of that name; raises `InputError` naming those there are."""
+    try:
+        return SPECS[name]
+    except KeyError:
+        raise InputError(f"no protocol {name!r}, only {', '.join(sorted(SPECS))}") from None

@@ -1,0 +1,67 @@
+"""One attempt at a job: greet every peer, play the role, check what comes out. The same for every transport."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from mpc.channel import Channel
+from mpc.errors import InputError, ProtocolError
+from mpc.job import Job
+from mpc.rng import Rng
+from mpc.spec import Outcome, Party, Progress, Spec
+from protos import session_pb2
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+SESSION_BYTES = 16
+
+
+def run_role(
+    spec: Spec[Any],
+    job: Job,
+    name: str,
+    tables: "Mapping[str, pa.Table]",
+    peers: Mapping[str, Channel],
+    rng: Rng,
+    progress: Progress,
+    session: bytes,
+) -> Outcome:
+    """Play the part of `name` in `job` over one channel to each other member.
+
+    `tables` holds one Arrow table a slot of the role, with the columns that the job names, in its order. Raises
+    what the protocol raises; `ProtocolError` too when a peer means another job, version or attempt.
+    """
+    params = spec.parse(job)
+    if set(peers) != set(job.members) - {name}:
+        raise InputError(f"{name} needs a channel to each other member of the job")
+    hello = session_pb2.Hello(
+        protocol=spec.name,
+        version=spec.version,
+        job_digest=bytes.fromhex(job.digest),
+        session=session,
+        party=name,
+    )
+    for channel in peers.values():
+        channel.send(hello)
+    for peer, channel in peers.items():
+        _check_hello(hello, channel.recv(session_pb2.Hello), peer)
+    role = spec.roles[job.members[name].role]
+    party = Party(name, job, params, peers, rng, progress, session)
+    outcome = role.run(party, tables)
+    if (outcome.table is not None) != (name in job.receivers):
+        raise AssertionError(f"{spec.name}: exactly the receivers end with a table")
+    return outcome
+
+
+def _check_hello(ours: session_pb2.Hello, theirs: session_pb2.Hello, peer: str) -> None:
+    if theirs.party != peer:
+        raise ProtocolError(f"{peer}: greeted as another party")
+    if (theirs.protocol, theirs.version) != (ours.protocol, ours.version):
+        raise ProtocolError(
+            f"{peer}: runs {theirs.protocol[:40]!r} version {theirs.version}, here it is {ours.protocol!r} version "
+            f"{ours.version}"
+        )
+    if theirs.job_digest != ours.job_digest:
+        raise ProtocolError(f"{peer}: means a job with other contents under the same name")
+    if theirs.session != ours.session:
+        raise ProtocolError(f"{peer}: is in another attempt at this job")

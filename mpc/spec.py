@@ -1,0 +1,158 @@
+"""What a protocol declares about itself: enough for a node to show, price, authorise and run it, knowing no more.
+
+Each protocol module ends in its `SPEC`. `reveals` and `estimate` are what an approver is shown before a job runs.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
+
+from mpc.channel import Channel
+from mpc.errors import InputError
+from mpc.job import Job, explain
+from mpc.rng import Rng
+
+if TYPE_CHECKING:  # a node shows specs without loading Arrow, which would double its memory
+    import pyarrow as pa
+
+P = TypeVar("P")
+
+#: Reports work done: a step's name, how much is done, out of how much.
+Progress = Callable[[str, int, int], None]
+
+
+def no_progress(_step: str, _done: int, _total: int, /) -> None:
+    """A `Progress` that tells nobody."""
+
+
+@dataclass(frozen=True)
+class Slot:
+    """An input a role takes from its party's dataset: how many columns, of what kind.
+
+    "key" columns hold text, integers or dates and are matched after normalisation; "number" columns hold integers
+    or decimal fractions; "any" columns pass through to the party's own result.
+    """
+
+    kind: Literal["key", "number", "any"]
+    least: int = 0
+    most: int = 32
+    doc: str = ""
+
+
+@dataclass(frozen=True)
+class Party(Generic[P]):
+    """All that a role is given beside its input."""
+
+    name: str
+    job: Job
+    params: P
+    peers: Mapping[str, Channel]
+    rng: Rng = field(repr=False)
+    progress: Progress
+    session: bytes  # 16 bytes, new for each attempt and common to all parties; binds every seed, salt and mask
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one party is left with: a table if it is a receiver, and the counts it learned on the way."""
+
+    table: "pa.Table | None" = field(repr=False)
+    facts: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Role(Generic[P]):
+    """A part in a protocol: how many parties play it, which input each brings, and the function that plays it."""
+
+    run: Callable[[Party[P], "Mapping[str, pa.Table]"], Outcome]
+    slots: Mapping[str, Slot]
+    least: int = 1
+    most: int = 1
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a party's part will cost: seconds on one idle core of about 3 GHz, bytes, and working memory."""
+
+    seconds: float
+    sent_bytes: int
+    received_bytes: int
+    peak_bytes: int
+
+
+@dataclass(frozen=True)
+class Spec(Generic[P]):
+    """A protocol.
+
+    `reveals(job, params)` maps each party's name to one sentence that says all it learns. `estimate(job, params,
+    rows, name)` prices the part of `name` for datasets of `rows[party]` rows. `minimum_result(params)` is the
+    smallest result (rows or people) that the protocol releases. `check(job, params)` raises `InputError` for
+    combinations that the fields alone do not exclude.
+    """
+
+    name: str
+    version: int
+    summary: str
+    params: type[P]
+    roles: Mapping[str, Role[P]]
+    reveals: Callable[[Job, P], Mapping[str, str]]
+    estimate: Callable[[Job, P, Mapping[str, int], str], Estimate]
+    minimum_result: Callable[[P], int]
+    check: Callable[[Job, P], None] = lambda _job, _params: None
+
+    def parse(self, job: Job) -> P:
+        """The job's parameters, checked; raises `InputError` when the job does not fit this protocol."""
+        if job.protocol != self.name or job.version != self.version:
+            raise InputError(
+                f"the job asks for {job.protocol} version {job.version}; this release has {self.name} version "
+                f"{self.version}",
+                hint="use releases that share a version of this protocol",
+            )
+        try:
+            params = TypeAdapter(self.params).validate_python(dict(job.params))
+        except ValidationError as error:
+            raise InputError(f"parameters of {self.name}: {explain(error)}") from None
+        self._check_members(job)
+        self.check(job, params)
+        return params
+
+    def _check_members(self, job: Job) -> None:
+        for name, member in job.members.items():
+            role = self.roles.get(member.role)
+            if role is None:
+                raise InputError(f"{name}: {self.name} has no role {member.role!r}, only {', '.join(self.roles)}")
+            unknown = sorted(set(member.columns) - set(role.slots))
+            if unknown:
+                raise InputError(f"{name}: role {member.role} takes no {unknown[0]!r}, only {', '.join(role.slots)}")
+            for slot_name, slot in role.slots.items():
+                columns = member.columns.get(slot_name, ())
+                if not slot.least <= len(columns) <= slot.most:
+                    raise InputError(
+                        f"{name}: {slot_name} takes {slot.least} to {slot.most} columns, not {len(columns)}"
+                    )
+                if len(set(columns)) != len(columns):
+                    raise InputError(f"{name}: {slot_name} names a column twice")
+        for role_name, role in self.roles.items():
+            count = sum(member.role == role_name for member in job.members.values())
+            if not role.least <= count <= role.most:
+                raise InputError(f"{self.name} takes {role.least} to {role.most} of role {role_name}, not {count}")
+
+
+def describe_params(spec: Spec[Any]) -> dict[str, Any]:
+    """The JSON schema of a protocol's parameters, for help texts and forms."""
+    return TypeAdapter(spec.params).json_schema()
+
+
+__all__ = [
+    "Estimate",
+    "Outcome",
+    "Party",
+    "Progress",
+    "Role",
+    "Slot",
+    "Spec",
+    "describe_params",
+    "no_progress",
+]

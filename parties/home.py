@@ -1,0 +1,74 @@
+"""A node's folder: where its keys, database, results and settings are.
+
+settings.toml      name, addresses, limits: edited by the operator
+identity/          private keys and certificates (owner only)
+sealane.db         peers, datasets, grants, jobs, evidence
+work/<job>/        a running attempt's files, deleted when it ends
+results/<job>.parquet   released results
+"""
+
+import tomllib
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
+
+from mpc.errors import InputError
+from mpc.job import explain
+from parties.store import Store
+
+
+@with_config(ConfigDict(extra="forbid"))
+@dataclass(frozen=True)
+class Settings:
+    """What an operator may set. Times in seconds, sizes in bytes."""
+
+    name: str
+    listen: str = ""  # host:port to accept peers on; empty: only dial out
+    advertise: str = ""  # host:port that peers dial; empty: as `listen`
+    metrics_listen: str = ""  # host:port for /metrics, /healthz, /readyz; empty: none
+    max_running_jobs: int = 2
+    max_open_jobs: int = 1000
+    max_connections: int = 100
+    keepalive_s: float = 10.0
+    log_level: str = "info"
+
+
+@dataclass(frozen=True)
+class Home:
+    """Paths below a node's folder."""
+
+    path: Path
+    settings: Settings = field(repr=False)
+
+    @classmethod
+    def load(cls, path: Path) -> "Home":
+        """The node in `path`; raises `InputError` when there is none or its settings cannot be used."""
+        file = path / "settings.toml"
+        try:
+            settings = TypeAdapter(Settings).validate_python(tomllib.loads(file.read_text()))
+        except FileNotFoundError:
+            raise InputError(
+                f"no node in {path}", hint="make one with `sealane init`, or name it with --home"
+            ) from None
+        except tomllib.TOMLDecodeError as error:
+            raise InputError(f"{file}: not TOML: {error}") from None
+        except ValidationError as error:
+            raise InputError(f"{file}: {explain(error)}") from None
+        return cls(path, settings)
+
+    @property
+    def identity(self) -> Path:
+        return self.path / "identity"
+
+    @property
+    def work(self) -> Path:
+        return self.path / "work"
+
+    @property
+    def results(self) -> Path:
+        return self.path / "results"
+
+    def store(self) -> Store:
+        """The node's database."""
+        return Store(self.path / "sealane.db")

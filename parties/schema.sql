@@ -1,0 +1,103 @@
+CREATE TABLE peers (
+    fingerprint TEXT PRIMARY KEY,            -- SHA-256 of the identity certificate (DER), hexadecimal
+    name        TEXT NOT NULL UNIQUE,        -- the subject of that certificate
+    certificate BLOB NOT NULL,               -- PEM
+    address     TEXT NOT NULL DEFAULT '',    -- host:port to dial; empty: the peer dials us
+    state       TEXT NOT NULL CHECK (state IN ('active', 'removed')),
+    added_at    REAL NOT NULL
+) STRICT;
+
+CREATE TABLE invitations (
+    nonce       TEXT PRIMARY KEY,            -- 32 hexadecimal digits
+    expires_at  REAL NOT NULL,
+    used_by     TEXT                         -- fingerprint of the peer that answered it
+) STRICT;
+
+CREATE TABLE datasets (
+    name          TEXT PRIMARY KEY,
+    path          TEXT NOT NULL,
+    format        TEXT NOT NULL CHECK (format IN ('csv', 'parquet')),
+    columns       TEXT NOT NULL,             -- JSON: [[name, type, nullable], ...] in file order
+    key           TEXT NOT NULL,             -- JSON: [column, ...] the columns that name a person or a thing
+    rows          INTEGER NOT NULL,
+    salt          BLOB NOT NULL,             -- 32 bytes, of the commitment; never leaves the node
+    commitment    TEXT NOT NULL,             -- HMAC-SHA256 of the file's bytes under the salt, hexadecimal
+    registered_at REAL NOT NULL
+) STRICT;
+
+CREATE TABLE grants (
+    id         TEXT PRIMARY KEY,
+    peer       TEXT NOT NULL REFERENCES peers (fingerprint),
+    terms      TEXT NOT NULL,                -- JSON of policy.Grant, without id, peer and uses
+    uses       INTEGER NOT NULL DEFAULT 0,
+    revoked_at REAL,
+    created_at REAL NOT NULL
+) STRICT;
+
+CREATE TABLE jobs (
+    id         TEXT PRIMARY KEY,             -- 32 hexadecimal digits
+    digest     TEXT NOT NULL,
+    spec       BLOB NOT NULL,                -- canonical bytes, as proposed
+    initiator  TEXT NOT NULL,                -- fingerprint of the proposer, who coordinates
+    state      TEXT NOT NULL,
+    attempt    INTEGER NOT NULL DEFAULT 0,
+    session    BLOB,                         -- 16 bytes, of the current attempt
+    commitment TEXT NOT NULL DEFAULT '',     -- the own dataset's, when it was approved
+    reason     TEXT NOT NULL DEFAULT '',     -- why it ended, for people
+    hint       TEXT NOT NULL DEFAULT '',
+    facts      TEXT NOT NULL DEFAULT '{}',   -- JSON: the counts this party learned
+    result     TEXT,                         -- file below results/, once released
+    receipt    TEXT,                         -- JSON, countersigned, once the job has ended
+    created_at REAL NOT NULL,
+    updated_at REAL NOT NULL
+) STRICT;
+
+CREATE TABLE job_parties (
+    job         TEXT NOT NULL REFERENCES jobs (id),
+    fingerprint TEXT NOT NULL,
+    name        TEXT NOT NULL,
+    decision    TEXT NOT NULL DEFAULT '' CHECK (decision IN ('', 'approved', 'denied')),
+    rows        INTEGER,                     -- of its dataset, told with its decision
+    reason      TEXT NOT NULL DEFAULT '',
+    done        INTEGER NOT NULL DEFAULT 0,  -- the attempt it has finished
+    signature   TEXT NOT NULL DEFAULT '',    -- hexadecimal, over the receipt's statement
+    PRIMARY KEY (job, fingerprint)
+) STRICT;
+
+CREATE TABLE progress (                      -- overwritten often; losing it loses nothing
+    job            TEXT PRIMARY KEY,
+    step           TEXT NOT NULL,
+    done           INTEGER NOT NULL,
+    total          INTEGER NOT NULL,
+    sent_bytes     INTEGER NOT NULL,
+    received_bytes INTEGER NOT NULL,
+    started_at     REAL NOT NULL,
+    updated_at     REAL NOT NULL
+) STRICT;
+
+CREATE TABLE outbox (                        -- messages a peer has not confirmed
+    id   INTEGER PRIMARY KEY AUTOINCREMENT,
+    peer TEXT NOT NULL,
+    body BLOB NOT NULL
+) STRICT;
+
+CREATE TABLE inbox (                         -- the last message of each peer's outbox that took effect here
+    peer TEXT PRIMARY KEY,
+    epoch BLOB NOT NULL,                     -- which database of the peer's the number belongs to
+    last INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE evidence (
+    seq       INTEGER PRIMARY KEY,           -- 1, 2, 3, ... without gaps
+    body      TEXT NOT NULL,                 -- canonical JSON
+    hash      TEXT NOT NULL,                 -- hexadecimal; covers the previous entry's
+    signature TEXT NOT NULL
+) STRICT;
+
+CREATE TABLE links (                         -- what the running node sees of each peer; rewritten at start
+    peer       TEXT PRIMARY KEY,
+    state      TEXT NOT NULL,                -- connected, connecting, refused
+    detail     TEXT NOT NULL,
+    release    TEXT NOT NULL DEFAULT '',
+    updated_at REAL NOT NULL
+) STRICT;
