@@ -1,0 +1,21 @@
+"""`make bench`: every benchmark of this folder, one after the other, with the arguments given."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+SHARED = {"__init__", "__main__", "harness"}
+
+
+def main() -> None:
+    """Run each in a process of its own; exit with 1 if any failed."""
+    names = sorted(path.stem for path in Path(__file__).parent.glob("*.py") if path.stem not in SHARED)
+    failed = [
+        name for name in names if subprocess.run([sys.executable, "-m", f"benchmarks.{name}", *sys.argv[1:]]).returncode
+    ]
+    if failed:
+        raise SystemExit(f"failed: {', '.join(failed)}")
+
+
+if __name__ == "__main__":
+    main()
