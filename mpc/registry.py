@@ -3,9 +3,14 @@
 from typing import Any
 
 from mpc.errors import InputError
+from mpc.psi import cardinality, dry_run, ecdh
 from mpc.spec import Spec
 
-_ALL: tuple[Spec[Any], ...] = ()
+_ALL: tuple[Spec[Any], ...] = (
+    dry_run.SPEC,
+    ecdh.SPEC,
+    cardinality.SPEC,
+)
 
 SPECS = {spec.name: spec for spec in _ALL}
 

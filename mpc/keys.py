@@ -1,0 +1,203 @@
+"""From the key columns of an Arrow table to keys that two parties can compare.
+
+Each value becomes text, is normalised by its column's profile, and the normal forms of a row, each with its length
+in front, are hashed with the session as salt: equal digests mean equal keys under the same profiles. A row with a
+missing value in any key column has no key and matches nothing. Work is done once for each different value of a
+column and once for each different key, not for each row.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from mpc.errors import InputError
+from mpc.normalisation import Profile, profile
+
+DIGEST_BYTES = 32
+_DOMAIN = b"sealane/keys/1\0"
+_MISSING = -1
+_INVALID = -2
+
+_Codes = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Quality:
+    """What became of a table's rows: rows = nulls + invalid + duplicates + distinct.
+
+    `nulls` are rows with a missing value in a key column, `invalid` rows with a value that its profile refuses (and
+    whatever else), `duplicates` rows that repeat the key of an earlier row, `distinct` the different keys.
+    """
+
+    rows: int
+    nulls: int
+    invalid: int
+    duplicates: int
+    distinct: int
+
+
+@dataclass(frozen=True)
+class Keys:
+    """The different keys of a table, in the order in which they first occur.
+
+    `digests` is an array of (distinct, 32) bytes; `key_of_row` gives each row's index into it, or a negative number
+    where the row has no key.
+    """
+
+    digests: npt.NDArray[np.uint8] = field(repr=False)
+    key_of_row: _Codes = field(repr=False)
+    quality: Quality
+
+    def rows_of(self, chosen: npt.NDArray[np.bool_]) -> _Codes:
+        """The rows, in their order, whose key is chosen; `chosen` has one entry a distinct key."""
+        wanted = np.append(chosen, False)  # a row without a key looks up the entry at the end
+        return np.flatnonzero(wanted[np.where(self.key_of_row < 0, -1, self.key_of_row)])
+
+
+@dataclass(frozen=True)
+class _Column:
+    """A column's normal forms: `codes` gives each row's index into `texts`, or _MISSING or _INVALID."""
+
+    texts: list[str] = field(repr=False)
+    codes: _Codes = field(repr=False)
+    complaint: str  # why the first invalid value is one
+
+
+def encode_keys(table: pa.Table, profiles: Sequence[str], session: bytes) -> Keys:
+    """The keys of `table`, whose columns are all key columns, one profile name each; `session` has 16 bytes.
+
+    Raises `InputError` for a column of a type that has no text, and for a value that its profile refuses, naming
+    its column and row (counted from 1).
+    """
+    columns = _columns(table, profiles)
+    for name, column in zip(table.column_names, columns, strict=True):
+        bad = np.flatnonzero(column.codes == _INVALID)
+        if len(bad):
+            raise InputError(
+                f"column {name!r}, row {bad[0] + 1}: {column.complaint}",
+                hint="correct or remove such rows; the protocol psi.dry_run counts them beforehand",
+            )
+    key_of_row, first_rows, quality = _number(columns, table.num_rows)
+    digests = _digests(columns, first_rows, profiles, session)
+    return Keys(digests, key_of_row, quality)
+
+
+def examine_keys(table: pa.Table, profiles: Sequence[str]) -> Quality:
+    """What `encode_keys` would find, with the values that it refuses counted; raises `InputError` for a wrong type."""
+    return _number(_columns(table, profiles), table.num_rows)[2]
+
+
+def _columns(table: pa.Table, profiles: Sequence[str]) -> list[_Column]:
+    if len(profiles) != table.num_columns or not profiles:
+        raise InputError(
+            f"{len(profiles)} normalisation profiles for {table.num_columns} key columns: give one a column"
+        )
+    return [
+        _normalise(name, column, profile(profile_name))
+        for name, column, profile_name in zip(table.column_names, table.columns, profiles, strict=True)
+    ]
+
+
+def _normalise(name: str, column: pa.ChunkedArray, normalise: Profile) -> _Column:
+    encoded = _as_dictionary(name, column)
+    forms: list[int] = []
+    codes: dict[str, int] = {}
+    complaint = ""
+    for value in _texts(name, encoded):
+        try:
+            text = normalise(value)
+        except ValueError as error:
+            complaint = complaint or str(error)
+            forms.append(_INVALID)
+            continue
+        forms.append(codes.setdefault(text, len(codes)) if text else _MISSING)
+    indices = pc.fill_null(encoded.indices, len(forms)).to_numpy(zero_copy_only=False)
+    code_of_value = np.array([*forms, _MISSING], dtype=np.int64)
+    return _Column(list(codes), code_of_value[indices], complaint)
+
+
+def _as_dictionary(name: str, column: pa.ChunkedArray) -> pa.DictionaryArray:
+    kind = column.type
+    if pa.types.is_dictionary(kind):
+        kind = kind.value_type
+        column = column.cast(kind)
+    usable = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view, pa.types.is_integer)
+    if not any(test(kind) for test in (*usable, pa.types.is_date, pa.types.is_null)):
+        raise InputError(
+            f"column {name!r} is of type {kind}: keys are text, integers or dates",
+            hint="cast it to one of these where the dataset is defined; a fraction is not a key, as it may be rounded",
+        )
+    if not (pa.types.is_integer(kind) or pa.types.is_date(kind)):
+        column = column.cast(pa.large_string())  # whose chunks of any size combine into one
+    return pc.dictionary_encode(column.combine_chunks())
+
+
+def _texts(name: str, encoded: pa.DictionaryArray) -> list[str]:
+    values = encoded.dictionary
+    if pa.types.is_date(values.type):
+        values = pc.strftime(values, format="%Y-%m-%d")
+    try:
+        return [str(value) for value in values.to_pylist()]
+    except UnicodeDecodeError:
+        row = _first_bad_utf8(encoded)
+        raise InputError(f"column {name!r}, row {row + 1}: text that is not UTF-8") from None
+
+
+def _first_bad_utf8(encoded: pa.DictionaryArray) -> int:
+    for row, value in enumerate(encoded.dictionary_decode().cast(pa.large_binary()).to_pylist()):
+        try:
+            (value or b"").decode()
+        except UnicodeDecodeError:
+            return row
+    raise AssertionError("every value is UTF-8")
+
+
+def _number(columns: list[_Column], rows: int) -> tuple[_Codes, _Codes, Quality]:
+    """Each row's key number, in order of first occurrence; the row where each key first occurs; the counts."""
+    invalid = np.zeros(rows, dtype=bool)
+    missing = np.zeros(rows, dtype=bool)
+    for column in columns:
+        invalid |= column.codes == _INVALID
+        missing |= column.codes == _MISSING
+    usable = np.flatnonzero(~(invalid | missing))
+    numbers = np.zeros(len(usable), dtype=np.int64)
+    for column in columns:  # numbers stay below the number of rows, so that the product fits 64 bits
+        combined = numbers * len(column.texts) + column.codes[usable]
+        numbers = np.unique(combined, return_inverse=True)[1].astype(np.int64)
+    _, first, inverse = np.unique(numbers, return_index=True, return_inverse=True)
+    order = np.argsort(first)
+    rank = np.empty_like(order)
+    rank[order] = np.arange(len(order))
+    key_of_row = np.full(rows, _MISSING, dtype=np.int64)
+    key_of_row[usable] = rank[inverse]
+    nulls = int(np.count_nonzero(missing & ~invalid))
+    quality = Quality(rows, nulls, int(np.count_nonzero(invalid)), len(usable) - len(first), len(first))
+    return key_of_row, usable[first[order]], quality
+
+
+def _digests(
+    columns: list[_Column], first_rows: _Codes, profiles: Sequence[str], session: bytes
+) -> npt.NDArray[np.uint8]:
+    start = hashlib.blake2b(_DOMAIN, digest_size=DIGEST_BYTES, salt=session)
+    for name in profiles:
+        start.update(_prefixed(name))
+    parts = []
+    for column in columns:
+        prefixed = [_prefixed(text) for text in column.texts]
+        parts.append([prefixed[code] for code in column.codes[first_rows].tolist()])
+    out = bytearray()
+    for row in zip(*parts, strict=True):
+        state = start.copy()
+        state.update(b"".join(row))
+        out += state.digest()
+    return np.frombuffer(bytes(out), dtype=np.uint8).reshape(-1, DIGEST_BYTES)
+
+
+def _prefixed(text: str) -> bytes:
+    data = text.encode()
+    return len(data).to_bytes(4, "little") + data

@@ -1,0 +1,74 @@
+"""The prime-order group ristretto255 (RFC 9496) on libsodium, and hashing to it (RFC 9380, appendix B).
+
+A point is its canonical encoding of 32 bytes; a scalar is 32 bytes, little-endian, below the group's order. Every
+operation here refuses the identity and every encoding that is not canonical, so a point received from a peer is
+checked by using it.
+"""
+
+import hashlib
+
+import rbcl
+
+from mpc.errors import ProtocolError
+from mpc.rng import Rng
+
+POINT_BYTES = 32
+SCALAR_BYTES = 32
+UNIFORM_BYTES = 64
+
+_SHA512_BLOCK_BYTES = 128
+_SHA512_BYTES = 64
+_ZERO_SCALAR = bytes(SCALAR_BYTES)
+
+
+def expand_message_xmd(message: bytes, dst: bytes, length: int) -> bytes:
+    """`length` uniform bytes from `message` under the domain `dst`, with SHA-512: RFC 9380, section 5.3.1.
+
+    `dst` has 1 to 255 bytes and `length` is at most 255 * 64; otherwise raises `ValueError`.
+    """
+    blocks = -(-length // _SHA512_BYTES)
+    if not 1 <= len(dst) <= 255 or not 1 <= blocks <= 255:
+        raise ValueError("expand_message_xmd takes a domain of 1 to 255 bytes and gives 1 to 16320 bytes")
+    suffix = dst + bytes([len(dst)])
+    head = bytes(_SHA512_BLOCK_BYTES) + message + length.to_bytes(2, "big") + b"\0" + suffix
+    b_0 = hashlib.sha512(head).digest()
+    b_i = hashlib.sha512(b_0 + b"\1" + suffix).digest()
+    out = b_i
+    for i in range(2, blocks + 1):
+        mixed = int.from_bytes(b_0, "big") ^ int.from_bytes(b_i, "big")
+        b_i = hashlib.sha512(mixed.to_bytes(_SHA512_BYTES, "big") + bytes([i]) + suffix).digest()
+        out += b_i
+    return out[:length]
+
+
+def point_from_uniform(uniform: bytes) -> bytes:
+    """The element derived from 64 uniform bytes: RFC 9496, section 4.3.4."""
+    return bytes(rbcl.crypto_core_ristretto255_from_hash(uniform))
+
+
+def hash_to_group(message: bytes, dst: bytes) -> bytes:
+    """hash_to_ristretto255 with SHA-512: RFC 9380, appendix B; HashToGroup of RFC 9497, section 4.1."""
+    return point_from_uniform(expand_message_xmd(message, dst, UNIFORM_BYTES))
+
+
+def random_scalar(rng: Rng) -> bytes:
+    """A uniform scalar other than zero."""
+    scalar = bytes(rbcl.crypto_core_ristretto255_scalar_reduce(rng(UNIFORM_BYTES)))
+    if scalar == _ZERO_SCALAR:
+        raise AssertionError("the source of randomness gave the zero scalar")
+    return scalar
+
+
+def multiply(scalar: bytes, point: bytes) -> bytes:
+    """`scalar` times `point`, for a scalar other than zero.
+
+    Raises `ProtocolError` unless `point` is the canonical encoding of an element other than the identity.
+    """
+    if len(point) != POINT_BYTES:
+        raise ProtocolError(f"a point of ristretto255 has {POINT_BYTES} bytes, not {len(point)}")
+    try:
+        # libsodium decodes strictly and fails on a product that is the identity. The order of the group is prime,
+        # so with a scalar other than zero that happens for no point but the identity.
+        return bytes(rbcl.crypto_scalarmult_ristretto255(scalar, point))
+    except RuntimeError:
+        raise ProtocolError("32 bytes that encode no element of ristretto255 other than the identity") from None

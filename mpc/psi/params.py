@@ -1,0 +1,69 @@
+"""What the protocols that match keys agree on beside the job itself."""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from pydantic import ConfigDict, Field, StrictInt, with_config
+
+from mpc.errors import InputError
+from mpc.job import Job
+from mpc.normalisation import DEFAULT, profile
+
+MAX_KEYS = 2**26  # distinct keys a party: bounds what a peer's claim can make us prepare for
+
+
+@with_config(ConfigDict(extra="forbid"))
+@dataclass(frozen=True)
+class Params:
+    """Parameters of psi.ecdh and psi.ecdh_cardinality.
+
+    `normalisation` names one profile a key column, in order (see `mpc.normalisation`); empty means exact/1 for all.
+    `min_result` is the smallest number of common keys that is released.
+    """
+
+    normalisation: tuple[str, ...] = ()
+    min_result: Annotated[StrictInt, Field(ge=0, le=MAX_KEYS)] = 1
+
+
+@with_config(ConfigDict(extra="forbid"))
+@dataclass(frozen=True)
+class DryRunParams:
+    """Parameters of psi.dry_run: `normalisation` as in `Params`."""
+
+    normalisation: tuple[str, ...] = ()
+
+
+def profile_names(job: Job, params: Params | DryRunParams) -> tuple[str, ...]:
+    """One profile name a key column."""
+    return params.normalisation or (DEFAULT,) * len(next(iter(job.members.values())).columns["key"])
+
+
+def check_keys(job: Job, params: Params | DryRunParams) -> None:
+    """Raises `InputError` unless all members bring as many key columns as there are profiles, and those exist."""
+    counts = {len(member.columns["key"]) for member in job.members.values()}
+    if len(counts) > 1:
+        raise InputError(
+            "the members bring different numbers of key columns",
+            hint="name the same key columns in the same order for every member",
+        )
+    names = profile_names(job, params)
+    if len(names) not in counts:
+        raise InputError(f"{len(names)} normalisation profiles for {counts.pop()} key columns: give one a column")
+    for name in names:
+        profile(name)
+
+
+def check_pair(job: Job, params: Params) -> None:
+    """`check_keys`, and that the role that finds the intersection is one that receives it."""
+    check_keys(job, params)
+    receiver = by_role(job, "receiver")
+    if receiver not in job.receivers:
+        raise InputError(
+            f"{receiver} has the role receiver and is not among the job's receivers",
+            hint="swap the roles of the two members: the role receiver always learns the result",
+        )
+
+
+def by_role(job: Job, role: str) -> str:
+    """The name of the only member in `role`."""
+    return next(name for name, member in job.members.items() if member.role == role)
