@@ -6,13 +6,12 @@ from datetime import datetime, timedelta
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from mpc.errors import InputError, PolicyDenied
 from parties.identity import peers
-from parties.identity.certificates import TLS_LIFETIME, issue_tls, read_identity
-from parties.identity.keys import Identity
+from parties.identity.certificates import issue_tls, read_identity
+from parties.identity.keys import Identity, TlsCredentials
 from parties.identity.peers import Peer, authenticate, check_address
 from parties.store import Store
 
@@ -177,37 +176,21 @@ def test_the_identity_itself_is_no_tls_certificate(bob: Identity, registry: tupl
         authenticate(_context(bob.certificate_pem), registry, now)
 
 
-def _issued(identity: Identity, now: datetime, *, subject: str, issuer: str, host: str = "sealane.node") -> bytes:
-    """A TLS certificate signed by `identity`, saying what an honest one would not."""
-    name = [x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, each)]) for each in (subject, issuer)]
-    return (
-        x509.CertificateBuilder()
-        .subject_name(name[0])
-        .issuer_name(name[1])
-        .public_key(ec.generate_private_key(ec.SECP256R1()).public_key())
-        .serial_number(1)
-        .not_valid_before(now)
-        .not_valid_after(now + TLS_LIFETIME)
-        .add_extension(x509.BasicConstraints(False, None), critical=True)
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(host)]), critical=False)
-        .sign(identity._key, SHA256())
-        .public_bytes(Encoding.PEM)
-    )
-
-
 def test_a_peer_that_claims_another_name_is_refused_with_its_own(
-    bob: Identity, registry: tuple[Peer, ...], now: datetime
+    bob: Identity, registry: tuple[Peer, ...], misissue: Callable[..., TlsCredentials], now: datetime
 ) -> None:
-    honest = _issued(bob, now, subject="bob", issuer="bob")
-    assert authenticate(_context(honest), registry, now) == bob.fingerprint
+    def showing(**claims: str) -> dict[str, list[bytes]]:
+        return _context(misissue(bob, now, **claims).certificate_chain.removesuffix(bob.certificate_pem))
+
+    assert authenticate(showing(subject="bob", issuer="bob"), registry, now) == bob.fingerprint
     with pytest.raises(PolicyDenied, match=f"bob .fingerprint {bob.fingerprint[:16]}. claims to be alice"):
-        authenticate(_context(_issued(bob, now, subject="alice", issuer="bob")), registry, now)
+        authenticate(showing(subject="alice", issuer="bob"), registry, now)
     with pytest.raises(PolicyDenied, match="nobody who is pinned here"):
-        authenticate(_context(_issued(bob, now, subject="alice", issuer="alice")), registry, now)
+        authenticate(showing(subject="alice", issuer="alice"), registry, now)
     with pytest.raises(PolicyDenied, match="just a party's name"):
-        authenticate(_context(_issued(bob, now, subject="Bob <x>", issuer="bob")), registry, now)
+        authenticate(showing(subject="Bob <x>", issuer="bob"), registry, now)
     with pytest.raises(PolicyDenied, match="host name"):
-        authenticate(_context(_issued(bob, now, subject="bob", issuer="bob", host="bank.example")), registry, now)
+        authenticate(showing(subject="bob", issuer="bob", host="bank.example"), registry, now)
 
 
 def test_the_tls_key_cannot_issue_for_its_party(bob: Identity, registry: tuple[Peer, ...], now: datetime) -> None:
