@@ -1,0 +1,1 @@
+"""The process that runs one attempt at a job: no keys, no network, one socket to its node."""
