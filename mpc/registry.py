@@ -3,9 +3,10 @@
 from typing import Any
 
 from mpc.errors import InputError
+from mpc.sharing import masked_statistics
 from mpc.spec import Spec
 
-_ALL: tuple[Spec[Any], ...] = ()
+_ALL: tuple[Spec[Any], ...] = (masked_statistics.SPEC,)
 
 SPECS = {spec.name: spec for spec in _ALL}
 
