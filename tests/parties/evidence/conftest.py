@@ -10,7 +10,7 @@ import pytest
 
 from parties.evidence.export import export
 from parties.evidence.log import append
-from parties.evidence.receipt import Receipt, Statement, sign
+from parties.evidence.receipt import Receipt
 from parties.identity import peers
 from parties.identity.certificates import read_identity
 from parties.identity.keys import Identity, create
@@ -25,10 +25,11 @@ class Party:
 
     identity: Identity
     store: Store
+    now: datetime = NOW
 
-    def log(self, kind: str, fields: Mapping[str, str | int], minutes: int = 0) -> None:
+    def log(self, kind: str, fields: Mapping[str, str | int]) -> None:
         with self.store.transaction() as db:
-            append(db, self.identity, kind, fields, NOW + timedelta(minutes=minutes))
+            append(db, self.identity, kind, fields, NOW)
 
     def pin(self, other: Identity) -> None:
         with self.store.transaction() as db:
@@ -53,24 +54,6 @@ class Party:
 
     def file(self) -> io.BytesIO:
         return io.BytesIO(self.export())
-
-
-def statement_of(one: Identity, other: Identity, job: int = 1) -> Statement:
-    return Statement(
-        job=f"{job:032x}",
-        digest=f"{job:064x}",
-        outcome="succeeded",
-        attempt=1,
-        parties={one.name: one.fingerprint, other.name: other.fingerprint},
-        receivers=(one.name,),
-        facts={"matched": 41},
-        ended_at=1772366400,
-    )
-
-
-def receipt_of(one: Identity, other: Identity, job: int = 1) -> Receipt:
-    statement = statement_of(one, other, job)
-    return Receipt(statement, {party.fingerprint: sign(party, statement.to_bytes()) for party in (one, other)})
 
 
 @pytest.fixture(scope="session")
