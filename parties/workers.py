@@ -28,12 +28,13 @@ Key = tuple[str, int]
 
 @dataclass(frozen=True)
 class Ended:
-    """A worker ended: with `facts` (its result is at `result`) or with a failure."""
+    """A worker ended: with `facts` (and its result held, if it has one) or with a failure."""
 
     job: str
     attempt: int
     facts: Mapping[str, int] | None
     failure: Failure | None
+    dropped: tuple[str, ...] = ()
     misbehaved: Mapping[str, str] = field(default_factory=dict)  # fingerprint -> what it did
 
 
@@ -136,7 +137,7 @@ class Workers:
 
 def _outcome(record: JobRecord, report: Report | None, code: int) -> Ended:
     if report is not None and report.facts is not None and code == 0:
-        return Ended(record.id, record.attempt, report.facts, None)
+        return Ended(record.id, record.attempt, report.facts, None, report.dropped)
     if report is not None and report.failure is not None:
         return Ended(record.id, record.attempt, None, Failure(**report.failure))
     how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with code {code}"

@@ -22,6 +22,7 @@ class PartyRecord:
     approval: str
     rows: int | None
     done: int
+    lost: int
     signature: str
 
 
@@ -38,6 +39,8 @@ class JobRecord:
     retries: int
     not_before: float
     session: bytes | None
+    started_at: int
+    dropped: tuple[str, ...]
     commitment: str
     grants: tuple[str, ...]
     reason: str
@@ -45,6 +48,7 @@ class JobRecord:
     hint: str
     facts: Mapping[str, int]
     result: str | None
+    receipt: str | None
     created_at: float
     updated_at: float
     parties: tuple[PartyRecord, ...]
@@ -144,6 +148,7 @@ def _record(db: sqlite3.Connection, row: sqlite3.Row) -> JobRecord:
     fields = dict(row) | {
         "state": State(row["state"]),
         "grants": tuple(json.loads(row["grants"])),
+        "dropped": tuple(json.loads(row["dropped"])),
         "facts": json.loads(row["facts"]),
         "parties": tuple(
             PartyRecord(**{key: value for key, value in dict(party).items() if key != "job"}) for party in parties

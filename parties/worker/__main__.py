@@ -37,7 +37,7 @@ def main() -> None:
         except Exception as error:
             reporter.send(Report(failure=vars(_failure(error))))
             raise SystemExit(1) from None
-        reporter.send(Report(facts=dict(outcome.facts)))
+        reporter.send(Report(facts=dict(outcome.facts), dropped=outcome.dropped))
 
 
 class _Reporter:
