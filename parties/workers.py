@@ -35,7 +35,7 @@ class Ended:
     facts: Mapping[str, int] | None
     failure: Failure | None
     dropped: tuple[str, ...] = ()
-    misbehaved: Mapping[str, str] = field(default_factory=dict)  # fingerprint -> what it did
+    misbehaved: tuple[str, ...] = ()  # fingerprints of peers that broke the rules of the session
 
 
 @dataclass
@@ -129,9 +129,7 @@ class Workers:
             code = await process.wait()
         finally:
             await _end(process)
-        misbehaved = {
-            peers[peer]: str(error) for peer, error in traffic.errors.items() if isinstance(error, ProtocolError)
-        }
+        misbehaved = tuple(peers[peer] for peer, error in traffic.errors.items() if isinstance(error, ProtocolError))
         return replace(_outcome(record, last[-1] if last else None, code), misbehaved=misbehaved)
 
 

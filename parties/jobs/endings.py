@@ -41,8 +41,7 @@ def end(
     outcome = next_state(record.state, event)
     if event is not Event.SUCCEED:
         forget_signatures(db, record)
-        statement = _statement(record, outcome, record.attempt, record.started_at, ())
-        _sign(db, record, me.fingerprint, receipt.sign(me, statement.to_bytes()))
+        sign(db, me, record, _statement(record, outcome, record.attempt, record.started_at, ()), now)
     moved = _settle(db, me, record, event, reason, now, detail=detail, hint=hint, results=results)
     message = _announcement(moved)
     for party in moved.others(me.fingerprint):
@@ -57,9 +56,7 @@ def repeat(db: sqlite3.Connection, me: Identity, record: JobRecord, peer: str) -
     queue(db, peer, control_pb2.Envelope(end=_announcement(record)))
 
 
-def ended(
-    db: sqlite3.Connection, me: Identity, peer: str, message: control_pb2.End, results: Path, now: float
-) -> None:
+def ended(db: sqlite3.Connection, me: Identity, peer: str, message: control_pb2.End, results: Path, now: float) -> None:
     """The coordinator announced the end of a job: check its signatures, take it over, countersign."""
     record = led_by(db, peer, message.job)
     if record.state == message.outcome and record.party(me.fingerprint).signature:
@@ -96,9 +93,7 @@ def ended(
         results=results,
     )
     if not moved.party(me.fingerprint).signature:
-        signature = receipt.sign(me, statement.to_bytes())
-        _sign(db, moved, me.fingerprint, signature)
-        countersign = control_pb2.Countersign(job=moved.id, signature=bytes.fromhex(signature))
+        countersign = control_pb2.Countersign(job=moved.id, signature=sign(db, me, moved, statement, now))
         queue(db, moved.initiator, control_pb2.Envelope(countersign=countersign))
     _complete(db, me, get(db, moved.id), now)
 
@@ -122,7 +117,7 @@ def countersigned(
     statement = final_statement(record)
     signature = message.signature.hex()
     receipt.check_signature(statement, peers.find(db, peer).certificate_pem, signature)
-    _sign(db, record, peer, signature)
+    _keep(db, record, peer, signature)
     signed = get(db, record.id)
     if all(party.signature for party in signed.parties):
         complete = control_pb2.Receipt(job=record.id, signatures=_signatures(signed))
@@ -131,9 +126,7 @@ def countersigned(
     _complete(db, me, signed, now)
 
 
-def completed(
-    db: sqlite3.Connection, me: Identity, peer: str, message: control_pb2.Receipt, now: float
-) -> None:
+def completed(db: sqlite3.Connection, me: Identity, peer: str, message: control_pb2.Receipt, now: float) -> None:
     """The coordinator sent everyone's signatures under an ended job."""
     record = led_by(db, peer, message.job)
     if not record.ended:
@@ -146,6 +139,21 @@ def completed(
 def final_statement(record: JobRecord) -> receipt.Statement:
     """What the parties of an ended job sign."""
     return _statement(record, record.state, record.attempt, record.started_at, record.dropped)
+
+
+def take(
+    db: sqlite3.Connection, me: Identity, record: JobRecord, peer: str, statement: receipt.Statement, signature: bytes
+) -> None:
+    """Keep another party's signature; raises `ProtocolError` unless it is right."""
+    _take_signatures(db, me, record, [control_pb2.Signature(fingerprint=peer, signature=signature)], statement, [peer])
+
+
+def sign(db: sqlite3.Connection, me: Identity, record: JobRecord, statement: receipt.Statement, now: float) -> bytes:
+    """This party's signature on how the job ended, on the record before it leaves the node."""
+    evidence.receipt_signed(db, me, record, statement.hash, now)
+    signature = receipt.sign(me, statement.to_bytes())
+    _keep(db, record, me.fingerprint, signature)
+    return bytes.fromhex(signature)
 
 
 def forget_signatures(db: sqlite3.Connection, record: JobRecord) -> None:
@@ -259,7 +267,7 @@ def _take_signatures(
         own = fingerprint == me.fingerprint
         certificate = me.certificate_pem if own else peers.find(db, fingerprint).certificate_pem
         receipt.check_signature(statement, certificate, given[fingerprint])
-        _sign(db, record, fingerprint, given[fingerprint])
+        _keep(db, record, fingerprint, given[fingerprint])
 
 
 def _complete(db: sqlite3.Connection, me: Identity, record: JobRecord, now: float) -> None:
@@ -275,7 +283,7 @@ def _complete(db: sqlite3.Connection, me: Identity, record: JobRecord, now: floa
     evidence.receipt_completed(db, me, record, statement.hash, now)
 
 
-def _sign(db: sqlite3.Connection, record: JobRecord, fingerprint: str, signature: str) -> None:
+def _keep(db: sqlite3.Connection, record: JobRecord, fingerprint: str, signature: str) -> None:
     db.execute(
         "UPDATE job_parties SET signature = ? WHERE job = ? AND fingerprint = ?",
         (signature, record.id, fingerprint),

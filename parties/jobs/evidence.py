@@ -57,6 +57,11 @@ def result_released(db: sqlite3.Connection, me: Identity, record: JobRecord, now
     _append(db, me, "result_released", record, now)
 
 
+def receipt_signed(db: sqlite3.Connection, me: Identity, record: JobRecord, statement: str, now: float) -> None:
+    """`statement` is the hash of what this party signs about how the job ended."""
+    _append(db, me, "receipt_signed", record, now, statement=statement)
+
+
 def receipt_completed(db: sqlite3.Connection, me: Identity, record: JobRecord, statement: str, now: float) -> None:
     """`statement` is the hash of what all parties signed."""
     _append(db, me, "receipt_completed", record, now, statement=statement)

@@ -11,6 +11,8 @@ from mpc.errors import InputError, ProtocolError
 from mpc.job import Job, Member
 from parties.jobs.states import OPEN, Event, State, next_state
 
+_JSON = {"grants", "dropped", "facts"}  # columns that hold JSON
+
 
 @dataclass(frozen=True)
 class PartyRecord:
@@ -131,6 +133,8 @@ def in_states(db: sqlite3.Connection, states: Collection[State] = frozenset(Stat
 def move(db: sqlite3.Connection, record: JobRecord, event: Event, now: float, **columns: Any) -> JobRecord:
     """Apply `event` to the job and set `columns` with it; gives the job as it is then."""
     columns |= {"state": next_state(record.state, event), "updated_at": now}
+    for name in _JSON & columns.keys():
+        columns[name] = json.dumps(columns[name])
     names = ", ".join(f"{name} = ?" for name in columns)
     db.execute(f"UPDATE jobs SET {names} WHERE id = ?", (*columns.values(), record.id))  # noqa: S608 (own names)
     moved = find(db, record.id)
