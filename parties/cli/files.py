@@ -14,8 +14,9 @@ def new(path: Path, *, force: bool) -> Iterator[BinaryIO]:
 
     It is opened before anything is done, so that nothing is done whose outcome could not be kept.
     """
+    written = path.with_name(f".{path.name}.new") if force else path  # what is there stays until the new one is whole
     try:
-        file = path.open("wb" if force else "xb")
+        file = written.open("wb" if force else "xb")
     except FileExistsError:
         raise InputError(f"{path} exists", hint="choose another file, or add --force to overwrite it") from None
     except OSError as error:
@@ -23,8 +24,10 @@ def new(path: Path, *, force: bool) -> Iterator[BinaryIO]:
     try:
         with file:
             yield file
+        if force:
+            written.replace(path)
     except BaseException:
-        path.unlink(missing_ok=True)
+        written.unlink(missing_ok=True)
         raise
 
 

@@ -1,7 +1,6 @@
 """Peers: meet them, look at them, part from them."""
 
 from dataclasses import asdict
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,9 +8,11 @@ import click
 
 from mpc.errors import InputError
 from parties import running
-from parties.cli import files
+from parties.cli import diagnosis, files
+from parties.cli.catalogue import read_catalogue, show_catalogue
 from parties.cli.command import Session, command, file_argument, force_option, out_option, yes_option
-from parties.cli.output import cell, heading, say, show_facts, show_table
+from parties.cli.exits import Exit
+from parties.cli.output import cell, say, show_facts, show_table
 from parties.cli.units import iso_time, show_time
 
 if TYPE_CHECKING:
@@ -209,26 +210,28 @@ def datasets(session: Session, who: str) -> None:
     Example:
       sealane peer datasets cn-bank
     """
-    offered = session.node().catalogue(who)
-
-    def show() -> None:
-        from parties.cli.catalogue import show_catalogue
-
-        show_catalogue(offered)
-
-    session.answer(offered, show)
+    catalogue = read_catalogue(session.node().catalogue(who))
+    session.answer(asdict(catalogue), lambda: show_catalogue(catalogue))
 
 
 @command(peer, "diagnose")
 @click.argument("who", metavar="PEER")
-@click.pass_context
-def diagnose(context: click.Context, session: Session, who: str) -> None:
-    """Check all that a job with the peer needs; each line says ok, or what to do. Exits with 4 if one is not ok.
+def diagnose(session: Session, who: str) -> None:
+    """Check all that a job with the peer needs; each line says ok, or what to do.
+
+    Exits with 4 if one of them is not ok.
 
     \b
     Example:
       sealane peer diagnose cn-bank
     """
+    node = session.node()
+    known = node.peer(who)
+    checks = diagnosis.examine(node, known)
+    document = {"peer": known.name, "ok": all(check.ok for check in checks), "checks": [asdict(c) for c in checks]}
+    session.answer(document, lambda: diagnosis.show(checks))
+    if not document["ok"]:
+        click.get_current_context().exit(Exit.UNREACHABLE)
 
 
 def _show_invitation(invitation: "Invitation") -> None:
