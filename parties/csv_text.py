@@ -31,37 +31,30 @@ def scan(path: Path, file: BinaryIO) -> tuple[int, int]:
     Raises `InputError` at the first line that is not UTF-8 or has a NUL byte, or where a row starts that is too long
     or has a quote that is not closed.
     """
-    file.seek(0)
-    decoder = codecs.getincrementaldecoder("utf-8")()
-    line = 1  # in which `chunk` starts
-    row_line = 1  # in which the row starts that `chunk` goes on with
-    begun = 0  # bytes of that row before `chunk`
-    quoted = 0  # 1: `chunk` starts within quotes
-    last = 0  # byte before `chunk`
+    row_line = 1  # in which the row starts that a chunk goes on with
+    begun = 0  # bytes of that row before the chunk
+    quoted = 0  # 1: the chunk starts within quotes
+    last = 0  # byte before the chunk
     rows = empty = 0
-    for chunk in _chunks(file):
-        nul = chunk.find(b"\0")
-        if nul >= 0:
-            raise InputError(f"{path}, line {line + chunk.count(10, 0, nul)}: has a NUL byte", hint="save it as UTF-8")
-        _check_utf8(path, decoder, chunk, line)
+    for line, chunk in _text_chunks(path, file):
         data = np.frombuffer(chunk, np.uint8)
         within = np.bitwise_xor.accumulate((data == ord('"')).view(np.uint8)) ^ quoted
         newlines = np.flatnonzero(data == ord("\n"))
         ends = newlines[within[newlines] == 0]
-        lengths = np.diff(ends, prepend=-1 - begun) - 1  # of the rows that end in this chunk
-        if np.any(too_long := lengths > MAX_ROW_BYTES):
-            before = int(np.argmax(too_long))
-            raise _long_row(path, row_line if before == 0 else _line_behind(line, newlines, ends[before - 1]))
-        returns = np.concatenate(([last], data))[ends] == ord("\r")
-        blank = int(np.count_nonzero((lengths == 0) | ((lengths == 1) & returns)))
-        rows, empty = rows + len(ends) - blank, empty + blank
         if len(ends):
-            row_line = _line_behind(line, newlines, ends[-1])
-        begun = len(data) - 1 - int(ends[-1]) if len(ends) else begun + len(data)
+            lengths = np.diff(ends, prepend=-1 - begun) - 1  # of the rows that end in this chunk
+            if np.any(too_long := lengths > MAX_ROW_BYTES):
+                first = int(np.argmax(too_long))
+                raise _long_row(path, row_line if first == 0 else _line_behind(line, newlines, ends[first - 1]))
+            before = data[ends - 1]
+            before[0] = before[0] if ends[0] else last
+            blank = int(np.count_nonzero((lengths == 0) | ((lengths == 1) & (before == ord("\r")))))
+            rows, empty = rows + len(ends) - blank, empty + blank
+            row_line, begun = _line_behind(line, newlines, ends[-1]), -1 - int(ends[-1])
+        begun += len(data)
         if begun > MAX_ROW_BYTES:
             raise _long_row(path, row_line)
-        quoted, last, line = int(within[-1]), int(data[-1]), line + len(newlines)
-    _check_utf8(path, decoder, b"", line, final=True)
+        quoted, last = int(within[-1]), chunk[-1]
     if quoted:
         raise InputError(f"{path}, line {row_line}: starts a row with a quote that is not closed", hint=_RFC_HINT)
     return rows + (begun > 0), empty
@@ -111,6 +104,22 @@ def miscounted(path: Path) -> InputError:
     return InputError(f"{path}: a quote inside an unquoted field makes its rows uncertain", hint=_RFC_HINT)
 
 
+def _text_chunks(path: Path, file: BinaryIO) -> Iterator[tuple[int, bytes]]:
+    """The file's chunks, each with the line in which it starts, once they are known to be text."""
+    file.seek(0)
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    line = 1
+    while chunk := file.read(CHUNK_BYTES):
+        nul = chunk.find(b"\0")
+        if nul >= 0:
+            line += chunk.count(b"\n", 0, nul)
+            raise InputError(f"{path}, line {line}: has a NUL byte", hint="save the file as UTF-8")
+        _check_utf8(path, decoder, chunk, line)
+        yield line, chunk
+        line += chunk.count(b"\n")
+    _check_utf8(path, decoder, b"", line, final=True)
+
+
 def _long_row(path: Path, line: int) -> InputError:
     return InputError(
         f"{path}, line {line}: starts a row longer than {MAX_ROW_BYTES} bytes",
@@ -152,8 +161,3 @@ def _line_at(file: BinaryIO, offset: int) -> int:
         line += chunk.count(b"\n")
         offset -= len(chunk)
     return line
-
-
-def _chunks(file: BinaryIO) -> Iterator[bytes]:
-    while chunk := file.read(CHUNK_BYTES):
-        yield chunk
