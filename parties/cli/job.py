@@ -11,7 +11,7 @@ import click
 from mpc.errors import InputError
 from mpc.job import Job
 from parties.cli import job_text
-from parties.cli.command import Session, command, file_argument, yes_option
+from parties.cli.command import Session, command, yes_option
 from parties.cli.job_input import parse_members, parse_params, read_job
 from parties.cli.output import say, show_table
 from parties.cli.units import parse_moment, show_time
@@ -84,7 +84,9 @@ def propose(
 
 
 @command(job, "list")
-@click.option("--state", "states", multiple=True, type=click.Choice([str(state) for state in State]), help="Only these.")
+@click.option(
+    "--state", "states", multiple=True, type=click.Choice([str(state) for state in State]), help="Only these."
+)
 def list_(session: Session, states: tuple[str, ...]) -> None:
     """Show all jobs, the oldest first.
 

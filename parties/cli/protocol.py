@@ -43,7 +43,9 @@ def list_(session: Session) -> None:
     session.answer(
         [{"name": spec.name, "version": spec.version, "summary": spec.summary} for spec in specs],
         lambda: show_table(
-            ("NAME", "VERSION", ""), [(spec.name, str(spec.version), spec.summary) for spec in specs], right=("VERSION",)
+            ("NAME", "VERSION", ""),
+            [(spec.name, str(spec.version), spec.summary) for spec in specs],
+            right=("VERSION",),
         ),
     )
 

@@ -74,7 +74,9 @@ def _play(task: Task, counters: Mapping[str, CountingPipe], reporter: _Reporter)
     tables = {}
     if task.dataset is not None:
         reporter.progress("read data", 0, 1)
-        table = reading.load(task.dataset, columns)
+        slots = spec.roles[member.role].slots
+        numbers = [name for slot, names in member.columns.items() if slots[slot].kind == "number" for name in names]
+        table = reading.load(task.dataset, columns, numbers=numbers)
         tables = {slot: table.select(list(names)) for slot, names in member.columns.items()}
     channels: dict[str, Channel] = {peer: MessageChannel(counter) for peer, counter in counters.items()}
     session = bytes.fromhex(task.session)
