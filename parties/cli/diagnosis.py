@@ -74,7 +74,9 @@ def _link(node: "Node", peer: "Peer") -> Iterator[Check]:
         return
     link = node.links().get(peer.fingerprint, {"state": "not connected", "detail": "", "release": ""})
     if link["state"] != "connected":
-        yield Check("link", False, ": ".join(filter(None, (link["state"], link["detail"]))), _how_to_connect(node, peer))
+        yield Check(
+            "link", False, ": ".join(filter(None, (link["state"], link["detail"]))), _how_to_connect(node, peer)
+        )
         return
     yield Check("link", True, "connected")
     if link["release"] == release():

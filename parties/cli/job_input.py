@@ -20,7 +20,9 @@ def read_job(path: Path) -> Job:
     try:
         return TypeAdapter(Job).validate_json(data)
     except ValidationError as error:
-        raise InputError(f"{path} is not a job: {explain(error)}", hint="see docs/command-line.md for its form") from None
+        raise InputError(
+            f"{path} is not a job: {explain(error)}", hint="see docs/command-line.md for its form"
+        ) from None
 
 
 def parse_members(texts: Sequence[str]) -> dict[str, Member]:

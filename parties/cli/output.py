@@ -79,7 +79,9 @@ def confirm(question: str, *, yes: bool, as_json: bool) -> None:
     try:
         agreed = click.confirm(question, err=True)
     except click.Abort:
-        raise InputError("there was no answer, so nothing was done", hint="where nobody can answer, add --yes") from None
+        raise InputError(
+            "there was no answer, so nothing was done", hint="where nobody can answer, add --yes"
+        ) from None
     if not agreed:
         raise InputError("not confirmed, so nothing was done")
 

@@ -29,7 +29,7 @@ def protocol() -> None:
     """What can be computed: parameters, roles, who learns what."""
 
 
-@command(protocol, "list")
+@command("list", protocol)
 def list_(session: Session) -> None:
     """Show the protocols of this release.
 
@@ -43,12 +43,14 @@ def list_(session: Session) -> None:
     session.answer(
         [{"name": spec.name, "version": spec.version, "summary": spec.summary} for spec in specs],
         lambda: show_table(
-            ("NAME", "VERSION", ""), [(spec.name, str(spec.version), spec.summary) for spec in specs], right=("VERSION",)
+            ("NAME", "VERSION", ""),
+            [(spec.name, str(spec.version), spec.summary) for spec in specs],
+            right=("VERSION",),
         ),
     )
 
 
-@command(protocol, "show")
+@command("show", protocol)
 @click.argument("name")
 def show(session: Session, name: str) -> None:
     """Show one protocol: what each party brings and learns, the parameters, the security.
