@@ -20,10 +20,10 @@ from mpc.rng import system_rng
 from mpc.spec import Estimate
 from parties import calls, datasets, grants, policy
 from parties.datasets import Dataset
-from parties.evidence import export, log
+from parties.evidence import log, receipt
+from parties.evidence.export import export
 from parties.evidence.log import Entry
 from parties.evidence.receipt import Receipt
-from parties.evidence.receipt import check as check_receipt
 from parties.home import Home
 from parties.identity import invitations, keys, peers
 from parties.identity.certificates import IdentityCertificate, read_identity
@@ -144,7 +144,7 @@ class Node:
         """
         with self._store.transaction() as db:
             peer, reply = invitations.accept(self._identity, db, data, self._dial_address, _now())
-            fields = {"peer": peer.fingerprint, "name": peer.name}
+            fields = {"fingerprint": peer.fingerprint, "name": peer.name}
             log.append(db, self._identity, "peer_added", fields, _now())
             return peer, reply
 
@@ -161,7 +161,8 @@ class Node:
         with self._store.transaction() as db:
             peer = peers.remove(db, who)
             grants.revoke_all(db, peer.fingerprint, time.time())
-            log.append(db, self._identity, "peer_removed", {"peer": peer.fingerprint, "name": peer.name}, _now())
+            fields = {"fingerprint": peer.fingerprint, "name": peer.name}
+            log.append(db, self._identity, "peer_removed", fields, _now())
             return peer
 
     def set_peer_address(self, who: str, address: str) -> Peer:
@@ -191,7 +192,7 @@ class Node:
         dataset = datasets.examine(name, path, key, time.time())
         with self._store.transaction() as db:
             datasets.save(db, dataset)
-            fields = {"name": name, "rows": dataset.rows, "commitment": dataset.commitment}
+            fields: dict[str, str | int] = {"name": name, "rows": dataset.rows, "commitment": dataset.commitment}
             log.append(db, self._identity, "dataset_registered", fields, _now())
         return dataset
 
@@ -208,9 +209,9 @@ class Node:
             datasets.remove(db, name, time.time())
             log.append(db, self._identity, "dataset_removed", {"name": name}, _now())
 
-    def catalogue(self, who: str) -> list[dict[str, Any]]:
+    def catalogue(self, who: str) -> dict[str, Any]:
         """What a peer's grants let this party propose. Needs the running node."""
-        offered: list[dict[str, Any]] = calls.ask(self._store, "catalogue", {"peer": self.peer(who).fingerprint}, 25.0)
+        offered: dict[str, Any] = calls.ask(self._store, "catalogue", {"peer": self.peer(who).fingerprint}, 25.0)
         return offered
 
     def grant(
@@ -246,18 +247,18 @@ class Node:
         )
         with self._store.transaction() as db:
             stored = grants.add(db, grant, time.time())
-            fields = {"grant": stored.id, "peer": stored.peer, "protocol": protocol, "dataset": dataset}
+            fields = {"grant": stored.id, "peer": stored.peer, "terms": grants.terms_digest(stored)}
             log.append(db, self._identity, "grant_added", fields, _now())
         return stored
 
     def grants(self) -> tuple[Grant, ...]:
-        return grants.listed(self._store.connection())
+        return grants.read(self._store.connection())
 
     def revoke(self, grant_id: str) -> Grant:
         """End a grant; jobs that were approved by it do not start any more."""
         with self._store.transaction() as db:
             revoked = grants.revoke(db, grant_id, time.time())
-            log.append(db, self._identity, "grant_revoked", {"grant": revoked.id}, _now())
+            log.append(db, self._identity, "grant_revoked", {"grant": revoked.id, "peer": revoked.peer}, _now())
         return revoked
 
     # Jobs.
@@ -394,14 +395,14 @@ class Node:
         if record.receipt is None:
             waiting = "has not ended" if not record.ended else "has ended, and not every party has signed that yet"
             raise InputError(f"job {record.id} {waiting}", hint="there is a receipt once all parties have signed")
-        receipt = Receipt.from_bytes(record.receipt.encode())
+        signed = Receipt.from_bytes(record.receipt.encode())
         certificates = {peer.fingerprint: peer.certificate_pem for peer in self.peers()}
-        check_receipt(receipt, certificates | {self.fingerprint: self._identity.certificate_pem})
-        return receipt
+        receipt.check(signed, certificates | {self.fingerprint: self._identity.certificate_pem})
+        return signed
 
     def export_evidence(self) -> Iterator[bytes]:
         """The lines of the evidence log with all receipts, for `sealane evidence verify` anywhere."""
-        return export.export(self._store.connection(), self._identity, _now())
+        return export(self._store.connection(), self._identity, _now())
 
     @property
     def _dial_address(self) -> str:
@@ -410,12 +411,12 @@ class Node:
         return settings.advertise or ("" if settings.listen.endswith(":0") else settings.listen)
 
     def _keep(self, name: str, table: Any) -> Path:
-        from parties import reading
+        from parties.results import write_result
 
         folder = self.home.path / "datasets"
         folder.mkdir(mode=0o700, exist_ok=True)
         path = folder / f"{name}.parquet"
-        reading.write_result(as_arrow(table), path)
+        write_result(as_arrow(table), path)
         return path
 
 

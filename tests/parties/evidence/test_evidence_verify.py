@@ -174,6 +174,11 @@ def test_a_receipt_whose_certificates_are_left_out_is_refused(full, trusted: set
     assert _reject(b"".join(lines), trusted, "certificate of bob").entry == 4
 
 
+def test_the_number_of_certificates_is_bounded(full, trusted: set[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("parties.evidence.verify.MAX_CERTIFICATES", 1)
+    _reject(full.export(), trusted, "more than 1 certificates")
+
+
 def test_a_log_cut_and_signed_anew_is_noticed_by_the_head_that_was_kept(
     full, trusted: set[str], tmp_path: Path
 ) -> None:
