@@ -53,8 +53,8 @@ def json_option() -> click.Option:
     return click.Option(["--json", "as_json"], is_flag=True, help=_JSON_HELP)
 
 
-def command(group: click.Group, name: str) -> Callable[[Callable[..., None]], click.Command]:
-    """Make a function, which gets a `Session` first, the command `name` of `group`; its docstring is the help."""
+def command(name: str, group: click.Group | None = None) -> Callable[[Callable[..., None]], click.Command]:
+    """Make a function, which gets a `Session` first, a command, and add it to `group`; its docstring is the help."""
 
     def decorate(function: Callable[..., None]) -> click.Command:
         @functools.wraps(function)
@@ -62,8 +62,10 @@ def command(group: click.Group, name: str) -> Callable[[Callable[..., None]], cl
             outer: Session = click.get_current_context().obj
             function(Session(home or outer.home, as_json or outer.as_json), **arguments)
 
-        made = group.command(name)(run)
+        made = click.command(name)(run)
         made.params += [home_option(default=None, envvar=None), json_option()]
+        if group is not None:
+            group.add_command(made)
         return made
 
     return decorate

@@ -18,7 +18,7 @@ def dataset() -> None:
     """Own data: register files; they stay where they are."""
 
 
-@command(dataset, "add")
+@command("add", dataset)
 @click.argument("name")
 @file_argument("file")
 @click.option("--key", "key", multiple=True, required=True, metavar="COLUMN", help="Identifies a row; may be repeated.")
@@ -35,7 +35,7 @@ def add(session: Session, name: str, file: Path, key: tuple[str, ...]) -> None:
     session.answer(_document(added), lambda: _show(added))
 
 
-@command(dataset, "list")
+@command("list", dataset)
 def list_(session: Session) -> None:
     """Show all datasets.
 
@@ -61,7 +61,7 @@ def list_(session: Session) -> None:
     session.answer([_document(each) for each in found], show)
 
 
-@command(dataset, "show")
+@command("show", dataset)
 @click.argument("name")
 def show(session: Session, name: str) -> None:
     """Show one dataset and its columns.
@@ -74,7 +74,7 @@ def show(session: Session, name: str) -> None:
     session.answer(_document(found), lambda: _show(found))
 
 
-@command(dataset, "remove")
+@command("remove", dataset)
 @click.argument("name")
 @yes_option
 def remove(session: Session, name: str, yes: bool) -> None:

@@ -19,7 +19,7 @@ def grant() -> None:
     """What peers may compute with own data; nothing, unless granted."""
 
 
-@command(grant, "add")
+@command("add", grant)
 @click.argument("peer")
 @click.option("--protocol", required=True, help='As in `sealane protocol list`, or "*".')
 @click.option("--dataset", default="", help="Own dataset; without it, take part without data.")
@@ -67,7 +67,7 @@ def add(
     session.answer(_document(node, stored), lambda: _show(node, stored))
 
 
-@command(grant, "list")
+@command("list", grant)
 @click.option("--all", "everything", is_flag=True, help="Also those that allow nothing any more.")
 def list_(session: Session, everything: bool) -> None:
     """Show the grants that allow something.
@@ -107,7 +107,7 @@ def list_(session: Session, everything: bool) -> None:
     session.answer([_document(node, each) for each in found], show)
 
 
-@command(grant, "revoke")
+@command("revoke", grant)
 @click.argument("grant_id", metavar="ID")
 def revoke(session: Session, grant_id: str) -> None:
     """End a grant; jobs that it approved do not start any more.

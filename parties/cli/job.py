@@ -2,6 +2,7 @@
 
 import time
 from collections import Counter
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,7 +15,7 @@ from parties.cli import job_text
 from parties.cli.command import Session, command, yes_option
 from parties.cli.job_input import parse_members, parse_params, read_job
 from parties.cli.output import say, show_table
-from parties.cli.units import parse_moment, show_time
+from parties.cli.units import is_duration, parse_moment, show_time
 from parties.jobs.states import State
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ def job() -> None:
     """Joint computations: propose, decide, watch, take the result."""
 
 
-@command(job, "propose")
+@command("propose", job)
 @click.argument("file", required=False, type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--protocol", help="As in `sealane protocol list`.")
 @click.option(
@@ -83,7 +84,7 @@ def propose(
     session.answer(job_text.describe_record(record), lambda: job_text.show_outcome(record))
 
 
-@command(job, "list")
+@command("list", job)
 @click.option(
     "--state", "states", multiple=True, type=click.Choice([str(state) for state in State]), help="Only these."
 )
@@ -122,7 +123,7 @@ def list_(session: Session, states: tuple[str, ...]) -> None:
     session.answer([job_text.describe_record(record) for record in records], show)
 
 
-@command(job, "show")
+@command("show", job)
 @click.argument("job_id", metavar="ID")
 def show(session: Session, job_id: str) -> None:
     """Show a job: what it reveals and costs, who decided what, how it ended. The first digits of ID are enough.
@@ -143,7 +144,7 @@ def show(session: Session, job_id: str) -> None:
         job_text.show_record(node, record)
 
 
-@command(job, "approve")
+@command("approve", job)
 @click.argument("job_id", metavar="ID")
 @click.option("--digest", metavar="HEX", help="Approve the job with this digest, and ask nothing.")
 def approve(session: Session, job_id: str, digest: str | None) -> None:
@@ -169,7 +170,7 @@ def approve(session: Session, job_id: str, digest: str | None) -> None:
     session.answer(job_text.describe_record(approved), lambda: job_text.show_outcome(approved))
 
 
-@command(job, "deny")
+@command("deny", job)
 @click.argument("job_id", metavar="ID")
 @click.option("--reason", default="", help="The other parties see it.")
 def deny(session: Session, job_id: str, reason: str) -> None:
@@ -183,7 +184,7 @@ def deny(session: Session, job_id: str, reason: str) -> None:
     session.answer(job_text.describe_record(denied), lambda: job_text.show_outcome(denied))
 
 
-@command(job, "cancel")
+@command("cancel", job)
 @click.argument("job_id", metavar="ID")
 def cancel(session: Session, job_id: str) -> None:
     """End an open job for all parties.
@@ -221,9 +222,9 @@ def _completed(node: "Node", wanted: Job, deadline: str | None) -> Job:
     """
     if deadline is not None:
         wanted = replace(wanted, deadline=parse_moment(deadline, time.time()))
-    before = next((record.job for record in node.jobs() if record.id == wanted.id), None)
-    if before is not None and (not wanted.deadline or (deadline is not None and not deadline[:4].isdigit())):
-        wanted = replace(wanted, deadline=before.deadline)
+    if not wanted.deadline or (deadline is not None and is_duration(deadline)):
+        with suppress(InputError):  # it was not proposed before
+            wanted = replace(wanted, deadline=node.job(wanted.id).job.deadline)
     whole = node.complete(wanted)
     for name, member in wanted.members.items():
         if member.fingerprint not in ("", whole.members[name].fingerprint):

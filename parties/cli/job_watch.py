@@ -11,7 +11,6 @@ from rich.progress import Progress as Bar
 
 from parties.cli import job_text
 from parties.cli.command import Session, command
-from parties.cli.job import job
 from parties.cli.output import clean, console, print_json, say
 from parties.cli.units import parse_duration, show_bytes, show_duration
 
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
 _AFTER_DEADLINE_S = 60.0  # by then a running node has ended the job
 
 
-@command(job, "watch")
+@command("watch")
 @click.argument("job_id", metavar="ID")
 @click.option("--timeout", metavar="DURATION", help="E.g. 10m; without it, until the job's deadline.")
 def watch(session: Session, job_id: str, timeout: str | None) -> None:
@@ -57,7 +56,11 @@ def watch(session: Session, job_id: str, timeout: str | None) -> None:
 
 
 def _draw(moves: "Moves") -> "JobRecord":
-    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[told]}"))
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        TextColumn("{task.fields[told]}", markup=False),
+    )
     with Bar(*columns, console=console(), transient=True) as bar:
         task = bar.add_task("waiting", total=None, told="")
         for record, progress in moves:

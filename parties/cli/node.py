@@ -16,10 +16,9 @@ if TYPE_CHECKING:
     from parties.node import Node
 
 _LEVELS = ("debug", "info", "warning", "error")
-_commands = click.Group()
 
 
-@command(_commands, "init")
+@command("init")
 @click.argument("name")
 @click.option("--listen", default="", metavar="HOST:PORT", help="Where peers are accepted. Without it, only dial out.")
 @click.option("--advertise", default="", metavar="HOST:PORT", help="Where peers reach it, if not as --listen.")
@@ -46,7 +45,7 @@ def init(session: Session, name: str, listen: str, advertise: str, metrics_liste
     session.answer(document, show)
 
 
-@command(_commands, "serve")
+@command("serve")
 @click.option("--log-level", type=click.Choice(_LEVELS), help="Instead of the log_level in settings.toml.")
 def serve(session: Session, log_level: str | None) -> None:
     """Run the node until SIGTERM or Ctrl-C; running jobs may end first.
@@ -79,7 +78,7 @@ def serve(session: Session, log_level: str | None) -> None:
         asyncio.run(Server(home, ready).run())
 
 
-@command(_commands, "status")
+@command("status")
 def status(session: Session) -> None:
     """Show the node, its peers' links, and what waits for you.
 

@@ -25,7 +25,7 @@ def peer() -> None:
     """Other parties: invite, accept, look at, diagnose, remove."""
 
 
-@command(peer, "invite")
+@command("invite", peer)
 @out_option("The invitation, for one new peer.", required=True)
 @force_option
 def invite(session: Session, out: Path, force: bool) -> None:
@@ -50,7 +50,7 @@ def invite(session: Session, out: Path, force: bool) -> None:
     session.answer({"file": str(out), "name": node.name, "fingerprint": node.fingerprint}, show)
 
 
-@command(peer, "accept")
+@command("accept", peer)
 @file_argument("file")
 @out_option("The reply to an invitation, to be sent back.")
 @click.option("--fingerprint", metavar="HEX", help="The fingerprint that the other operator told you.")
@@ -101,7 +101,7 @@ def accept(session: Session, file: Path, out: Path | None, fingerprint: str | No
     session.answer(_document(pinned) | {"reply": replied}, show)
 
 
-@command(peer, "list")
+@command("list", peer)
 def list_(session: Session) -> None:
     """Show all peers, also removed ones.
 
@@ -139,7 +139,7 @@ def list_(session: Session) -> None:
     session.answer(documents, show)
 
 
-@command(peer, "show")
+@command("show", peer)
 @click.argument("who", metavar="PEER")
 def show(session: Session, who: str) -> None:
     """Show one peer, with its whole fingerprint.
@@ -169,7 +169,7 @@ def show(session: Session, who: str) -> None:
     session.answer(_document(known) | {"expires_at": iso_time(expires.timestamp())}, show)
 
 
-@command(peer, "remove")
+@command("remove", peer)
 @click.argument("who", metavar="PEER")
 @yes_option
 def remove(session: Session, who: str, yes: bool) -> None:
@@ -186,7 +186,7 @@ def remove(session: Session, who: str, yes: bool) -> None:
     session.answer(_document(removed), lambda: say(f"{removed.name} is removed; its grants are revoked."))
 
 
-@command(peer, "address")
+@command("address", peer)
 @click.argument("who", metavar="PEER")
 @click.argument("address")
 def address(session: Session, who: str, address: str) -> None:
@@ -201,7 +201,7 @@ def address(session: Session, who: str, address: str) -> None:
     session.answer(_document(changed), lambda: say(f"{changed.name} {where}."))
 
 
-@command(peer, "datasets")
+@command("datasets", peer)
 @click.argument("who", metavar="PEER")
 def datasets(session: Session, who: str) -> None:
     """Show the peer's data on which its grants let you propose jobs. Needs the running node.
@@ -214,7 +214,7 @@ def datasets(session: Session, who: str) -> None:
     session.answer(asdict(catalogue), lambda: show_catalogue(catalogue))
 
 
-@command(peer, "diagnose")
+@command("diagnose", peer)
 @click.argument("who", metavar="PEER")
 def diagnose(session: Session, who: str) -> None:
     """Check all that a job with the peer needs; each line says ok, or what to do.

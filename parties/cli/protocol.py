@@ -29,7 +29,7 @@ def protocol() -> None:
     """What can be computed: parameters, roles, who learns what."""
 
 
-@command(protocol, "list")
+@command("list", protocol)
 def list_(session: Session) -> None:
     """Show the protocols of this release.
 
@@ -50,7 +50,7 @@ def list_(session: Session) -> None:
     )
 
 
-@command(protocol, "show")
+@command("show", protocol)
 @click.argument("name")
 def show(session: Session, name: str) -> None:
     """Show one protocol: what each party brings and learns, the parameters, the security.

@@ -37,6 +37,8 @@ sealane.params += [
     command.home_option(default=lambda: Path.home() / ".sealane", envvar="SEALANE_HOME"),
     command.json_option(),
 ]
+for _part in (job_watch.watch, job_result.result, job_result.receipt):
+    job.job.add_command(_part)
 for _part in (node.init, node.serve, node.status):
     sealane.add_command(_part)
 for _noun in (peer.peer, dataset.dataset, grant.grant, protocol.protocol, job.job, evidence.evidence):

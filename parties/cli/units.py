@@ -41,6 +41,11 @@ def iso_time(at: float | None) -> str | None:
     return None if at is None else datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
+def is_duration(text: str) -> bool:
+    """Whether `text` is for `parse_duration`."""
+    return _DURATION.fullmatch(text) is not None
+
+
 def parse_duration(text: str) -> int:
     """Seconds from e.g. "90s", "30m", "2h", "7d", "2w"; raises `InputError`."""
     match = _DURATION.fullmatch(text)
@@ -51,7 +56,7 @@ def parse_duration(text: str) -> int:
 
 def parse_moment(text: str, now: float) -> int:
     """Seconds since 1970 from a duration after `now` or a date or time in ISO 8601 (UTC if it names no zone)."""
-    if _DURATION.fullmatch(text):
+    if is_duration(text):
         at = int(now) + parse_duration(text)
         if at <= _LAST.timestamp():
             return at
