@@ -130,7 +130,6 @@ def test_the_death_of_the_node_ends_every_pipe() -> None:
         HEADER.pack(0, RecordKind.BYE, 0, 0),
         HEADER.pack(3, RecordKind.GRANT, 0, 0) + b"abc",
         HEADER.pack(0, RecordKind.END, 0, 0),
-        HEADER.pack(1, RecordKind.END, 0, 0) + b"\x09",
     ],
 )
 def test_a_record_that_is_none_ends_every_pipe(record: bytes) -> None:
