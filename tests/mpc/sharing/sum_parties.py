@@ -8,7 +8,7 @@ import numpy as np
 from google.protobuf.message import Message
 
 from mpc.channel import Channel, Pipe, decode, encode
-from mpc.errors import SealaneError
+from mpc.errors import ChannelError, SealaneError
 from mpc.local import run_parties
 from mpc.sharing.links import Links
 from mpc.sharing.masked_sum import Setting, Sum, masked_sum
@@ -116,3 +116,19 @@ def cheating(
     return lambda name, peer, pipe: (
         CheatingPipe(pipe, kind, alter) if name == cheater and victim in (None, peer) else pipe
     )
+
+
+@dataclass(frozen=True)
+class CutPipe:
+    """A link that is down, while both of its ends go on."""
+
+    def send_bytes(self, data: bytes, /) -> None:
+        raise ChannelError("the link is down")
+
+    def recv_bytes(self) -> bytes:
+        raise ChannelError("the link is down")
+
+
+def cut(*ends: str) -> Callable[[str, str, Pipe], Pipe]:
+    """Cuts the link between two parties."""
+    return lambda name, peer, pipe: CutPipe() if {name, peer} == set(ends) else pipe

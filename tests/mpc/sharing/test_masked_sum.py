@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sum_parties import Died, cheating, dying, names, sum_vectors
+from sum_parties import Died, cheating, cut, dying, names, sum_vectors
 
 from mpc.channel import CountingPipe, Pipe, RecordingPipe
 from mpc.errors import ChannelError, InputError, ProtocolError
@@ -99,6 +99,25 @@ def test_a_party_that_drops_out_within_its_vector_is_not_in_the_sum(monkeypatch)
     values = vectors(5)
     results = sum_vectors(values, 1, dying({"p3": ("Words", 2)}))
     assert results["p1"].total.tolist() == total(values, ("p0", "p1", "p2", "p4"))
+
+
+def test_of_two_parties_whose_link_is_down_one_is_left_out_and_told_so():
+    values = vectors(5)
+    results = sum_vectors(values, 1, cut("p3", "p4"))
+    survivors = results["p1"].survivors
+    assert len(survivors) == 4 and {"p0", "p1", "p2"} < set(survivors)
+    assert results["p1"].total.tolist() == total(values, survivors)
+    [left_out] = set(names(5)) - set(survivors)
+    assert isinstance(results[left_out], ChannelError)
+    assert "p1: goes on without this party" in str(results[left_out])
+
+
+def test_a_link_to_the_aggregator_that_is_down_leaves_that_party_out():
+    values = vectors(5)
+    results = sum_vectors(values, 1, cut("p1", "p4"))
+    assert results["p1"].total.tolist() == total(values, ("p0", "p1", "p2", "p3"))
+    assert isinstance(results["p4"], ChannelError)
+    assert str(results["p4"]) == "p1: the link is down"
 
 
 @pytest.mark.parametrize("step", STEPS[:5])
@@ -231,7 +250,7 @@ def test_bytes_and_messages_with_drop_outs_are_exact():
     "dropouts, digest",
     [
         (0, "6abc3de183b31d1cae09d069a61f094dcc7cdff71f3b56c71023894132b48fcf"),
-        (1, ""),
+        (1, "1c13a72dafeb9fa7469ee0c651bae3cfc3b7443250f0747185c2b3b7c81503d0"),
     ],
 )
 def test_the_bytes_on_the_wire_have_not_changed(dropouts, digest):
