@@ -4,12 +4,14 @@ from typing import Any
 
 from mpc.errors import InputError
 from mpc.psi import cardinality, dry_run, ecdh
+from mpc.sharing import masked_statistics
 from mpc.spec import Spec
 
 _ALL: tuple[Spec[Any], ...] = (
     dry_run.SPEC,
     ecdh.SPEC,
     cardinality.SPEC,
+    masked_statistics.SPEC,
 )
 
 SPECS = {spec.name: spec for spec in _ALL}

@@ -4,7 +4,7 @@ Each protocol module ends in its `SPEC`. `reveals` and `estimate` are what an ap
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
@@ -88,7 +88,7 @@ class Spec(Generic[P]):
 
     `reveals(job, params)` maps each party's name to one sentence that says all it learns. `estimate(job, params,
     rows, name)` prices the part of `name` for datasets of `rows[party]` rows. `minimum_result(params)` is the
-    smallest result (rows or people) that the protocol releases. `check(job, params)` raises `InputError` for
+    smallest result (rows or people) that the protocol releases. `params` is a frozen dataclass. `check(job, params)` raises `InputError` for
     combinations that the fields alone do not exclude.
     """
 
@@ -110,6 +110,10 @@ class Spec(Generic[P]):
                 f"{self.version}",
                 hint="use releases that share a version of this protocol",
             )
+        known = [field.name for field in fields(self.params)]  # type: ignore[arg-type]
+        unknown = sorted(set(job.params) - set(known))
+        if unknown:
+            raise InputError(f"{self.name} has no parameter {unknown[0]!r}, only {', '.join(known)}")
         try:
             params = TypeAdapter(self.params).validate_python(dict(job.params))
         except ValidationError as error:

@@ -7,6 +7,7 @@ work/<job>/        a running attempt's files, deleted when it ends
 results/<job>.parquet   released results
 """
 
+import json
 import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +17,12 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
 from mpc.errors import InputError
 from mpc.job import explain
 from parties.store import Store
+
+_SETTINGS_HEAD = """\
+# Settings of this Sealane node; restart it after a change. Addresses are host:port.
+# listen: where peers are accepted (empty: only dial out); advertise: where they reach it, if that differs;
+# metrics_listen: /metrics, /healthz and /readyz (empty: none). docs/operating.md explains these and the limits.
+"""
 
 
 @with_config(ConfigDict(extra="forbid"))
@@ -56,6 +63,13 @@ class Home:
         except ValidationError as error:
             raise InputError(f"{file}: {explain(error)}") from None
         return cls(path, settings)
+
+    @staticmethod
+    def write_settings(path: Path, *, name: str, listen: str, advertise: str, metrics_listen: str) -> None:
+        """Write `settings.toml` with the settings given and the defaults of the others, each explained."""
+        values = {"name": name, "listen": listen, "advertise": advertise, "metrics_listen": metrics_listen}
+        lines = [f"{key} = {json.dumps(value)}" for key, value in values.items()]  # JSON strings are TOML strings
+        (path / "settings.toml").write_text(_SETTINGS_HEAD + "\n".join(lines) + "\n")
 
     @property
     def identity(self) -> Path:

@@ -41,27 +41,40 @@ CREATE TABLE jobs (
     initiator  TEXT NOT NULL,                -- fingerprint of the proposer, who coordinates
     state      TEXT NOT NULL,
     attempt    INTEGER NOT NULL DEFAULT 0,
+    retries    INTEGER NOT NULL DEFAULT 0,   -- attempts that were interrupted
+    not_before REAL NOT NULL DEFAULT 0,      -- when the coordinator may start the next attempt
     session    BLOB,                         -- 16 bytes, of the current attempt
     commitment TEXT NOT NULL DEFAULT '',     -- the own dataset's, when it was approved
-    reason     TEXT NOT NULL DEFAULT '',     -- why it ended, for people
-    hint       TEXT NOT NULL DEFAULT '',
+    grants     TEXT NOT NULL DEFAULT '[]',   -- JSON: ids of the grants debited for it
+    reason     TEXT NOT NULL DEFAULT '',     -- why it ended, the same at every party
+    detail     TEXT NOT NULL DEFAULT '',     -- what this party alone knows about that
+    hint       TEXT NOT NULL DEFAULT '',     -- what to do next
     facts      TEXT NOT NULL DEFAULT '{}',   -- JSON: the counts this party learned
     result     TEXT,                         -- file below results/, once released
-    receipt    TEXT,                         -- JSON, countersigned, once the job has ended
     created_at REAL NOT NULL,
     updated_at REAL NOT NULL
 ) STRICT;
+
+CREATE INDEX jobs_by_state ON jobs (state);
 
 CREATE TABLE job_parties (
     job         TEXT NOT NULL REFERENCES jobs (id),
     fingerprint TEXT NOT NULL,
     name        TEXT NOT NULL,
     decision    TEXT NOT NULL DEFAULT '' CHECK (decision IN ('', 'approved', 'denied')),
-    rows        INTEGER,                     -- of its dataset, told with its decision
-    reason      TEXT NOT NULL DEFAULT '',
-    done        INTEGER NOT NULL DEFAULT 0,  -- the attempt it has finished
-    signature   TEXT NOT NULL DEFAULT '',    -- hexadecimal, over the receipt's statement
+    approval    TEXT NOT NULL DEFAULT '',    -- hexadecimal signature over the digest
+    rows        INTEGER,                     -- hint for estimates
+    done        INTEGER NOT NULL DEFAULT 0,  -- the last attempt it has finished
+    signature   TEXT NOT NULL DEFAULT '',    -- hexadecimal, over the statement of how the job ended
     PRIMARY KEY (job, fingerprint)
+) STRICT;
+
+CREATE TABLE calls (                         -- questions to the running node from other processes of its operator
+    id       INTEGER PRIMARY KEY AUTOINCREMENT,
+    kind     TEXT NOT NULL,
+    argument TEXT NOT NULL,                  -- JSON
+    answer   TEXT,                           -- JSON, once given
+    asked_at REAL NOT NULL
 ) STRICT;
 
 CREATE TABLE progress (                      -- overwritten often; losing it loses nothing
@@ -75,10 +88,21 @@ CREATE TABLE progress (                      -- overwritten often; losing it los
     updated_at     REAL NOT NULL
 ) STRICT;
 
+CREATE TABLE facts (                         -- about this database itself
+    name  TEXT PRIMARY KEY,
+    value BLOB NOT NULL
+) STRICT;
+
 CREATE TABLE outbox (                        -- messages a peer has not confirmed
-    id   INTEGER PRIMARY KEY AUTOINCREMENT,
     peer TEXT NOT NULL,
-    body BLOB NOT NULL
+    id   INTEGER NOT NULL,                   -- 1, 2, 3, ... a peer, without gaps
+    body BLOB NOT NULL,
+    PRIMARY KEY (peer, id)
+) STRICT;
+
+CREATE TABLE outbox_counters (               -- the last id given to a message for each peer
+    peer TEXT PRIMARY KEY,
+    last INTEGER NOT NULL
 ) STRICT;
 
 CREATE TABLE inbox (                         -- the last message of each peer's outbox that took effect here

@@ -1,0 +1,116 @@
+"""Decimal numbers as scaled integers: x is held as round(x·10^decimals) in 64 signed bits.
+
+Sums of such numbers are exact. Integers and DECIMAL numbers with at most `decimals` decimals convert exactly; further
+decimals are rounded, halves to even. A float is multiplied by 10^decimals in float64 and rounded to the nearest
+integer, halves to even; below 2^51 that is exact for every float that stands for a number of `decimals` decimals, and
+larger ones are refused because it is not.
+"""
+
+from decimal import Context, Decimal, Inexact
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mpc.errors import InputError
+
+if TYPE_CHECKING:  # Arrow is loaded by the process that has a table to convert, not by every importer
+    import pyarrow as pa
+
+MAX_DECIMALS = 18  # 10^18 < 2^63
+INT64_MAX = 2**63 - 1
+_MAX_FLOAT = float(2**51)
+_EXACT = Context(prec=76, traps=[Inexact])
+
+
+def to_scaled(column: "pa.ChunkedArray", decimals: int, name: str) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """The scaled integers of an Arrow column, and which rows have one: NULL gives 0 and False.
+
+    `name` is the column's, for messages. Raises `InputError` for a column that holds no numbers, and, naming the
+    first such row (counted from 1), for NaN, infinity and numbers too large to hold.
+    """
+    import pyarrow as pa
+
+    _check_decimals(decimals)
+    array = pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], column.type)
+    valid = np.asarray(array.is_valid().to_numpy(zero_copy_only=False), np.bool_)
+    kind = array.type
+    if pa.types.is_integer(kind):
+        return _from_integers(array, valid, decimals, name), valid
+    if pa.types.is_floating(kind):
+        return _from_floats(array, valid, decimals, name), valid
+    if pa.types.is_decimal(kind) and kind.bit_width <= 128:
+        return _from_decimals(array, valid, decimals, name), valid
+    raise InputError(
+        f"column {name!r} holds {kind}, not numbers", hint="give integers, floats or DECIMAL of at most 38 digits"
+    )
+
+
+def scaled(value: Decimal, decimals: int) -> int:
+    """`value`·10^decimals, exactly; raises `InputError` when that is no integer of 64 bits."""
+    _check_decimals(decimals)
+    if not value.is_finite():
+        raise InputError("a number must be finite")
+    if abs(value.adjusted()) > 100:  # before an integer of that many digits is made
+        raise InputError("a number is too large or too small for 64 bits")
+    numerator, denominator = value.as_integer_ratio()
+    result, rest = divmod(numerator * int(10**decimals), denominator)
+    if rest:
+        raise InputError(f"a number has more than the declared {decimals} decimals")
+    if abs(result) > INT64_MAX:
+        raise InputError("a number is too large for 64 bits")
+    return result
+
+
+def unscaled(value: int, decimals: int) -> Decimal:
+    """The number that `value` stands for, exactly."""
+    return Decimal(value).scaleb(-decimals, _EXACT)
+
+
+def _check_decimals(decimals: int) -> None:
+    if not 0 <= decimals <= MAX_DECIMALS:
+        raise InputError(f"{decimals} decimals: give 0 to {MAX_DECIMALS}")
+
+
+def _from_integers(array: "pa.Array", valid: NDArray[np.bool_], decimals: int, name: str) -> NDArray[np.int64]:
+    numbers = array.fill_null(0).to_numpy(zero_copy_only=False)
+    limit = INT64_MAX // 10**decimals
+    _refuse((numbers > limit) | (numbers < -limit) if numbers.dtype.kind == "i" else numbers > limit, valid, name)
+    return np.asarray(numbers, np.int64) * np.int64(10**decimals)
+
+
+def _from_floats(array: "pa.Array", valid: NDArray[np.bool_], decimals: int, name: str) -> NDArray[np.int64]:
+    numbers = np.where(valid, array.fill_null(0.0).to_numpy(zero_copy_only=False), 0.0).astype(np.float64)
+    _refuse(~np.isfinite(numbers), valid, name, "is not a finite number")
+    with np.errstate(over="ignore"):  # infinity is refused below
+        product = numbers * float(10**decimals)
+    _refuse(np.abs(product) > _MAX_FLOAT, valid, name, "is too large for an exact conversion from float", "use DECIMAL")
+    return np.rint(product).astype(np.int64)
+
+
+def _from_decimals(array: "pa.Array", valid: NDArray[np.bool_], decimals: int, name: str) -> NDArray[np.int64]:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    wide = array.cast(pa.decimal256(76 - MAX_DECIMALS, array.type.scale))
+    if array.type.scale > decimals:
+        wide = pc.round(wide, ndigits=decimals, round_mode="half_to_even")
+    exact = wide.cast(pa.decimal256(76, decimals))
+    words = np.frombuffer(exact.buffers()[1] or b"", "<i8")
+    words = words.reshape(-1, 4)[exact.offset : exact.offset + len(exact)]
+    low = np.where(valid, words[:, 0], 0)
+    fits = (words[:, 1:] == (words[:, :1] >> 63)).all(axis=1) & (low != np.iinfo(np.int64).min)
+    _refuse(~fits, valid, name)
+    return low
+
+
+def _refuse(
+    bad: NDArray[np.bool_],
+    valid: NDArray[np.bool_],
+    name: str,
+    why: str = "is too large for 64 bits",
+    hint: str = "declare fewer decimals",
+) -> None:
+    rows = np.flatnonzero(bad & valid)
+    if len(rows):
+        raise InputError(f"row {rows[0] + 1} of column {name!r} {why}", hint=hint)

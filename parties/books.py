@@ -1,0 +1,144 @@
+"""What the running node reads from and writes to its database, each in one go: the synchronous half of the server."""
+
+import json
+import shutil
+import sqlite3
+import time
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from parties import datasets
+from parties.datasets import Dataset
+from parties.evidence import log
+from parties.home import Home
+from parties.identity import peers
+from parties.identity.keys import Identity
+from parties.jobs import attempts, outbox
+from parties.jobs.records import JobRecord, in_states, own_part
+from parties.jobs.states import OPEN, State
+from parties.store import Store
+from parties.worker.task import Report
+from parties.workers import Ended
+
+_CALL_LIFE_S = 60.0
+
+
+@dataclass(frozen=True)
+class Books:
+    """All methods are called from the one thread that writes."""
+
+    home: Home
+    store: Store
+    identity: Identity
+
+    @property
+    def me(self) -> str:
+        return self.identity.fingerprint
+
+    def recover(self) -> None:
+        """After a start: no worker and no link of the last run is left, and what they left behind goes."""
+        shutil.rmtree(self.home.work, ignore_errors=True)
+        for folder in (self.home.work, self.home.results):
+            folder.mkdir(mode=0o700, exist_ok=True)
+        with self.store.transaction() as db:
+            db.execute("DELETE FROM links")
+            db.execute("DELETE FROM calls")
+            db.execute("DELETE FROM progress")
+            attempts.interrupt_all(db, self.identity, time.time())
+        self.clean()
+
+    def peers(self) -> tuple[peers.Peer, ...]:
+        return peers.read_all(self.store.connection())
+
+    def drop_peer(self, fingerprint: str) -> None:
+        """A peer was removed: its jobs end."""
+        with self.store.transaction() as db:
+            attempts.drop_peer(db, self.identity, fingerprint, time.time())
+
+    def startable(self) -> list[JobRecord]:
+        return attempts.startable(self.store.connection(), self.identity, time.time())
+
+    def start(self, job_id: str) -> None:
+        """Begin the next attempt at a job that is coordinated here."""
+        with self.store.transaction() as db:
+            attempts.start(db, self.identity, job_id, time.time())
+
+    def running(self) -> list[tuple[JobRecord, Dataset | None]]:
+        """The jobs of which an attempt is under way, each with the own dataset it reads."""
+        db = self.store.connection()
+        found = []
+        for record in in_states(db, {State.RUNNING}):
+            _, member = own_part(record, self.me)
+            found.append((record, datasets.find(db, member.dataset) if member.dataset else None))
+        return found
+
+    def pass_deadlines(self) -> None:
+        db = self.store.connection()
+        # Looking is cheap and frequent, writing is not: take the write lock only if something is overdue.
+        if attempts.overdue(db, self.identity, time.time()):
+            with self.store.transaction() as db:
+                attempts.pass_deadlines(db, self.identity, time.time())
+
+    def pending(self, peer: str, after: int) -> list[tuple[int, bytes]]:
+        return outbox.pending(self.store.connection(), peer, after)
+
+    def record_end(self, ended: Ended) -> None:
+        """A worker ended, with or without result."""
+        now = time.time()
+        with self.store.transaction() as db:
+            if ended.failure is not None:
+                attempts.stop(db, self.identity, ended.job, ended.attempt, ended.failure, now)
+            else:
+                facts = json.dumps(ended.facts)
+                attempts.finish(db, self.identity, ended.job, ended.attempt, facts, self.home.results, now)
+            for fingerprint, what in ended.misbehaved.items():
+                log.append(db, self.identity, "peer_misbehaved", {"peer": fingerprint, "what": what}, now)
+
+    def note_progress(self, job_id: str, report: Report, started: float) -> None:
+        """Overwrite how far the job is."""
+        with self.store.transaction() as db:
+            db.execute(
+                "INSERT OR REPLACE INTO progress VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                (
+                    job_id,
+                    report.step,
+                    report.done,
+                    report.total,
+                    report.sent_bytes,
+                    report.received_bytes,
+                    started,
+                    time.time(),
+                ),
+            )
+
+    def note_link(self, peer: str, state: str, detail: str, release: str) -> None:
+        """Overwrite what is seen of a peer's link."""
+        with self.store.transaction() as db:
+            db.execute(
+                "INSERT OR REPLACE INTO links VALUES (?, ?, ?, ?, ?)", (peer, state, detail, release, time.time())
+            )
+
+    def questions(self) -> list[sqlite3.Row]:
+        """The calls that have no answer yet."""
+        return self.store.connection().execute("SELECT * FROM calls WHERE answer IS NULL ORDER BY id").fetchall()
+
+    def answer(self, answers: Mapping[int, dict[str, Any]]) -> None:
+        """Record answers to calls, and forget calls that nobody waits for."""
+        with self.store.transaction() as db:
+            for call, value in answers.items():
+                db.execute("UPDATE calls SET answer = ? WHERE id = ?", (json.dumps(value), call))
+            db.execute("DELETE FROM calls WHERE asked_at < ?", (time.time() - _CALL_LIFE_S,))
+
+    def clean(self) -> None:
+        """Delete held results of jobs that have ended without releasing them."""
+        open_jobs = {record.id for record in in_states(self.store.connection(), OPEN)}
+        for held in self.home.results.glob(".*.held"):
+            if held.name[1 : -len(".held")] not in open_jobs:
+                held.unlink(missing_ok=True)
+
+    def count_jobs(self) -> Counter[str]:
+        """How many jobs are in each state."""
+        rows = self.store.connection().execute("SELECT state, count(*) AS n FROM jobs GROUP BY state")
+        return Counter({row["state"]: row["n"] for row in rows})

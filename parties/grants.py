@@ -1,0 +1,126 @@
+"""The grants an operator has made, in the node's database; `policy` decides with them."""
+
+import json
+import sqlite3
+from collections.abc import Iterable
+from dataclasses import asdict, replace
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from mpc.errors import InputError, PolicyDenied
+from mpc.job import canonical_json, explain
+from mpc.rng import Rng, system_rng
+from parties import datasets
+from parties.datasets import Dataset
+from parties.policy import ANY, Grant, unusable
+from parties.store import Store, StoreError
+
+ID_BYTES = 8
+#: The catalogue shown to a peer is no longer than this in canonical JSON.
+MAX_CATALOGUE_BYTES = 256 * 2**10
+
+_NOT_TERMS = ("id", "peer", "uses", "revoked")  # kept in columns of their own
+_ADAPTER = TypeAdapter(Grant)
+
+
+def add(store: Store, grant: Grant, now: float, *, rng: Rng = system_rng) -> Grant:
+    """Store the terms of `grant` as a new, unused grant; gives it with its id.
+
+    Raises `InputError` when its peer is not registered.
+    """
+    grant = replace(grant, id=rng(ID_BYTES).hex(), uses=0, revoked=False)
+    terms = {name: value for name, value in asdict(grant).items() if name not in _NOT_TERMS}
+    try:
+        with store.transaction() as db:
+            db.execute(
+                "INSERT INTO grants (id, peer, terms, created_at) VALUES (?, ?, ?, ?)",
+                (grant.id, grant.peer, canonical_json(terms).decode(), now),
+            )
+    except sqlite3.IntegrityError:
+        raise InputError("a grant is for a registered peer", hint="see `sealane peer list`") from None
+    return grant
+
+
+def revoke(store: Store, grant_id: str, now: float) -> None:
+    """End a grant for good; raises `InputError` when there is none of that id. Revoking again changes nothing."""
+    with store.transaction() as db:
+        changed = db.execute(
+            "UPDATE grants SET revoked_at = coalesce(revoked_at, ?) WHERE id = ?", (now, grant_id)
+        ).rowcount
+        if changed == 0:
+            raise InputError("no grant has that id", hint="see `sealane grant list`")
+
+
+def listed(store: Store) -> tuple[Grant, ...]:
+    """All grants, the oldest first, with those that allow nothing any more."""
+    return read(store.connection())
+
+
+def read(db: sqlite3.Connection, peers: Iterable[str] | None = None) -> tuple[Grant, ...]:
+    """The grants of `peers`, or all, as `db` sees them: inside a transaction, as they will be when it commits."""
+    wanted = None if peers is None else set(peers)
+    rows = db.execute("SELECT * FROM grants ORDER BY created_at, id").fetchall()
+    return tuple(_from_row(row) for row in rows if wanted is None or row["peer"] in wanted)
+
+
+def debit(db: sqlite3.Connection, grant_ids: Iterable[str], now: float) -> None:
+    """Count one use of each grant, in the caller's transaction.
+
+    Raises `PolicyDenied`, upon which the transaction must be rolled back, when one is revoked, expired or used up.
+    """
+    for grant_id in grant_ids:
+        row = db.execute("SELECT * FROM grants WHERE id = ?", (grant_id,)).fetchone()
+        reason = "does not exist" if row is None else unusable(_from_row(row), now)
+        if reason:
+            raise PolicyDenied(f"grant {grant_id} {reason}", hint="add a new grant, then propose the job again")
+        db.execute("UPDATE grants SET uses = uses + 1 WHERE id = ?", (grant_id,))
+
+
+def visible(store: Store, peer: str, now: float) -> dict[str, Any]:
+    """What `peer` is shown of the datasets that its live grants let it propose jobs on, ready for JSON.
+
+    Gives {"datasets": [{dataset, rows, key, columns: [[name, type], ...], protocols, purposes}, ...],
+    "left_out": how many more there are beyond `MAX_CATALOGUE_BYTES`}. `protocols` and `purposes` are gathered from
+    all grants on the dataset; not every combination need be allowed.
+    """
+    live: dict[str, list[Grant]] = {}
+    for grant in read(store.connection(), [peer]):
+        if not unusable(grant, now):
+            live.setdefault(grant.dataset, []).append(grant)
+    entries = [_entry(dataset, live[dataset.name]) for dataset in datasets.listed(store) if dataset.name in live]
+    shown: list[dict[str, Any]] = []
+    room = MAX_CATALOGUE_BYTES - len(canonical_json({"datasets": [], "left_out": len(entries)}))
+    for entry in entries:
+        room -= len(canonical_json(entry)) + 1  # and a comma
+        if room < 0:
+            break
+        shown.append(entry)
+    return {"datasets": shown, "left_out": len(entries) - len(shown)}
+
+
+def _entry(dataset: Dataset, live: list[Grant]) -> dict[str, Any]:
+    granted = {column for grant in live for column in grant.columns}
+    columns = [column for column in dataset.columns if column.name in granted or ANY in granted]
+    names = {column.name for column in columns}
+    return {
+        "dataset": dataset.name,
+        "rows": dataset.rows,
+        "key": [name for name in dataset.key if name in names],
+        "columns": [[column.name, column.type] for column in columns],
+        "protocols": sorted({grant.protocol for grant in live}),
+        "purposes": sorted({grant.purpose for grant in live}),
+    }
+
+
+def _from_row(row: sqlite3.Row) -> Grant:
+    own = {"id": row["id"], "peer": row["peer"], "uses": row["uses"], "revoked": row["revoked_at"] is not None}
+    try:
+        return _ADAPTER.validate_json(json.dumps({**json.loads(row["terms"]), **own}))
+    except ValidationError as error:
+        why = explain(error)
+    except InputError as error:
+        why = str(error)
+    except (ValueError, TypeError):
+        why = "its terms are not a JSON object"
+    raise StoreError(f"grant {row['id']} cannot be read from the database: {why}")

@@ -1,0 +1,161 @@
+"""The parties that this one has pinned, and the question who is calling.
+
+Functions take a connection of `parties.store`; those that write need one inside `Store.transaction`, so that a
+change and the evidence of it commit together. A removed peer is kept, as removed: its name stays taken, its old
+signatures stay verifiable, and it may still finish a handshake, so that it is told that it is refused.
+"""
+
+import re
+import sqlite3
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Literal
+
+from mpc.errors import InputError, PolicyDenied
+from parties.identity.certificates import (
+    CLOCK_TOLERANCE,
+    IdentityCertificate,
+    is_issued_by,
+    read_tls,
+)
+
+MAX_PEERS = 1000
+_ADDRESS = re.compile(r"(?:\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?):([1-9][0-9]{0,4})")
+_FINGERPRINT_PREFIX = re.compile(r"[0-9a-f]{16,64}")
+
+
+@dataclass(frozen=True)
+class Peer:
+    """A pinned party. `address` is the host:port to dial; empty: the peer dials us."""
+
+    name: str
+    fingerprint: str
+    certificate_pem: bytes = field(repr=False)
+    address: str
+    state: Literal["active", "removed"]
+    added_at: float
+
+
+def add(db: sqlite3.Connection, certificate: IdentityCertificate, address: str, now: datetime) -> Peer:
+    """Pins a party, or pins it again: a removed one becomes active, an active one gets the new address.
+
+    Raises `InputError` when the certificate has expired, the address is no host:port, or another party has the name.
+    """
+    assert db.in_transaction
+    certificate.check_validity(now)
+    check_address(address)
+    holder = db.execute("SELECT fingerprint FROM peers WHERE name = ?", (certificate.name,)).fetchone()
+    if holder is not None and holder["fingerprint"] != certificate.fingerprint:
+        raise InputError(
+            f"the name {certificate.name} belongs to another peer, with fingerprint {holder['fingerprint'][:16]}",
+            hint="names are never reused, not even of removed peers: this party makes an identity with another name",
+        )
+    if holder is None and db.execute("SELECT count(*) FROM peers").fetchone()[0] >= MAX_PEERS:
+        raise InputError(f"there are {MAX_PEERS} peers already")
+    db.execute(
+        "INSERT INTO peers (fingerprint, name, certificate, address, state, added_at) VALUES (?, ?, ?, ?, 'active', ?) "
+        "ON CONFLICT (fingerprint) DO UPDATE SET "
+        "address = excluded.address, state = excluded.state, added_at = excluded.added_at",
+        (certificate.fingerprint, certificate.name, certificate.pem, address, now.timestamp()),
+    )
+    return find(db, certificate.fingerprint)
+
+
+def remove(db: sqlite3.Connection, who: str) -> Peer:
+    """Marks the peer as removed: from the next look at the registry it is refused. `who` is as in `find`."""
+    assert db.in_transaction
+    peer = find(db, who)
+    db.execute("UPDATE peers SET state = 'removed' WHERE fingerprint = ?", (peer.fingerprint,))
+    return find(db, peer.fingerprint)
+
+
+def set_address(db: sqlite3.Connection, who: str, address: str) -> Peer:
+    """Changes where the peer is dialled; raises `InputError` when `address` is neither empty nor host:port."""
+    assert db.in_transaction
+    check_address(address)
+    peer = find(db, who)
+    db.execute("UPDATE peers SET address = ? WHERE fingerprint = ?", (address, peer.fingerprint))
+    return find(db, peer.fingerprint)
+
+
+def find(db: sqlite3.Connection, who: str) -> Peer:
+    """The peer, active or removed, with this name or fingerprint (16 or more of its digits).
+
+    Raises `InputError` when there is none, or more than one.
+    """
+    rows = db.execute("SELECT * FROM peers WHERE name = ?", (who,)).fetchall()
+    if not rows and _FINGERPRINT_PREFIX.fullmatch(who):
+        rows = db.execute("SELECT * FROM peers WHERE substr(fingerprint, 1, ?) = ? LIMIT 2", (len(who), who)).fetchall()
+    if len(rows) > 1:
+        raise InputError(f"more than one peer has a fingerprint that begins with {who}", hint="give more digits of it")
+    if not rows:
+        raise InputError(
+            f"no peer {who[:80]!r}",
+            hint="name it as in the list of peers, or give 16 digits or more of its fingerprint",
+        )
+    return _peer(rows[0])
+
+
+def read_all(db: sqlite3.Connection) -> tuple[Peer, ...]:
+    """Every peer, active and removed, by name."""
+    return tuple(_peer(row) for row in db.execute("SELECT * FROM peers ORDER BY name"))
+
+
+def trusted_roots(db: sqlite3.Connection) -> bytes:
+    """PEM of all pinned certificates, for the server's handshakes; `authenticate` then decides about each call.
+
+    Removed peers are included, so that they are refused with a status that says so. Empty without peers.
+    """
+    return b"".join(peer.certificate_pem for peer in read_all(db))
+
+
+def authenticate(auth_context: Mapping[str, Sequence[bytes]], peers: Collection[Peer], now: datetime) -> str:
+    """The fingerprint of the active peer that is calling.
+
+    `auth_context` is gRPC's, after a handshake that verified a chain to one of `trusted_roots`. Raises
+    `PolicyDenied` with the exact reason, which is for this node's own log: the caller must only learn that it is
+    refused.
+    """
+    if list(auth_context.get("ssl_tls_version", ())) != [b"TLSv1.3"]:
+        raise PolicyDenied("the connection does not use TLS 1.3")
+    certificates = auth_context.get("x509_pem_cert", ())
+    if len(certificates) != 1:
+        raise PolicyDenied("the caller showed no certificate")
+    pem = certificates[0]
+    try:
+        shown = read_tls(pem)
+    except InputError as error:
+        raise PolicyDenied(f"the caller's certificate was refused: {error}") from None
+    peer = next((peer for peer in peers if peer.name == shown.issuer), None)
+    if peer is None or not is_issued_by(pem, peer.certificate_pem):
+        raise PolicyDenied("the caller's certificate was issued by nobody who is pinned here")
+    known_as = f"{peer.name} (fingerprint {peer.fingerprint[:16]})"
+    if shown.name != peer.name:
+        raise PolicyDenied(f"{known_as} claims to be {shown.name}")
+    if peer.state != "active":
+        raise PolicyDenied(f"{known_as} was removed from the peers")
+    if not shown.not_before - CLOCK_TOLERANCE <= now <= shown.not_after + CLOCK_TOLERANCE:
+        raise PolicyDenied(
+            f"the TLS certificate of {known_as} is valid from {shown.not_before:%Y-%m-%d %H:%M} "
+            f"to {shown.not_after:%Y-%m-%d %H:%M} UTC, and it is {now:%Y-%m-%d %H:%M}"
+        )
+    return peer.fingerprint
+
+
+def check_address(address: str) -> None:
+    """Raises `InputError` unless `address` is empty or host:port, with IPv6 addresses in brackets."""
+    match = _ADDRESS.fullmatch(address)
+    if address and (match is None or int(match[1]) > 65535):
+        raise InputError("an address is host:port, e.g. node.example.org:7443 or [2001:db8::1]:7443, or empty")
+
+
+def _peer(row: sqlite3.Row) -> Peer:
+    return Peer(
+        name=row["name"],
+        fingerprint=row["fingerprint"],
+        certificate_pem=row["certificate"],
+        address=row["address"],
+        state=row["state"],
+        added_at=row["added_at"],
+    )

@@ -1,0 +1,269 @@
+"""From everyone's approval to the end: starting attempts, hearing of their outcome, deciding what follows.
+
+Every function changes the database inside the caller's transaction. Workers are not started or ended here: the
+server makes them agree with what the database says (`running`, and which attempt).
+"""
+
+import sqlite3
+from dataclasses import dataclass
+from pathlib import Path
+
+from mpc.errors import InputError, PolicyDenied, ProtocolError
+from mpc.rng import system_rng
+from mpc.session import SESSION_BYTES
+from parties.evidence import log, receipt
+from parties.identity import peers
+from parties.identity.keys import Identity, verify
+from parties.jobs import endings
+from parties.jobs.authorise import check_start
+from parties.jobs.outbox import queue
+from parties.jobs.proposals import clean
+from parties.jobs.records import JobRecord, coordinated, get, in_states, led_by, move
+from parties.jobs.states import OPEN, Event, State
+from protos import control_pb2
+
+MAX_RETRIES = 3  # attempts after an interruption; each starts from nothing
+_RETRY_AFTER_S = 1.0
+_BUSY_AFTER_S = 0.5
+#: A party that has not signed gives up on a silent coordinator this long after the deadline.
+GRACE_S = 5.0
+
+Kind = control_pb2.Fail.Kind
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why this party's part of an attempt ended without result: `public` for everyone, `detail` for its operator."""
+
+    kind: int
+    public: str
+    detail: str = ""
+    hint: str = ""
+
+
+def startable(db: sqlite3.Connection, me: Identity, now: float) -> list[JobRecord]:
+    """The jobs coordinated here that everyone has approved and that may start now, oldest first."""
+    return [
+        record
+        for record in in_states(db, {State.WAITING})
+        if record.initiator == me.fingerprint and record.not_before <= now and not record.undecided
+    ]
+
+
+def start(db: sqlite3.Connection, me: Identity, job_id: str, now: float) -> None:
+    """The coordinator starts the next attempt, or ends the job if its own rules no longer allow it."""
+    record = get(db, job_id)
+    try:
+        check_start(db, me.fingerprint, record, now)
+    except PolicyDenied as error:
+        failure = Failure(Kind.POLICY, "its policy no longer allows the job", str(error), error.hint)
+        fail(db, me, record, me.name, failure, now)
+        return
+    session = system_rng(SESSION_BYTES)
+    moved = _begin(db, me, record, record.attempt + 1, session, now)
+    message = control_pb2.Start(
+        job=record.id, digest=bytes.fromhex(record.digest), attempt=moved.attempt, session=session
+    )
+    for party in record.others(me.fingerprint):
+        queue(db, party.fingerprint, control_pb2.Envelope(start=message))
+
+
+def started(
+    db: sqlite3.Connection, me: Identity, peer: str, message: control_pb2.Start, has_worker: bool, now: float
+) -> None:
+    """The coordinator starts an attempt: take part in it if that is still allowed and there is a free worker."""
+    record = led_by(db, peer, message.job)
+    if record.ended:
+        return  # this party gave up; the coordinator hears so, or decides by itself at the deadline
+    if message.digest.hex() != record.digest:
+        raise ProtocolError("started a job with another digest than the one approved")
+    if message.attempt <= record.attempt or len(message.session) != SESSION_BYTES:
+        raise ProtocolError("started an attempt that is not a new one")
+    if record.state is State.PROPOSED or (record.state is State.STOPPED and not record.attempt):
+        raise ProtocolError("started a job that is not approved here")
+    try:
+        check_start(db, me.fingerprint, record, now)
+    except PolicyDenied as error:
+        moved = move(db, record, Event.START, now, attempt=message.attempt, session=None)
+        failure = Failure(Kind.POLICY, "its policy no longer allows the job", str(error), error.hint)
+        stop(db, me, moved.id, moved.attempt, failure, now)
+        return
+    if not has_worker:
+        queue(db, peer, control_pb2.Envelope(busy=control_pb2.Busy(job=record.id, attempt=message.attempt)))
+        return
+    _begin(db, me, record, message.attempt, message.session, now)
+
+
+def finish(
+    db: sqlite3.Connection, me: Identity, job_id: str, attempt: int, facts: str, results: Path, now: float
+) -> None:
+    """The own worker delivered: its result is held below `results` until everyone's has."""
+    record = get(db, job_id)
+    if record.state is not State.RUNNING or record.attempt != attempt:
+        return  # the coordinator went on meanwhile
+    moved = move(db, record, Event.FINISH, now, facts=facts)
+    signature = me.sign(receipt.DOMAIN, endings.success(moved, attempt))
+    _mark_done(db, moved, me.fingerprint, attempt, signature)
+    if moved.initiator == me.fingerprint:
+        _conclude(db, me, moved.id, results, now)
+    else:
+        done = control_pb2.Done(job=moved.id, attempt=attempt, signature=signature)
+        queue(db, moved.initiator, control_pb2.Envelope(done=done))
+
+
+def stop(db: sqlite3.Connection, me: Identity, job_id: str, attempt: int, failure: Failure, now: float) -> None:
+    """The own part of an attempt ended without result."""
+    record = get(db, job_id)
+    if record.state is not State.RUNNING or record.attempt != attempt:
+        return
+    if record.initiator == me.fingerprint:
+        fail(db, me, record, me.name, failure, now)
+        return
+    move(db, record, Event.STOP, now, detail=failure.detail, hint=failure.hint)
+    _report(db, record, attempt, failure)
+
+
+def cancel(db: sqlite3.Connection, me: Identity, job_id: str, now: float) -> JobRecord:
+    """A person ends the job; whoever coordinates it ends it for everyone."""
+    record = get(db, job_id)
+    if record.ended:
+        raise InputError(f"job {record.id} is {record.state}: there is nothing to cancel")
+    reason = f"cancelled by {me.name}"
+    log.append(db, me, "job_cancelled", {"job": record.id}, now)
+    if record.initiator == me.fingerprint:
+        return endings.end(db, me, record, Event.CANCEL, reason, now)
+    if record.state is State.FINISHED:
+        raise InputError(
+            f"job {record.id}: this party has signed that its part is done; {record.party(record.initiator).name} "
+            "ends it"
+        )
+    _report(db, record, record.attempt, Failure(Kind.CANCELLED, reason))
+    return record if record.state is State.STOPPED else move(db, record, Event.STOP, now)
+
+
+def done(db: sqlite3.Connection, me: Identity, peer: str, message: control_pb2.Done, results: Path, now: float) -> None:
+    """A member has finished its part of an attempt and signed for it."""
+    record = coordinated(db, me.fingerprint, peer, message.job)
+    if record.ended:
+        endings.repeat(db, me, record, peer)
+        return
+    if message.attempt != record.attempt or record.state is State.WAITING:
+        return  # of an attempt that was given up
+    words = endings.success(record, message.attempt)
+    verify(peers.find(db, peer).certificate_pem, receipt.DOMAIN, words, message.signature)
+    _mark_done(db, record, peer, message.attempt, message.signature)
+    _conclude(db, me, record.id, results, now)
+
+
+def failed(db: sqlite3.Connection, me: Identity, peer: str, message: control_pb2.Fail, now: float) -> None:
+    """A member's part ended without result."""
+    record = coordinated(db, me.fingerprint, peer, message.job)
+    if record.ended:
+        endings.repeat(db, me, record, peer)
+        return
+    if message.attempt > record.attempt:
+        raise ProtocolError("failed an attempt that was not started")
+    if message.kind == Kind.INTERRUPTED and (message.attempt != record.attempt or record.state is State.WAITING):
+        return  # of an attempt that was given up
+    failure = Failure(message.kind, clean(message.reason))
+    fail(db, me, record, record.party(peer).name, failure, now)
+
+
+def busy(db: sqlite3.Connection, me: Identity, peer: str, message: control_pb2.Busy, now: float) -> None:
+    """A member has no free worker: start another attempt a little later."""
+    record = coordinated(db, me.fingerprint, peer, message.job)
+    if record.state in (State.RUNNING, State.STOPPED, State.FINISHED) and message.attempt == record.attempt:
+        move(db, record, Event.POSTPONE, now, not_before=now + _BUSY_AFTER_S)
+
+
+def fail(db: sqlite3.Connection, me: Identity, record: JobRecord, name: str, failure: Failure, now: float) -> None:
+    """The coordinator decides what follows from a failure at the party `name`: another attempt, or the end."""
+    if failure.kind == Kind.INTERRUPTED and record.retries < MAX_RETRIES and now < record.job.deadline:
+        move(db, record, Event.POSTPONE, now, retries=record.retries + 1, not_before=now + _RETRY_AFTER_S)
+        return
+    event = Event.CANCEL if failure.kind == Kind.CANCELLED else Event.FAIL
+    reason = failure.public if failure.kind == Kind.CANCELLED else f"{name}: {failure.public}"
+    endings.end(db, me, record, event, reason, now, detail=failure.detail, hint=failure.hint)
+
+
+def interrupt_all(db: sqlite3.Connection, me: Identity, now: float) -> None:
+    """After a restart: no worker survived, so every running attempt is interrupted."""
+    for record in in_states(db, {State.RUNNING}):
+        stop(db, me, record.id, record.attempt, Failure(Kind.INTERRUPTED, "its node was restarted"), now)
+
+
+def overdue(db: sqlite3.Connection, me: Identity, now: float) -> bool:
+    """Whether `pass_deadlines` would change anything."""
+    return any(_is_overdue(record, me, now) for record in in_states(db, OPEN))
+
+
+def pass_deadlines(db: sqlite3.Connection, me: Identity, now: float) -> None:
+    """End what is past its deadline: the coordinator for all, a party that has not signed for itself."""
+    for record in in_states(db, OPEN):
+        if not _is_overdue(record, me, now):
+            continue
+        if record.initiator == me.fingerprint:
+            endings.end(db, me, record, Event.EXPIRE, _overdue_reason(record, me), now)
+        else:
+            coordinator = record.party(record.initiator).name
+            reason = f"the deadline passed and {coordinator}, who coordinates the job, did not say how it ended"
+            endings.give_up(db, me, record, Event.EXPIRE, reason, now)
+
+
+def _is_overdue(record: JobRecord, me: Identity, now: float) -> bool:
+    if record.initiator == me.fingerprint:
+        return now >= record.job.deadline
+    return now >= record.job.deadline + GRACE_S and record.state is not State.FINISHED
+
+
+def drop_peer(db: sqlite3.Connection, me: Identity, peer: str, now: float) -> None:
+    """The operator removed a peer: its open jobs end here, and everywhere if they are coordinated here."""
+    for record in in_states(db, OPEN):
+        party = next((party for party in record.parties if party.fingerprint == peer), None)
+        if party is None:
+            continue
+        reason = f"{me.name} removed {party.name} from its peers"
+        if record.initiator == me.fingerprint:
+            endings.end(db, me, record, Event.FAIL, reason, now)
+        elif record.initiator == peer:
+            endings.give_up(db, me, record, Event.FAIL, reason, now)
+        else:
+            _report(db, record, record.attempt, Failure(Kind.POLICY, f"it removed {party.name} from its peers"))
+            if record.state is not State.STOPPED:
+                move(db, record, Event.STOP, now)
+
+
+def _overdue_reason(record: JobRecord, me: Identity) -> str:
+    if record.undecided:
+        return f"the deadline passed before {', '.join(record.undecided)} decided"
+    late = [party.name for party in record.parties if party.done != record.attempt]
+    if record.attempt and late:
+        return f"the deadline passed before {', '.join(late)} finished attempt {record.attempt}"
+    return f"the deadline passed before {me.name} could start it"
+
+
+def _begin(
+    db: sqlite3.Connection, me: Identity, record: JobRecord, attempt: int, session: bytes, now: float
+) -> JobRecord:
+    fields = {"job": record.id, "digest": record.digest, "attempt": attempt}
+    log.append(db, me, "job_started", fields, now)
+    endings.forget_signatures(db, record)
+    return move(db, record, Event.START, now, attempt=attempt, session=session)
+
+
+def _conclude(db: sqlite3.Connection, me: Identity, job_id: str, results: Path, now: float) -> None:
+    record = get(db, job_id)
+    if record.state is State.FINISHED and all(party.done == record.attempt for party in record.parties):
+        endings.end(db, me, record, Event.SUCCEED, "", now, results=results)
+
+
+def _mark_done(db: sqlite3.Connection, record: JobRecord, party: str, attempt: int, signature: bytes) -> None:
+    db.execute(
+        "UPDATE job_parties SET done = ?, signature = ? WHERE job = ? AND fingerprint = ?",
+        (attempt, signature.hex(), record.id, party),
+    )
+
+
+def _report(db: sqlite3.Connection, record: JobRecord, attempt: int, failure: Failure) -> None:
+    message = control_pb2.Fail(job=record.id, attempt=attempt, kind=failure.kind, reason=failure.public)  # type: ignore[arg-type]
+    queue(db, record.initiator, control_pb2.Envelope(fail=message))

@@ -1,0 +1,95 @@
+"""Whether this party takes part in a job: its own rules, its own data, its own grants."""
+
+import sqlite3
+from dataclasses import dataclass
+
+from mpc import registry
+from mpc.errors import InputError, PolicyDenied
+from mpc.job import Job
+from mpc.spec import Slot
+from parties import datasets, grants, policy
+from parties.datasets import Dataset
+from parties.identity import peers
+from parties.jobs.records import JobRecord, own_part
+
+
+@dataclass(frozen=True)
+class Authority:
+    """What lets this party take part: its decision, and the state of its data when it was taken."""
+
+    decision: policy.Allowed | policy.Refused
+    commitment: str
+
+
+def authorise(db: sqlite3.Connection, me: str, job: Job, now: float) -> Authority:
+    """Decide about `job` by the grants there are now. `me` is the own fingerprint.
+
+    Raises `InputError` when the job does not fit a protocol of this release or the own data.
+    """
+    spec = registry.get(job.protocol)
+    params = spec.parse(job)
+    name = name_in(job, me)
+    member = job.members[name]
+    dataset = datasets.find(db, member.dataset) if member.dataset else None
+    columns = tuple(dict.fromkeys(column for names in member.columns.values() for column in names))
+    decision = policy.decide(
+        policy.Request(
+            peers=tuple(other.fingerprint for label, other in job.members.items() if label != name),
+            names={other.fingerprint: label for label, other in job.members.items()},
+            protocol=job.protocol,
+            dataset=member.dataset,
+            columns=columns,
+            available=None if dataset is None else dataset.column_names,
+            purpose=job.purpose,
+            receivers=tuple(job.members[receiver].fingerprint for receiver in job.receivers),
+            minimum_result=spec.minimum_result(params),
+        ),
+        grants.all_live(db),
+        now,
+    )
+    if isinstance(decision, policy.Allowed) and dataset is not None:
+        for slot_name, slot in spec.roles[member.role].slots.items():
+            for column in member.columns.get(slot_name, ()):
+                _check_kind(dataset, column, slot_name, slot)
+    return Authority(decision, "" if dataset is None else dataset.commitment)
+
+
+def check_start(db: sqlite3.Connection, me: str, record: JobRecord, now: float) -> None:
+    """Raise `PolicyDenied`, saying which, if what allowed the job when it was approved no longer holds."""
+    _, member = own_part(record, me)
+    if record.job.deadline and now >= record.job.deadline:
+        raise PolicyDenied("the job's deadline has passed", hint="propose it again")
+    known = {peer.fingerprint: peer for peer in peers.read_all(db) if peer.state == "active"}
+    for party in record.others(me):
+        if party.fingerprint not in known:
+            raise PolicyDenied(f"{party.name} is no longer a peer", hint="invite it again, then propose the job again")
+    for grant in grants.of_ids(db, record.grants):
+        if grant.revoked:
+            raise PolicyDenied(f"grant {grant.id} was revoked after the job was approved")
+        if grant.expires_at is not None and now >= grant.expires_at:
+            raise PolicyDenied(f"grant {grant.id} expired after the job was approved")
+    if not member.dataset:
+        return
+    dataset = datasets.find(db, member.dataset)
+    if dataset is None or dataset.commitment != record.commitment:
+        raise PolicyDenied(
+            f"dataset {member.dataset} was {'removed' if dataset is None else 'registered anew'} after the job was "
+            "approved",
+            hint="propose the job again, so that it is approved for the data there is now",
+        )
+
+
+def name_in(job: Job, fingerprint: str) -> str:
+    """The name under which a party takes part; raises `InputError` if it does not."""
+    for name, member in job.members.items():
+        if member.fingerprint == fingerprint:
+            return name
+    raise InputError("the job does not name this party's fingerprint")
+
+
+def _check_kind(dataset: Dataset, column: str, slot_name: str, slot: Slot) -> None:
+    kind = next(known.type for known in dataset.columns if known.name == column).partition("(")[0]
+    if slot.kind == "number" and kind not in ("integer", "decimal", "float"):
+        raise InputError(f"dataset {dataset.name}: {slot_name} column {column!r} is {kind}, not a number")
+    if slot.kind == "key" and kind in ("decimal", "float"):
+        raise InputError(f"dataset {dataset.name}: {slot_name} column {column!r} is {kind}, which cannot be matched")

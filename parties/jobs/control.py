@@ -1,0 +1,83 @@
+"""What a control message from a peer does: one transaction each, applied once, refused by name."""
+
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import structlog
+from google.protobuf.message import DecodeError
+
+from mpc.errors import InputError, ProtocolError
+from parties.evidence import log
+from parties.identity import peers
+from parties.identity.keys import Identity
+from parties.jobs import attempts, endings, outbox, proposals
+from parties.store import Store
+from protos import control_pb2
+
+_LOG = structlog.get_logger()
+
+
+@dataclass(frozen=True)
+class Desk:
+    """What messages are applied to: this party's database, identity, folder of results and limits."""
+
+    store: Store
+    identity: Identity
+    results: Path
+    open_jobs: int
+
+    def apply(self, peer: str, data: bytes, has_worker: bool, now: float) -> control_pb2.Envelope:
+        """Apply a message of `peer`; gives it as read.
+
+        A durable message takes effect once; one that the protocol does not allow is recorded instead and takes
+        none. Raises `ProtocolError` if it cannot be read, `StoreError` if nothing could be committed.
+        """
+        try:
+            envelope = control_pb2.Envelope.FromString(data)
+        except DecodeError:
+            raise ProtocolError("sent a control message that cannot be read") from None
+        try:
+            with self.store.transaction() as db:
+                if envelope.HasField("confirm"):
+                    outbox.confirmed(db, peer, envelope.confirm)
+                elif envelope.id and outbox.is_new(db, peer, envelope):
+                    self._dispatch(peer, envelope, has_worker, now)
+        except (ProtocolError, InputError) as error:
+            self._record(peer, envelope, error, now)
+        return envelope
+
+    def _dispatch(self, peer: str, envelope: control_pb2.Envelope, has_worker: bool, now: float) -> None:
+        db, me = self.store.connection(), self.identity
+        match envelope.WhichOneof("body"):
+            case "propose":
+                proposals.receive(db, me, peer, envelope.propose, self.open_jobs, now)
+            case "decide":
+                proposals.decided(db, me, peer, envelope.decide, now)
+            case "conflict":
+                proposals.conflicting(db, me, peer, envelope.conflict, now)
+            case "start":
+                attempts.started(db, me, peer, envelope.start, has_worker, now)
+            case "busy":
+                attempts.busy(db, me, peer, envelope.busy, now)
+            case "done":
+                attempts.done(db, me, peer, envelope.done, self.results, now)
+            case "fail":
+                attempts.failed(db, me, peer, envelope.fail, now)
+            case "end":
+                endings.ended(db, me, peer, envelope.end, self.results, now)
+            case "countersign":
+                endings.countersigned(db, me, peer, envelope.countersign)
+            case "receipt":
+                endings.completed(db, me, peer, envelope.receipt)
+            case _:
+                raise ProtocolError("sent a control message of a kind that is not known here")
+
+    def _record(self, peer: str, envelope: control_pb2.Envelope, error: ProtocolError | InputError, now: float) -> None:
+        with self.store.transaction() as db:
+            name = peers.find(db, peer).name
+            with suppress(ProtocolError):  # if its number is what is wrong, there is nothing to count
+                if envelope.id:
+                    outbox.is_new(db, peer, envelope)
+            log.append(db, self.identity, "peer_misbehaved", {"peer": peer, "what": str(error)}, now)
+        _LOG.warning("peer misbehaved", peer=name, what=str(error))

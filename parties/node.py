@@ -1,0 +1,378 @@
+"""A node from its operator's side: everything the command line does, as methods.
+
+`Node` works on the node's folder whether or not the node is running; what needs the running node or a peer says so.
+All that is told here as done is committed.
+"""
+
+import os
+import time
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mpc import registry
+from mpc.errors import ChannelError, InputError, PolicyDenied, SealaneError
+from mpc.job import Job
+from mpc.rng import system_rng
+from mpc.spec import Estimate
+from parties import calls, datasets, grants, policy
+from parties.datasets import Dataset
+from parties.evidence import log, verify
+from parties.home import Home
+from parties.identity import invitations, keys, peers
+from parties.identity.invitations import Invitation
+from parties.identity.peers import Peer
+from parties.jobs import attempts, proposals, records
+from parties.jobs.authorise import authorise
+from parties.jobs.records import JobRecord
+from parties.jobs.states import State
+from parties.policy import Grant
+from parties.store import Store
+from parties.tables import as_arrow
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_POLL_S = 0.05
+
+
+class JobFailed(SealaneError):
+    """A job ended without a result at any party."""
+
+
+@dataclass(frozen=True)
+class Preview:
+    """What an approver is shown: what each party learns, what its part costs, and what the own policy says."""
+
+    digest: str
+    reveals: Mapping[str, str]
+    estimates: Mapping[str, Estimate]
+    minimum_result: int
+    refusal: PolicyDenied | InputError | None
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a running job is; `remaining_s` is None while that cannot be told."""
+
+    step: str
+    done: int
+    total: int
+    sent_bytes: int
+    received_bytes: int
+    elapsed_s: float
+    remaining_s: float | None
+
+
+class Node:
+    """The node in one folder."""
+
+    def __init__(self, home: Path) -> None:
+        """Raises `InputError` when there is no node in `home`."""
+        self.home = Home.load(home)
+        self._identity = keys.load(self.home.identity)
+        self._store = self.home.store()
+
+    @classmethod
+    def create(
+        cls, home: Path, name: str, *, listen: str = "", advertise: str = "", metrics_listen: str = ""
+    ) -> "Node":
+        """Make a node called `name` in the new folder `home`; addresses are host:port.
+
+        `listen` is where it accepts peers (empty: it only dials out), `advertise` where peers reach it if that differs.
+        """
+        for address in (listen, advertise, metrics_listen):
+            peers.check_address(address)
+        if home.exists() and any(home.iterdir()):
+            raise InputError(f"{home} exists and is not empty", hint="choose another folder")
+        home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        identity = keys.create(home / "identity", name, datetime.now(UTC))
+        store = Store.create(home / "sealane.db")
+        Home.write_settings(home, name=name, listen=listen, advertise=advertise, metrics_listen=metrics_listen)
+        with store.transaction() as db:
+            log.append(db, identity, "node_created", {"name": name, "fingerprint": identity.fingerprint}, _now())
+        return cls(home)
+
+    @property
+    def name(self) -> str:
+        return self._identity.name
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of the identity certificate, hexadecimal: what peers pin."""
+        return self._identity.fingerprint
+
+    # Peers.
+
+    def invite(self) -> bytes:
+        """An invitation file for one new peer, to be sent by any means; it works once, for seven days."""
+        with self._store.transaction() as db:
+            return invitations.invite(self._identity, db, self._dial_address, _now(), system_rng)
+
+    def read_invitation(self, data: bytes) -> Invitation:
+        """What an invitation or reply says, before it is accepted."""
+        return invitations.read(data, _now())
+
+    def accept(self, data: bytes) -> tuple[Peer, bytes]:
+        """Pin the party that wrote an invitation or reply; gives it, and the reply file if it was an invitation.
+
+        Compare the fingerprints aloud with the other operator before relying on it.
+        """
+        with self._store.transaction() as db:
+            peer, reply = invitations.accept(self._identity, db, data, self._dial_address, _now())
+            fields = {"peer": peer.fingerprint, "name": peer.name}
+            log.append(db, self._identity, "peer_added", fields, _now())
+            return peer, reply
+
+    def peers(self) -> tuple[Peer, ...]:
+        """All peers, also removed ones."""
+        return peers.read_all(self._store.connection())
+
+    def peer(self, who: str) -> Peer:
+        """The peer with that name or beginning of its fingerprint."""
+        return peers.find(self._store.connection(), who)
+
+    def remove_peer(self, who: str) -> Peer:
+        """Cut the peer off: its link within a second, its open jobs, its grants."""
+        with self._store.transaction() as db:
+            peer = peers.remove(db, who)
+            grants.revoke_all(db, peer.fingerprint, time.time())
+            log.append(db, self._identity, "peer_removed", {"peer": peer.fingerprint, "name": peer.name}, _now())
+            return peer
+
+    def set_peer_address(self, who: str, address: str) -> Peer:
+        """Where to dial the peer from now on (host:port, or empty: it dials us)."""
+        with self._store.transaction() as db:
+            return peers.set_address(db, who, address)
+
+    def links(self) -> dict[str, dict[str, Any]]:
+        """What the running node sees of each peer's link, by fingerprint; empty when it is not running."""
+        rows = self._store.connection().execute("SELECT * FROM links")
+        return {row["peer"]: {key: row[key] for key in row.keys() if key != "peer"} for row in rows}  # noqa: SIM118
+
+    def diagnose(self, who: str) -> dict[str, Any]:
+        """Measure the link to a peer: throughput both ways included, clock difference. Needs the running node."""
+        answer: dict[str, Any] = calls.ask(self._store, "diagnose", {"peer": self.peer(who).fingerprint}, 30.0)
+        return answer
+
+    # Data and grants.
+
+    def add_dataset(self, name: str, source: "Path | str | Any", key: Sequence[str]) -> Dataset:
+        """Register a CSV or Parquet file, or a table in memory (Arrow, pandas, polars), which is kept in the node.
+
+        `key` names the columns that identify a person or a thing. The file is read from end to end; `InputError`
+        names the file, row and column of what cannot be used.
+        """
+        path = Path(source) if isinstance(source, str | os.PathLike) else self._keep(name, source)
+        dataset = datasets.examine(name, path, key, time.time())
+        with self._store.transaction() as db:
+            datasets.save(db, dataset)
+            fields = {"name": name, "rows": dataset.rows, "commitment": dataset.commitment}
+            log.append(db, self._identity, "dataset_registered", fields, _now())
+        return dataset
+
+    def datasets(self) -> tuple[Dataset, ...]:
+        return datasets.listed(self._store.connection())
+
+    def remove_dataset(self, name: str) -> None:
+        """Forget a dataset and revoke its grants; the file stays."""
+        with self._store.transaction() as db:
+            datasets.remove(db, name, time.time())
+            log.append(db, self._identity, "dataset_removed", {"name": name}, _now())
+
+    def catalogue(self, who: str) -> list[dict[str, Any]]:
+        """What a peer's grants let this party propose. Needs the running node."""
+        offered: list[dict[str, Any]] = calls.ask(self._store, "catalogue", {"peer": self.peer(who).fingerprint}, 25.0)
+        return offered
+
+    def grant(
+        self,
+        peer: str,
+        protocol: str,
+        dataset: str,
+        columns: Sequence[str],
+        *,
+        purpose: str,
+        receivers: Sequence[str],
+        expires_at: int | None = None,
+        max_uses: int | None = None,
+        min_result: int = 1,
+        automatic: bool = False,
+    ) -> Grant:
+        """Allow a peer's jobs; `receivers` are names, this party's own included, and "*" stands for any."""
+        known = {known.name: known.fingerprint for known in self.peers()} | {self.name: self.fingerprint, "*": "*"}
+        unknown = [name for name in receivers if name not in known]
+        if unknown:
+            raise InputError(f"{unknown[0]} is not a peer of this node", hint="see them with `sealane peer list`")
+        grant = Grant(
+            peer=self.peer(peer).fingerprint,
+            protocol=protocol,
+            dataset=dataset,
+            columns=tuple(columns),
+            purpose=purpose,
+            receivers=tuple(known[name] for name in receivers),
+            expires_at=expires_at,
+            max_uses=max_uses,
+            min_result=min_result,
+            automatic=automatic,
+        )
+        with self._store.transaction() as db:
+            stored = grants.add(db, grant, time.time())
+            fields = {"grant": stored.id, "peer": stored.peer, "protocol": protocol, "dataset": dataset}
+            log.append(db, self._identity, "grant_added", fields, _now())
+        return stored
+
+    def grants(self) -> tuple[Grant, ...]:
+        return grants.listed(self._store.connection())
+
+    def revoke(self, grant_id: str) -> Grant:
+        """End a grant; jobs that were approved by it do not start any more."""
+        with self._store.transaction() as db:
+            revoked = grants.revoke(db, grant_id, time.time())
+            log.append(db, self._identity, "grant_revoked", {"grant": revoked.id}, _now())
+        return revoked
+
+    # Jobs.
+
+    def complete(self, job: Job) -> Job:
+        """`job` with every member's fingerprint and a deadline, which is what is proposed."""
+        return proposals.complete(self._store.connection(), self._identity, job, time.time())
+
+    def preview(self, job: Job | str) -> Preview:
+        """What a job, or the job of that id, reveals and costs, and whether the own policy allows it."""
+        db = self._store.connection()
+        record = records.get(db, job) if isinstance(job, str) else None
+        whole = record.job if record is not None else self.complete(job)  # type: ignore[arg-type]
+        spec = registry.get(whole.protocol)
+        params = spec.parse(whole)
+        rows = {party.name: party.rows or 0 for party in record.parties} if record is not None else {}
+        own = whole.members[self.name].dataset
+        rows = dict.fromkeys(whole.members, 0) | rows
+        refusal: PolicyDenied | InputError | None = None
+        try:
+            if own:
+                rows[self.name] = datasets.get(db, own).rows
+            decision = authorise(db, self.fingerprint, whole, time.time()).decision
+            if isinstance(decision, policy.Refused):
+                refusal = decision.error()
+        except InputError as error:
+            refusal = error
+        return Preview(
+            digest=whole.digest,
+            reveals=spec.reveals(whole, params),
+            estimates={name: spec.estimate(whole, params, rows, name) for name in whole.members},
+            minimum_result=spec.minimum_result(params),
+            refusal=refusal,
+        )
+
+    def propose(self, job: Job) -> JobRecord:
+        """Approve the job here and ask the other members; it is committed when this returns.
+
+        The same job again is the same job. Raises `PolicyDenied`, with the grants that would allow it, or `InputError`.
+        """
+        whole = self.complete(job)
+        with self._store.transaction() as db:
+            return proposals.propose(db, self._identity, whole, time.time())
+
+    def approve(self, job_id: str, digest: str) -> JobRecord:
+        """Approve the job with exactly that digest."""
+        with self._store.transaction() as db:
+            return proposals.approve(db, self._identity, job_id, digest, time.time())
+
+    def deny(self, job_id: str, reason: str = "") -> JobRecord:
+        """Deny a proposed job; the other parties see `reason`."""
+        with self._store.transaction() as db:
+            return proposals.deny(db, self._identity, job_id, reason, time.time())
+
+    def cancel(self, job_id: str) -> JobRecord:
+        """End an open job for all parties."""
+        with self._store.transaction() as db:
+            return attempts.cancel(db, self._identity, job_id, time.time())
+
+    def job(self, job_id: str) -> JobRecord:
+        """The job whose id begins so."""
+        return records.get(self._store.connection(), job_id)
+
+    def jobs(self, states: Collection[State] = frozenset(State)) -> list[JobRecord]:
+        return records.in_states(self._store.connection(), states)
+
+    def progress(self, job_id: str) -> Progress | None:
+        """How far a running job is here; None when nothing was heard of it yet."""
+        row = self._store.connection().execute("SELECT * FROM progress WHERE job = ?", (job_id,)).fetchone()
+        if row is None:
+            return None
+        elapsed = max(row["updated_at"] - row["started_at"], 0.0)
+        done, total = row["done"], row["total"]
+        remaining = elapsed * (total - done) / done if 0 < done <= total else None
+        return Progress(row["step"], done, total, row["sent_bytes"], row["received_bytes"], elapsed, remaining)
+
+    def watch(self, job_id: str, timeout_s: float) -> Iterator[tuple[JobRecord, Progress | None]]:
+        """The job each time it has moved, until it has ended; raises `ChannelError` after `timeout_s`."""
+        deadline = time.monotonic() + timeout_s
+        seen: object = None
+        while True:
+            state = self.job(job_id), self.progress(job_id)
+            if state != seen:
+                seen = state
+                yield state
+            if state[0].ended:
+                return
+            if time.monotonic() > deadline:
+                waiting = ", ".join(state[0].undecided) or "the other parties"
+                raise ChannelError(
+                    f"job {state[0].id} is {state[0].state} after {timeout_s:.0f} s, waiting for {waiting}",
+                    hint="it goes on; look at it with `sealane job show`",
+                )
+            time.sleep(_POLL_S)
+
+    def wait(self, job_id: str, timeout_s: float = 3600.0) -> JobRecord:
+        """The job when it has ended; raises what it ended with unless it succeeded."""
+        *_, (record, _progress) = self.watch(job_id, timeout_s)
+        if record.state is State.SUCCEEDED:
+            return record
+        words = f"job {record.id} {record.state}: {record.reason}" + (f" ({record.detail})" if record.detail else "")
+        raise (PolicyDenied if record.state is State.DENIED else JobFailed)(words, hint=record.hint)
+
+    def run(self, job: Job, timeout_s: float = 3600.0) -> "pa.Table | None":
+        """Propose the job, wait until it has ended, and give this party's result (None: it is no receiver)."""
+        record = self.wait(self.propose(job).id, timeout_s)
+        return self.result(record.id) if record.result is not None else None
+
+    def result_path(self, job_id: str) -> Path:
+        """The Parquet file of a released result; raises `InputError` when there is none."""
+        record = self.job(job_id)
+        if record.result is None:
+            reason = "this party is not among its receivers" if record.state is State.SUCCEEDED else record.state
+            raise InputError(f"job {record.id} has no result here: {reason}")
+        return self.home.results / record.result
+
+    def result(self, job_id: str) -> "pa.Table":
+        """A released result."""
+        import pyarrow.parquet as pq
+
+        return pq.read_table(self.result_path(job_id))
+
+    # Evidence.
+
+    def export_evidence(self) -> Iterator[bytes]:
+        """The lines of the evidence log with all receipts, for `sealane evidence verify` anywhere."""
+        return verify.export(self._store.connection(), self._identity)
+
+    @property
+    def _dial_address(self) -> str:
+        return self.home.settings.advertise or self.home.settings.listen
+
+    def _keep(self, name: str, table: Any) -> Path:
+        from parties import reading
+
+        folder = self.home.path / "datasets"
+        folder.mkdir(mode=0o700, exist_ok=True)
+        path = folder / f"{name}.parquet"
+        reading.write_result(as_arrow(table), path)
+        return path
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)

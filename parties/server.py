@@ -1,0 +1,329 @@
+"""The running node: keeps the links, the workers and the database in agreement, until it is told to stop.
+
+Everything durable is decided in `jobs` inside transactions of the database. This module only makes the world agree
+with it, again and again: peers as registered, messages sent as queued, workers running for exactly the attempts that
+are under way, held results gone once their jobs have ended. So it does not matter when it was last interrupted.
+"""
+
+import asyncio
+import json
+import signal
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import ParamSpec, TypeVar
+
+import structlog
+
+from mpc.errors import ChannelError, PolicyDenied, ProtocolError
+from parties import calls
+from parties.books import Books
+from parties.home import Home
+from parties.identity import keys, peers
+from parties.jobs.attempts import Kind
+from parties.jobs.control import Desk
+from parties.jobs.endings import held_result
+from parties.jobs.records import JobRecord
+from parties.jobs.states import State
+from parties.metrics import Metrics
+from parties.release import release, speaks
+from parties.store import StoreError
+from parties.transport.status import Credentials, Limits, LinkStatus
+from parties.transport.transport import Transport
+from parties.worker.task import Report
+from parties.workers import Ended, Workers
+from protos import control_pb2
+
+_LOG = structlog.get_logger()
+_POLL_S = 0.05  # how soon a change by another process is noticed
+_TICK_S = 1.0  # how often deadlines are looked at
+_PROGRESS_EVERY_S = 0.25
+_DRAIN_S = 30.0  # how long running work may go on when the node is told to stop
+_GOODBYE_S = 1.0
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+@dataclass
+class Server:
+    """One node: `run` serves until the process is told to end."""
+
+    home: Home
+    on_ready: Callable[[int], None] = lambda _port: None
+
+    def __post_init__(self) -> None:
+        self._identity = keys.load(self.home.identity)
+        self._store = self.home.store()
+        # All writing goes through one thread, so that a slow disk delays nothing else.
+        self._writer = ThreadPoolExecutor(1, thread_name_prefix="database")
+        self._books = Books(self.home, self._store, self._identity)
+        self._desk = Desk(self._store, self._identity, self.home.results, self.home.settings.max_open_jobs)
+        self._answerer = calls.Answerer(self._store, self._send)
+        self._metrics = Metrics()
+        self._peers: dict[str, peers.Peer] = {}
+        self._sent: dict[str, int] = {}  # the last outbox id sent on each live link
+        self._progress_at: dict[str, float] = {}
+        self._wake = asyncio.Event()
+        self._stopping = False
+        self._writable = True
+
+    async def run(self) -> None:
+        """Serve until SIGTERM or SIGINT; then let running work end for a while, and stop."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop)
+        await self._write(self._books.recover)
+        self._transport = self._make_transport()
+        self._workers = Workers(
+            me=self._identity.fingerprint,
+            work=self.home.work,
+            transport=self._transport,
+            on_report=self._on_report,
+            on_end=self._on_end,
+            held=lambda job: held_result(self.home.results, job),
+        )
+        await self._look_at_peers()
+        port = await self._transport.start(self.home.settings.listen)
+        metrics = self._metrics.serve(self.home.settings.metrics_listen, self._ready)
+        _LOG.info("serving", name=self._identity.name, port=port, release=release())
+        self.on_ready(port)
+        try:
+            await self._keep_in_agreement()
+        finally:
+            _LOG.info("stopping", name=self._identity.name)
+            await self._drain()
+            await self._transport.stop(_GOODBYE_S)
+            metrics.close()
+            await self._write(self._store.close)
+            self._writer.shutdown()
+
+    # What the transport calls.
+
+    def hello(self) -> bytes:
+        """What peers are told when a link comes up: release and protocol versions."""
+        return json.dumps({"release": release(), "protocols": speaks()}).encode()
+
+    async def on_message(self, peer: str, message: bytes) -> None:
+        """Apply a control message; returns once it is committed, so that the peer's messages stay in order."""
+        while True:
+            try:
+                envelope = await self._write(self._desk.apply, peer, message, self._has_worker(), time.time())
+                break
+            except ProtocolError as error:
+                _LOG.warning("peer misbehaved", peer=self._name(peer), what=str(error))
+                return
+            except StoreError as error:
+                self._writable = False
+                _LOG.error("database cannot be written; a message waits", what=str(error))
+                await asyncio.sleep(_TICK_S)
+        self._wake.set()
+        if envelope.id:
+            confirm = control_pb2.Confirm(epoch=envelope.epoch, id=envelope.id)
+            await self._send_or_lose(peer, control_pb2.Envelope(confirm=confirm))
+        else:
+            await self._answerer.on_message(peer, envelope, time.time())
+
+    async def on_link(self, peer: str, status: LinkStatus) -> None:
+        """A link came up, went down or was refused."""
+        self._sent.pop(peer, None)
+        if status.connected:
+            self._sent[peer] = 0
+        _LOG.info("link", peer=self._name(peer), connected=status.connected, refused=status.refused)
+        state = "connected" if status.connected else "refused" if status.refused else "connecting"
+        await self._write_patiently(self._books.note_link, peer, state, status.refused, _release_of(status.hello))
+        self._wake.set()
+
+    # The loop.
+
+    async def _keep_in_agreement(self) -> None:
+        version, ticked = -1, 0.0
+        while not self._stopping:
+            self._wake.clear()
+            now = time.monotonic()
+            seen = await self._write(self._store.version)
+            tick = now - ticked >= _TICK_S
+            try:
+                if tick:
+                    ticked = now
+                    await self._tick()
+                await self._look_at_peers()
+                await self._start_jobs()
+                await self._agree_workers()
+                await self._send_queued()
+                await self._answer_calls()
+                self._writable = True
+            except StoreError as error:
+                self._writable = False
+                _LOG.error("database cannot be written; no new work", what=str(error))
+            version = seen
+            while not self._stopping and not self._wake.is_set() and time.monotonic() - ticked < _TICK_S:
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._wake.wait(), _POLL_S)
+                if await self._write(self._store.version) != version:
+                    break
+
+    async def _tick(self) -> None:
+        await self._write(self._books.pass_deadlines)
+        await self._write(self._books.clean)
+        self._measure(await self._write(self._books.count_jobs))
+        self._answerer.give_up(time.time())
+
+    async def _look_at_peers(self) -> None:
+        known = {peer.fingerprint: peer for peer in await self._write(self._books.peers)}
+        gone = [
+            fingerprint
+            for fingerprint, peer in self._peers.items()
+            if peer.state == "active" and known[fingerprint].state != "active"
+        ]
+        self._peers = known
+        active = {fingerprint: peer.address for fingerprint, peer in known.items() if peer.state == "active"}
+        self._transport.set_peers(active)
+        for fingerprint in gone:
+            _LOG.info("peer removed", peer=self._name(fingerprint))
+            await self._write(self._books.drop_peer, fingerprint)
+
+    async def _start_jobs(self) -> None:
+        for record in await self._write(self._books.startable):
+            others = [party.fingerprint for party in record.others(self._identity.fingerprint)]
+            if not self._has_worker():
+                return
+            if all(fingerprint in self._sent for fingerprint in others):
+                await self._write(self._books.start, record.id)
+                await self._agree_workers()
+
+    async def _agree_workers(self) -> None:
+        wanted = {
+            (record.id, record.attempt): (record, dataset) for record, dataset in await self._write(self._books.running)
+        }
+        for key in self._workers.running - wanted.keys():
+            self._workers.end(key)
+        for key in wanted.keys() - self._workers.running:
+            self._workers.launch(*wanted[key])
+
+    async def _send_queued(self) -> None:
+        for peer in list(self._sent):
+            for number, body in await self._write(self._books.pending, peer, self._sent[peer]):
+                try:
+                    await self._transport.send(peer, body)
+                except ChannelError:
+                    break
+                self._sent[peer] = number
+
+    async def _answer_calls(self) -> None:
+        for row in await self._write(self._books.questions):
+            await self._answerer.ask_peer(row)
+        answers = self._answerer.take_answers()
+        if answers:
+            await self._write(self._books.answer, answers)
+
+    async def _drain(self) -> None:
+        deadline = time.monotonic() + _DRAIN_S
+        while self._workers.running and time.monotonic() < deadline:
+            await asyncio.sleep(_POLL_S)
+        await self._workers.end_all()
+
+    # What the workers tell.
+
+    async def _on_report(self, record: JobRecord, report: Report, started: float) -> None:
+        now = time.monotonic()
+        if report.step and (
+            now - self._progress_at.get(record.id, 0.0) >= _PROGRESS_EVERY_S or report.done == report.total
+        ):
+            self._progress_at[record.id] = now
+            await self._write(self._books.note_progress, record.id, report, started)
+
+    async def _on_end(self, ended: Ended) -> None:
+        self._progress_at.pop(ended.job, None)
+        if ended.failure is not None:
+            kind = Kind.Name(ended.failure.kind).lower()
+            self._metrics.failures.labels(kind).inc()
+            _LOG.warning("attempt failed", job=ended.job, attempt=ended.attempt, kind=kind)
+        await self._write_patiently(self._books.record_end, ended)
+        self._wake.set()
+
+    # Small things.
+
+    def _make_transport(self) -> Transport:
+        settings = self.home.settings
+        return Transport(
+            me=self._identity.fingerprint,
+            credentials=self._credentials,
+            trusted=lambda: b"".join(peer.certificate_pem for peer in self._peers.values()),
+            peer_root=lambda fingerprint: self._peers[fingerprint].certificate_pem,
+            authenticate=self._authenticate,
+            handler=self,
+            limits=Limits(connections=settings.max_connections, keepalive_s=settings.keepalive_s),
+        )
+
+    def _credentials(self) -> Credentials:
+        tls = self._identity.tls(datetime.now(UTC))
+        return Credentials(tls.certificate_chain, tls.private_key)
+
+    def _authenticate(self, auth_context: Mapping[str, Sequence[bytes]]) -> str:
+        try:
+            return peers.authenticate(auth_context, self._peers.values(), datetime.now(UTC))
+        except PolicyDenied:
+            self._metrics.refusals.inc()
+            raise
+
+    def _has_worker(self) -> bool:
+        free = len(self._workers.running) < self.home.settings.max_running_jobs
+        return free and self._writable and not self._stopping
+
+    def _ready(self) -> bool:
+        return self._writable and not self._stopping
+
+    def _stop(self) -> None:
+        self._stopping = True
+        self._wake.set()
+
+    def _name(self, fingerprint: str) -> str:
+        peer = self._peers.get(fingerprint)
+        return peer.name if peer is not None else fingerprint[:16]
+
+    def _measure(self, jobs: Counter[str]) -> None:
+        for state in State:
+            self._metrics.jobs.labels(state).set(jobs[state])
+        self._metrics.workers.set(len(self._workers.running))
+        for fingerprint, peer in self._peers.items():
+            if peer.state == "active":
+                status = self._transport.status(fingerprint)
+                self._metrics.links.labels(peer.name).set(status.connected)
+                self._metrics.sent.labels(peer.name).set(status.sent_bytes)
+                self._metrics.received.labels(peer.name).set(status.received_bytes)
+
+    async def _send(self, peer: str, envelope: control_pb2.Envelope) -> None:
+        await self._transport.send(peer, envelope.SerializeToString())
+
+    async def _send_or_lose(self, peer: str, envelope: control_pb2.Envelope) -> None:
+        with suppress(ChannelError):  # the peer sends its message again when it is back
+            await self._send(peer, envelope)
+
+    async def _write(self, function: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:
+        """Run `function` in the thread that writes to the database."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._writer, lambda: function(*arguments, **named))
+
+    async def _write_patiently(self, function: Callable[P, None], *arguments: P.args, **named: P.kwargs) -> None:
+        """As `_write`, until the database can be written."""
+        while True:
+            try:
+                return await self._write(function, *arguments, **named)
+            except StoreError as error:
+                self._writable = False
+                _LOG.error("database cannot be written", what=str(error))
+                await asyncio.sleep(_TICK_S)
+
+
+def _release_of(hello: bytes) -> str:
+    """The release a peer says it runs; empty if it does not say so properly."""
+    try:
+        told = json.loads(hello).get("release", "")
+    except (ValueError, AttributeError):
+        return ""
+    return told[:40] if isinstance(told, str) and told.isprintable() else ""

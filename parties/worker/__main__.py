@@ -1,0 +1,117 @@
+"""`python -m parties.worker`: reads a `Task` from standard input, plays the part, reports to its node, ends."""
+
+import os
+import resource
+import socket
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from mpc import registry
+from mpc.channel import Channel, CountingPipe, MessageChannel
+from mpc.errors import ChannelError, InputError, PolicyDenied, ProtocolError, ResultWithheld, SealaneError
+from mpc.job import Job
+from mpc.rng import system_rng
+from mpc.session import run_role
+from mpc.spec import Outcome
+from parties.jobs.attempts import Failure, Kind
+from parties.worker import pipe
+from parties.worker.task import Report, Task, pack, unpack_task
+
+_REPORT_EVERY_S = 0.2
+
+
+def main() -> None:
+    """Exit code 0: delivered; 1: a failure was reported."""
+    # A crash dump would hold the party's data.
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    task = unpack_task(sys.stdin.buffer.read())
+    link = pipe.connect(socket.socket(fileno=task.socket), task.peers)
+    counters = {peer: CountingPipe(link.pipes[peer]) for peer in task.peers}
+    reporter = _Reporter(link, counters)
+    try:
+        outcome = _play(task, counters, reporter)
+    except Exception as error:
+        reporter.send(Report(failure=vars(_failure(error))))
+        link.close()
+        raise SystemExit(1) from None
+    reporter.send(Report(facts=dict(outcome.facts)))
+    link.close()
+
+
+class _Reporter:
+    """Tells the node how far the work is, a few times a second at most."""
+
+    def __init__(self, link: pipe.WorkerLink, counters: Mapping[str, CountingPipe]) -> None:
+        self._link = link
+        self._counters = counters
+        self._last = 0.0
+        self._lock = threading.Lock()
+
+    def progress(self, step: str, done: int, total: int) -> None:
+        with self._lock:
+            now = time.monotonic()
+            if now - self._last < _REPORT_EVERY_S and done < total:
+                return
+            self._last = now
+        self.send(Report(step=step, done=done, total=total))
+
+    def send(self, report: Report) -> None:
+        sent = sum(counter.sent_bytes for counter in self._counters.values())
+        received = sum(counter.received_bytes for counter in self._counters.values())
+        fields: dict[str, Any] = vars(report) | {"sent_bytes": sent, "received_bytes": received}
+        self._link.event(pack(Report(**fields)))
+
+
+def _play(task: Task, counters: Mapping[str, CountingPipe], reporter: _Reporter) -> Outcome:
+    from parties import reading  # loads DuckDB and Arrow, which only workers need
+
+    job = Job.from_bytes(task.spec.encode())
+    spec = registry.get(job.protocol)
+    member = job.members[task.name]
+    columns = list(dict.fromkeys(column for names in member.columns.values() for column in names))
+    tables = {}
+    if task.dataset is not None:
+        reporter.progress("read data", 0, 1)
+        table = reading.load(task.dataset, columns)
+        tables = {slot: table.select(list(names)) for slot, names in member.columns.items()}
+    channels: dict[str, Channel] = {peer: MessageChannel(counter) for peer, counter in counters.items()}
+    session = bytes.fromhex(task.session)
+    outcome = run_role(spec, job, task.name, tables, channels, system_rng, reporter.progress, session)
+    if outcome.table is not None:
+        reading.write_result(outcome.table, task.result)
+    return outcome
+
+
+def _failure(error: Exception) -> Failure:
+    """What the node needs to know of an exception: its kind, and what may be said to whom."""
+    text = str(error)
+    hint = error.hint if isinstance(error, SealaneError) else ""
+    match error:
+        case InputError():
+            return Failure(Kind.INPUT, "its own input cannot be used; its operator sees where", text, hint)
+        case ChannelError():
+            return Failure(Kind.INTERRUPTED, text, "", hint)
+        case ProtocolError():
+            return Failure(Kind.PROTOCOL, text, "", hint)
+        case ResultWithheld():
+            return Failure(Kind.WITHHELD, text, "", hint)
+        case PolicyDenied():
+            return Failure(Kind.POLICY, "its policy no longer allows the job", text, hint)
+        case MemoryError():
+            return Failure(Kind.CRASHED, "its worker ran out of memory", "", "give the node more memory, or less data")
+        case OSError() if error.errno:
+            return Failure(Kind.CRASHED, f"its worker could not use its storage: {os.strerror(error.errno)}")
+    # The words of an unforeseen exception may hold data: tell where it was raised, not what it says.
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    where = "" if trace is None else f" at {os.path.basename(trace.tb_frame.f_code.co_filename)}:{trace.tb_lineno}"
+    detail = f"{type(error).__name__}{where}"
+    return Failure(Kind.CRASHED, "its worker ended with an unforeseen error", detail, "report this to the developers")
+
+
+if __name__ == "__main__":
+    main()

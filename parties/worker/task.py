@@ -1,0 +1,53 @@
+"""What a node tells its worker, and what the worker tells its node: JSON, on the worker's own socket and input."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from pydantic import ConfigDict, TypeAdapter, with_config
+
+from parties.datasets import Dataset
+
+
+@with_config(ConfigDict(ser_json_bytes="base64", val_json_bytes="base64"))
+@dataclass(frozen=True)
+class Task:
+    """All that a worker is given. `dataset` carries the salt of its commitment, so a task is never printed."""
+
+    spec: str = field(repr=False)  # canonical JSON of the job
+    name: str
+    peers: tuple[str, ...]
+    session: str  # hexadecimal
+    socket: int  # file descriptor
+    result: str  # path to write the result to
+    dataset: Dataset | None = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Report:
+    """One message of a worker: progress while it works, then `facts` or a `failure`, once."""
+
+    step: str = ""
+    done: int = 0
+    total: int = 0
+    sent_bytes: int = 0
+    received_bytes: int = 0
+    facts: Mapping[str, int] | None = None
+    failure: Mapping[str, Any] | None = None
+
+
+def pack(value: Task | Report) -> bytes:
+    """JSON bytes."""
+    return _TASK.dump_json(value) if isinstance(value, Task) else _REPORT.dump_json(value)
+
+
+def unpack_task(data: bytes) -> Task:
+    return _TASK.validate_json(data)
+
+
+def unpack_report(data: bytes) -> Report:
+    return _REPORT.validate_json(data)
+
+
+_TASK = TypeAdapter(Task)
+_REPORT = TypeAdapter(Report)

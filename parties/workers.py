@@ -1,0 +1,151 @@
+"""The worker processes of a node: started by exec, one a running attempt, ended when the database says so."""
+
+import asyncio
+import os
+import shutil
+import signal
+import socket
+import sys
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import structlog
+
+from mpc.errors import ProtocolError
+from parties.datasets import Dataset
+from parties.jobs.attempts import Failure, Kind
+from parties.jobs.records import JobRecord, own_part
+from parties.transport.transport import Transport
+from parties.worker.task import Report, Task, pack, unpack_report
+
+_LOG = structlog.get_logger()
+_PASSED_ENVIRONMENT = ("PATH", "LANG", "LC_ALL", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "VIRTUAL_ENV", "PYTHONPATH")
+
+Key = tuple[str, int]
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A worker ended: with `facts` (its result is at `result`) or with a failure."""
+
+    job: str
+    attempt: int
+    facts: Mapping[str, int] | None
+    failure: Failure | None
+    misbehaved: Mapping[str, str] = field(default_factory=dict)  # fingerprint -> what it did
+
+
+@dataclass
+class Workers:
+    """Runs workers over `transport`; tells `on_report` of progress and `on_end` of every end, once each."""
+
+    me: str
+    work: Path
+    transport: Transport
+    on_report: Callable[[JobRecord, Report, float], Awaitable[None]]
+    on_end: Callable[[Ended], Awaitable[None]]
+    held: Callable[[str], Path]
+    _running: dict[Key, asyncio.Task[None]] = field(default_factory=dict)
+
+    @property
+    def running(self) -> set[Key]:
+        """The job and attempt of each worker there is."""
+        return set(self._running)
+
+    def launch(self, record: JobRecord, dataset: Dataset | None) -> None:
+        """Start the worker of this party's part in the record's attempt."""
+        key = record.id, record.attempt
+        task = asyncio.create_task(self._run(record, dataset), name=f"worker {record.id} {record.attempt}")
+        self._running[key] = task
+        task.add_done_callback(lambda _task: self._running.pop(key))
+
+    def end(self, key: Key) -> None:
+        """End a worker that is not wanted any more; nothing is reported of it."""
+        self._running[key].cancel()
+
+    async def end_all(self) -> None:
+        """End every worker and wait until all have gone."""
+        tasks = list(self._running.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _run(self, record: JobRecord, dataset: Dataset | None) -> None:
+        folder = self.work / f"{record.id}.{record.attempt}"
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        try:
+            ended = await self._play(record, dataset, folder)
+            if ended.facts is not None and (folder / "result.parquet").exists():
+                os.replace(folder / "result.parquet", self.held(record.id))
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+        await self.on_end(ended)
+
+    async def _play(self, record: JobRecord, dataset: Dataset | None, folder: Path) -> Ended:
+        name, _ = own_part(record, self.me)
+        peers = {party.name: party.fingerprint for party in record.others(self.me)}
+        ours, theirs = socket.socketpair()
+        assert record.session is not None
+        task = Task(
+            spec=record.spec.decode(),
+            name=name,
+            peers=tuple(peers),
+            session=record.session.hex(),
+            socket=theirs.fileno(),
+            result=str(folder / "result.parquet"),
+            dataset=dataset,
+        )
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "parties.worker",
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.DEVNULL,  # a library's words may hold data
+            pass_fds=[theirs.fileno()],
+            cwd=folder,
+            env={key: os.environ[key] for key in _PASSED_ENVIRONMENT if key in os.environ} | {"TMPDIR": str(folder)},
+            start_new_session=True,
+        )
+        theirs.close()
+        _LOG.info("worker started", job=record.id, attempt=record.attempt, pid=process.pid)
+        started = time.time()
+        last: list[Report] = []
+
+        async def on_event(data: bytes) -> None:
+            report = unpack_report(data)
+            if report.facts is not None or report.failure is not None:
+                last.append(report)
+            await self.on_report(record, report, started)
+
+        try:
+            assert process.stdin is not None
+            process.stdin.write(pack(task))
+            process.stdin.close()
+            traffic = await self.transport.run_worker(ours, record.session, peers, on_event)
+            code = await process.wait()
+        finally:
+            await _end(process)
+        misbehaved = {
+            peers[peer]: str(error) for peer, error in traffic.errors.items() if isinstance(error, ProtocolError)
+        }
+        return replace(_outcome(record, last[-1] if last else None, code), misbehaved=misbehaved)
+
+
+def _outcome(record: JobRecord, report: Report | None, code: int) -> Ended:
+    if report is not None and report.facts is not None and code == 0:
+        return Ended(record.id, record.attempt, report.facts, None)
+    if report is not None and report.failure is not None:
+        return Ended(record.id, record.attempt, None, Failure(**report.failure))
+    how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with code {code}"
+    hint = "the machine may have run out of memory: see its kernel log" if code == -signal.SIGKILL else ""
+    return Ended(record.id, record.attempt, None, Failure(Kind.CRASHED, f"its worker process {how}", "", hint))
+
+
+async def _end(process: asyncio.subprocess.Process) -> None:
+    if process.returncode is not None:
+        return
+    process.kill()
+    await process.wait()

@@ -1,0 +1,125 @@
+"""Transports in one process for tests, and workers as threads on them."""
+
+import asyncio
+import contextlib
+import socket
+import threading
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+
+from parties.transport.status import Limits, LinkStatus, WorkerTraffic
+from parties.transport.transport import Transport
+from parties.worker.pipe import WorkerLink, connect
+from tests.parties.transport.pki import Identity, authenticate
+
+FAST = Limits(keepalive_s=1.0, handshake_s=2.0, resume_s=2.0, redial_s=0.2)
+
+
+@dataclass
+class Recorder:
+    """A handler that keeps what it hears."""
+
+    greeting: bytes = b"hello"
+    messages: list[tuple[str, bytes]] = field(default_factory=list)
+    links: list[tuple[str, LinkStatus]] = field(default_factory=list)
+
+    async def on_message(self, peer: str, message: bytes, /) -> None:
+        self.messages.append((peer, message))
+
+    async def on_link(self, peer: str, status: LinkStatus, /) -> None:
+        self.links.append((peer, status))
+
+    def hello(self) -> bytes:
+        return self.greeting
+
+
+@dataclass
+class Node:
+    identity: Identity
+    transport: Transport
+    handler: Recorder
+    port: int
+    registered: list[Identity]
+
+    @property
+    def fingerprint(self) -> str:
+        return self.identity.fingerprint
+
+    def know(self, peers: Mapping[Identity, str]) -> None:
+        self.registered[:] = list(peers)
+        self.transport.set_peers({identity.fingerprint: address for identity, address in peers.items()})
+
+
+async def start_node(identity: Identity, *, limits: Limits = FAST, trusted: bytes | None = None) -> Node:
+    registered: list[Identity] = []
+    handler = Recorder(greeting=b"hello from " + identity.name.encode())
+    transport = Transport(
+        identity.fingerprint,
+        lambda: identity.credentials,
+        lambda: b"".join(peer.root for peer in registered) if trusted is None else trusted,
+        lambda peer: next(known.root for known in registered if known.fingerprint == peer),
+        lambda context: authenticate(registered, context),
+        handler,
+        limits,
+    )
+    return Node(identity, transport, handler, await transport.start("127.0.0.1:0"), registered)
+
+
+@contextlib.asynccontextmanager
+async def two_nodes(a: Identity, b: Identity, *, limits: Limits = FAST) -> AsyncIterator[tuple[Node, Node]]:
+    """Two nodes; the first dials the second."""
+    one, two = await start_node(a, limits=limits), await start_node(b, limits=limits)
+    try:
+        two.know({a: ""})
+        one.know({b: f"127.0.0.1:{two.port}"})
+        await connected(one, two)
+        yield one, two
+    finally:
+        await one.transport.stop(0)
+        await two.transport.stop(0)
+
+
+async def connected(one: Node, two: Node) -> None:
+    await until(lambda: one.transport.status(two.fingerprint).connected)
+    await until(lambda: two.transport.status(one.fingerprint).connected)
+
+
+async def until(true: Callable[[], bool], within_s: float = 10.0) -> None:
+    deadline = time.monotonic() + within_s
+    while not true():
+        assert time.monotonic() < deadline, "did not come true in time"
+        await asyncio.sleep(0.005)
+
+
+async def ignore(_event: bytes) -> None:
+    pass
+
+
+def start_worker(
+    node: Node,
+    session: bytes,
+    peers: Mapping[str, str],
+    on_event: Callable[[bytes], Awaitable[None]] = ignore,
+    **window: int,
+) -> tuple[WorkerLink, "asyncio.Task[WorkerTraffic]"]:
+    """A worker's link, for use in a thread, and the relay that serves it."""
+    mine, theirs = socket.socketpair()
+    task = asyncio.create_task(node.transport.run_worker(mine, session, peers, on_event))
+    return connect(theirs, list(peers), **window), task
+
+
+class Thread(threading.Thread):
+    """Runs `work` and hands its result or error to `join_result`."""
+
+    def __init__(self, work: Callable[[], object]) -> None:
+        super().__init__(daemon=True)
+        self._work = work
+        self.result: object = None
+        self.error: BaseException | None = None
+
+    def run(self) -> None:
+        try:
+            self.result = self._work()
+        except BaseException as error:
+            self.error = error
