@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mpc.errors import InputError
@@ -29,6 +29,7 @@ def digests(keys: Keys) -> list[bytes]:
 
 
 @given(rows=rows_of_two, profiles=st.tuples(*[st.sampled_from(["exact/1", "trim/1", "text/1"])] * 2))
+@settings(deadline=None)
 def test_keys_group_rows_as_a_row_by_row_model_does(
     rows: list[tuple[str | None, str | None]], profiles: tuple[str, str]
 ) -> None:
@@ -50,6 +51,7 @@ def test_keys_group_rows_as_a_row_by_row_model_does(
 
 
 @given(st.lists(st.tuples(st.text(min_size=1), st.text(min_size=1)), min_size=2, max_size=2, unique=True))
+@settings(deadline=None)
 def test_composite_keys_are_injective(rows: list[tuple[str, str]]) -> None:
     keys = keys_of({"a": [row[0] for row in rows], "b": [row[1] for row in rows]}, "exact/1", "exact/1")
     assert len(set(digests(keys))) == 2

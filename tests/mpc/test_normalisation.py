@@ -3,7 +3,7 @@
 import unicodedata
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from mpc.errors import InputError
@@ -124,6 +124,7 @@ def test_what_is_no_such_value_is_refused_without_repeating_it(name: str, value:
 @example(text="\u1e9e\u0130\u01c5")
 @example(text="a\u200b\u0301")
 @example(text="\u00a8 \ufdfa")
+@settings(deadline=None)
 def test_every_profile_is_idempotent(name: str, text: str) -> None:
     normalise = profile(name)
     try:

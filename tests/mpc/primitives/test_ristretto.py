@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mpc.errors import ProtocolError
@@ -188,6 +188,7 @@ def test_blinded_and_evaluated_elements_are_those_of_rfc_9497(message: str, blin
 
 
 @given(st.binary(), st.integers(1, ORDER - 1), st.integers(1, ORDER - 1))
+@settings(deadline=None)
 def test_multiplications_commute(message: bytes, a: int, b: int) -> None:
     point = hash_to_group(message, b"test")
     first, second = a.to_bytes(32, "little"), b.to_bytes(32, "little")
@@ -196,6 +197,7 @@ def test_multiplications_commute(message: bytes, a: int, b: int) -> None:
 
 @pytest.mark.fuzz
 @given(st.binary(min_size=32, max_size=32))
+@settings(deadline=None)
 def test_random_bytes_are_a_point_or_a_protocol_error(data: bytes) -> None:
     one = (1).to_bytes(32, "little")
     try:
