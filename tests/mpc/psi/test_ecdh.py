@@ -1,6 +1,8 @@
 """psi.ecdh against the plaintext join, byte for byte on the wire, and with a peer that cheats."""
 
+import threading
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 from unittest.mock import patch
 
@@ -19,6 +21,7 @@ from mpc.psi import ecdh, steps
 from mpc.psi.steps import false_match_bound, tag_bytes
 from mpc.registry import get
 from mpc.spec import Role
+from mpc.testing import InsecureSeededRng
 from protos import psi_pb2, session_pb2
 
 TYPES = {
@@ -184,6 +187,38 @@ def test_progress_is_reported_up_to_the_end() -> None:
     with patch.object(steps, "CHUNK_KEYS", 4):
         run_pair(pair_job("psi.ecdh"), tables, progress=lambda *report: reports.append(report))
     assert sorted(reports) == [("blind keys", done, 15) for done in (8, 8, 13, 13, 15, 15)]
+
+
+@pytest.mark.parametrize(("x", "y"), [(60, 60), (60, 1), (1, 60)])
+def test_neither_party_runs_ahead_of_the_other(x: int, y: int) -> None:
+    lock = threading.Lock()
+    waiting = {"alice": 0, "bob": 0}
+    most = {"alice": 0, "bob": 0}
+
+    def change(name: str, by: int) -> None:
+        with lock:
+            waiting[name] += by
+            most[name] = max(most[name], waiting[name])
+
+    @dataclass
+    class Watched:
+        name: str
+        peer: str
+        inner: Pipe
+
+        def send_bytes(self, data: bytes, /) -> None:
+            change(self.name, 1)
+            self.inner.send_bytes(data)
+
+        def recv_bytes(self) -> bytes:
+            data = self.inner.recv_bytes()
+            change(self.peer, -1)
+            return data
+
+    with patch.object(steps, "CHUNK_KEYS", 4):
+        run_pair(pair_job("psi.ecdh"), {"alice": numbered(*range(x)), "bob": numbered(*range(y))}, wrap=Watched)
+    assert most["alice"] <= 3
+    assert most["bob"] <= 5
 
 
 # Results that are too small.
@@ -469,8 +504,6 @@ def test_tags_are_wide_enough_and_no_wider(x: int, y: int) -> None:
 
 
 def test_orders_are_uniform_over_seeds() -> None:
-    from mpc.testing import InsecureSeededRng
-
     rng = InsecureSeededRng(b"orders")
     counts = np.zeros((4, 4), dtype=int)
     for _ in range(4000):
