@@ -19,7 +19,8 @@ from mpc.rng import system_rng
 from mpc.spec import Estimate
 from parties import calls, datasets, grants, policy
 from parties.datasets import Dataset
-from parties.evidence import log, verify
+from parties.evidence import log
+from parties.evidence.export import export
 from parties.home import Home
 from parties.identity import invitations, keys, peers
 from parties.identity.invitations import Invitation
@@ -84,7 +85,7 @@ class Node:
         `listen` is where it accepts peers (empty: it only dials out), `advertise` where peers reach it if that differs.
         """
         for address in (listen, advertise, metrics_listen):
-            peers.check_address(address)
+            peers.check_address(address.removesuffix(":0") + ":1" if address.endswith(":0") else address)
         if home.exists() and any(home.iterdir()):
             raise InputError(f"{home} exists and is not empty", hint="choose another folder")
         home.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -122,7 +123,7 @@ class Node:
         """
         with self._store.transaction() as db:
             peer, reply = invitations.accept(self._identity, db, data, self._dial_address, _now())
-            fields = {"peer": peer.fingerprint, "name": peer.name}
+            fields = {"fingerprint": peer.fingerprint, "name": peer.name}
             log.append(db, self._identity, "peer_added", fields, _now())
             return peer, reply
 
@@ -139,7 +140,8 @@ class Node:
         with self._store.transaction() as db:
             peer = peers.remove(db, who)
             grants.revoke_all(db, peer.fingerprint, time.time())
-            log.append(db, self._identity, "peer_removed", {"peer": peer.fingerprint, "name": peer.name}, _now())
+            fields = {"fingerprint": peer.fingerprint, "name": peer.name}
+            log.append(db, self._identity, "peer_removed", fields, _now())
             return peer
 
     def set_peer_address(self, who: str, address: str) -> Peer:
@@ -169,7 +171,7 @@ class Node:
         dataset = datasets.examine(name, path, key, time.time())
         with self._store.transaction() as db:
             datasets.save(db, dataset)
-            fields = {"name": name, "rows": dataset.rows, "commitment": dataset.commitment}
+            fields: dict[str, str | int] = {"name": name, "rows": dataset.rows, "commitment": dataset.commitment}
             log.append(db, self._identity, "dataset_registered", fields, _now())
         return dataset
 
@@ -220,18 +222,18 @@ class Node:
         )
         with self._store.transaction() as db:
             stored = grants.add(db, grant, time.time())
-            fields = {"grant": stored.id, "peer": stored.peer, "protocol": protocol, "dataset": dataset}
+            fields = {"grant": stored.id, "peer": stored.peer, "terms": grants.terms_digest(stored)}
             log.append(db, self._identity, "grant_added", fields, _now())
         return stored
 
     def grants(self) -> tuple[Grant, ...]:
-        return grants.listed(self._store.connection())
+        return grants.read(self._store.connection())
 
     def revoke(self, grant_id: str) -> Grant:
         """End a grant; jobs that were approved by it do not start any more."""
         with self._store.transaction() as db:
             revoked = grants.revoke(db, grant_id, time.time())
-            log.append(db, self._identity, "grant_revoked", {"grant": revoked.id}, _now())
+            log.append(db, self._identity, "grant_revoked", {"grant": revoked.id, "peer": revoked.peer}, _now())
         return revoked
 
     # Jobs.
@@ -358,19 +360,21 @@ class Node:
 
     def export_evidence(self) -> Iterator[bytes]:
         """The lines of the evidence log with all receipts, for `sealane evidence verify` anywhere."""
-        return verify.export(self._store.connection(), self._identity)
+        return export(self._store.connection(), self._identity, _now())
 
     @property
     def _dial_address(self) -> str:
-        return self.home.settings.advertise or self.home.settings.listen
+        settings = self.home.settings
+        # A port of 0 is chosen anew at every start, so peers cannot be told it.
+        return settings.advertise or ("" if settings.listen.endswith(":0") else settings.listen)
 
     def _keep(self, name: str, table: Any) -> Path:
-        from parties import reading
+        from parties.results import write_result
 
         folder = self.home.path / "datasets"
         folder.mkdir(mode=0o700, exist_ok=True)
         path = folder / f"{name}.parquet"
-        reading.write_result(as_arrow(table), path)
+        write_result(as_arrow(table), path)
         return path
 
 

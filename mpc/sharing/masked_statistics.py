@@ -75,6 +75,7 @@ def run(party: Party[Params], tables: "Mapping[str, pa.Table]") -> Outcome:
             "groups": params.cells,
             "suppressed": int(suppressed.sum()),
         },
+        dropped=tuple(sorted(set(party.job.members) - set(setting.members))),
     )
 
 
@@ -265,5 +266,6 @@ SPEC = Spec(
     reveals=reveals,
     estimate=estimate,
     minimum_result=lambda params: params.minimum_group,
+    tolerates=lambda params: params.survive_dropouts,
     check=check,
 )

@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from mpc import registry
@@ -28,17 +29,15 @@ def main() -> None:
     # A crash dump would hold the party's data.
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     task = unpack_task(sys.stdin.buffer.read())
-    link = pipe.connect(socket.socket(fileno=task.socket), task.peers)
-    counters = {peer: CountingPipe(link.pipes[peer]) for peer in task.peers}
-    reporter = _Reporter(link, counters)
-    try:
-        outcome = _play(task, counters, reporter)
-    except Exception as error:
-        reporter.send(Report(failure=vars(_failure(error))))
-        link.close()
-        raise SystemExit(1) from None
-    reporter.send(Report(facts=dict(outcome.facts)))
-    link.close()
+    with pipe.connect(socket.socket(fileno=task.socket), task.peers) as link:
+        counters = {peer: CountingPipe(link.pipes[peer]) for peer in task.peers}
+        reporter = _Reporter(link, counters)
+        try:
+            outcome = _play(task, counters, reporter)
+        except Exception as error:
+            reporter.send(Report(failure=vars(_failure(error))))
+            raise SystemExit(1) from None
+        reporter.send(Report(facts=dict(outcome.facts), dropped=outcome.dropped))
 
 
 class _Reporter:
@@ -66,7 +65,7 @@ class _Reporter:
 
 
 def _play(task: Task, counters: Mapping[str, CountingPipe], reporter: _Reporter) -> Outcome:
-    from parties import reading  # loads DuckDB and Arrow, which only workers need
+    from parties import reading, results  # these load DuckDB and Arrow, which only workers need
 
     job = Job.from_bytes(task.spec.encode())
     spec = registry.get(job.protocol)
@@ -75,13 +74,15 @@ def _play(task: Task, counters: Mapping[str, CountingPipe], reporter: _Reporter)
     tables = {}
     if task.dataset is not None:
         reporter.progress("read data", 0, 1)
-        table = reading.load(task.dataset, columns)
+        slots = spec.roles[member.role].slots
+        numbers = [name for slot, names in member.columns.items() if slots[slot].kind == "number" for name in names]
+        table = reading.load(task.dataset, columns, numbers=numbers)
         tables = {slot: table.select(list(names)) for slot, names in member.columns.items()}
     channels: dict[str, Channel] = {peer: MessageChannel(counter) for peer, counter in counters.items()}
     session = bytes.fromhex(task.session)
     outcome = run_role(spec, job, task.name, tables, channels, system_rng, reporter.progress, session)
     if outcome.table is not None:
-        reading.write_result(outcome.table, task.result)
+        results.write_result(outcome.table, Path(task.result))
     return outcome
 
 
@@ -108,7 +109,7 @@ def _failure(error: Exception) -> Failure:
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
-    where = "" if trace is None else f" at {os.path.basename(trace.tb_frame.f_code.co_filename)}:{trace.tb_lineno}"
+    where = "" if trace is None else f" at {Path(trace.tb_frame.f_code.co_filename).name}:{trace.tb_lineno}"
     detail = f"{type(error).__name__}{where}"
     return Failure(Kind.CRASHED, "its worker ended with an unforeseen error", detail, "report this to the developers")
 
