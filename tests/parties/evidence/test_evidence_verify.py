@@ -29,7 +29,7 @@ def receipt_of(identities: tuple[Identity, Identity]) -> Callable[[int], Receipt
 
     def make(job: int) -> Receipt:
         parties = {party.name: party.fingerprint for party in identities}
-        statement = Statement(f"{job:032x}", f"{job:064x}", "succeeded", 1, parties, ("alice",), {"matched": 41}, 9)
+        statement = Statement(f"{job:032x}", f"{job:064x}", "succeeded", 1, parties, ("alice",), (), 9)
         return Receipt(statement, {party.fingerprint: sign(party, statement.to_bytes()) for party in identities})
 
     return make

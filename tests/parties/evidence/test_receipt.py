@@ -166,3 +166,15 @@ def test_random_changes_to_a_receipt_are_refused(
         return
     with pytest.raises((InputError, ProtocolError)):
         check(Receipt.from_bytes(changed), certificates)
+
+
+def test_a_party_that_dropped_out_need_not_sign_and_may(
+    statement: Statement, identities: tuple[Identity, Identity], certificates: dict[str, bytes]
+) -> None:
+    alice, bob = identities
+    without = replace(statement, receivers=("alice",), dropped=("bob",))
+    signatures = {alice.fingerprint: sign(alice, without.to_bytes())}
+    check(Receipt(without, signatures), certificates)
+    check(Receipt(without, signatures | {bob.fingerprint: sign(bob, without.to_bytes())}), certificates)
+    with pytest.raises(ProtocolError, match="not signed by each"):
+        check(Receipt(without, {bob.fingerprint: sign(bob, without.to_bytes())}), certificates)
