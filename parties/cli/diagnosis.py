@@ -54,10 +54,13 @@ def _certificates(node: "Node", peer: "Peer") -> Iterator[Check]:
     from parties.identity.certificates import read_identity
 
     now = datetime.now(UTC)
-    for label, certificate in (("own", node.certificate), (peer.name, read_identity(peer.certificate_pem))):
+    for label, certificate in (
+        ("own identity", node.certificate),
+        (f"identity of {peer.name}", read_identity(peer.certificate_pem)),
+    ):
         days = (certificate.not_after - now).days
         yield Check(
-            f"identity of {label}",
+            label,
             certificate.not_before <= now and days >= _EXPIRES_SOON_DAYS,
             f"valid until {certificate.not_after:%Y-%m-%d}",
             "" if days >= _EXPIRES_SOON_DAYS else "make a new identity and exchange invitations anew",

@@ -142,6 +142,8 @@ def show(session: Session, job_id: str) -> None:
         session.answer(job_text.describe_record(record) | {"preview": preview}, lambda: None)
     else:
         job_text.show_record(node, record)
+        if not record.ended:
+            job_text.show_outcome(record)
 
 
 @command("approve", job)

@@ -1,5 +1,6 @@
 """A job as it is shown: who takes part, what each party learns, what it costs, how it stands."""
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -7,7 +8,7 @@ from rich.text import Text
 
 from mpc.errors import InputError
 from mpc.job import Job, Member
-from parties.cli.output import cell, heading, say, show_facts, show_table
+from parties.cli.output import Cell, cell, heading, say, show_facts, show_table
 from parties.cli.units import iso_time, show_bytes, show_duration, show_time
 
 if TYPE_CHECKING:
@@ -25,6 +26,12 @@ def state_cell(record: "JobRecord") -> Text:
 def initiator(record: "JobRecord") -> str:
     """The name of the party that proposed the job."""
     return next((party.name for party in record.parties if party.fingerprint == record.initiator), record.initiator)
+
+
+def decisions(record: "JobRecord") -> dict[str, str]:
+    """Each party's decision as far as it is known here; whoever proposed the job approved it with that."""
+    given = {party.name: party.decision for party in record.parties}
+    return given | {name: decision or "approved" for name, decision in given.items() if name == initiator(record)}
 
 
 def describe_job(job: Job) -> dict[str, Any]:
@@ -48,7 +55,7 @@ def describe_record(record: "JobRecord") -> dict[str, Any]:
         "state": str(record.state),
         "ended": record.ended,
         "initiator": initiator(record),
-        "decisions": {party.name: party.decision for party in record.parties},
+        "decisions": decisions(record),
         "attempt": record.attempt,
         "retries": record.retries,
         "reason": record.reason,
@@ -75,8 +82,8 @@ def describe_preview(preview: "Preview") -> dict[str, Any]:
     }
 
 
-def show_job(job: Job) -> None:
-    """Print what was or would be proposed."""
+def show_job(job: Job, standing: Mapping[str, Cell] | None = None) -> None:
+    """Print what was or would be proposed, and how it stands."""
     show_facts(
         {
             "job": job.id,
@@ -85,12 +92,13 @@ def show_job(job: Job) -> None:
             "purpose": job.purpose or "(none given)",
             "parameters": ", ".join(f"{name}={value}" for name, value in sorted(job.params.items())),
             "deadline": show_time(job.deadline) if job.deadline else "",
+            **(standing or {}),
         }
     )
 
 
-def show_members(job: Job, decisions: dict[str, str]) -> None:
-    """Print who takes part with what; `decisions` is empty before the job is proposed."""
+def show_members(job: Job, decided: Mapping[str, str]) -> None:
+    """Print who takes part with what; `decided` is empty before the job is proposed."""
     heading("Parties")
     show_table(
         ("NAME", "ROLE", "DATASET", "COLUMNS", "RESULT", "DECISION"),
@@ -101,7 +109,7 @@ def show_members(job: Job, decisions: dict[str, str]) -> None:
                 member.dataset or "(none)",
                 _columns(member),
                 "receives it" if name in job.receivers else "",
-                decisions.get(name, "") or ("open" if decisions else ""),
+                decided.get(name, "") or ("not known" if decided else ""),
             )
             for name, member in sorted(job.members.items())
         ],
@@ -109,7 +117,7 @@ def show_members(job: Job, decisions: dict[str, str]) -> None:
 
 
 def show_preview(preview: "Preview", me: str) -> None:
-    """Print what each party learns, what it costs, and what the own policy says."""
+    """Print what each party learns and what it costs."""
     heading("What each party learns")
     show_table(("PARTY", "LEARNS"), [(_me(name, me), said) for name, said in sorted(preview.reveals.items())])
     if preview.minimum_result:
@@ -133,34 +141,34 @@ def show_preview(preview: "Preview", me: str) -> None:
     say("Time is that of one idle core.")
     if not all(preview.rows.values()):
         say("Rows that are not known yet are not counted in: it costs more than that.")
-    if preview.refusal is None:
-        say("Your policy allows it.")
 
 
 def show_record(node: "Node", record: "JobRecord") -> None:
-    """Print all there is to know about a job, for the decision on it and afterwards."""
-    show_job(record.job)
-    show_facts({"state": state_cell(record), "proposed by": initiator(record), "since": show_time(record.created_at)})
-    show_members(record.job, {party.name: party.decision for party in record.parties})
+    """Print all there is to know about a job: before the decision on it, and how it ended."""
+    proposed = {"proposed by": initiator(record), "since": show_time(record.created_at)}
+    show_job(record.job, {**proposed, "state": state_cell(record)})
+    show_members(record.job, decisions(record))
     try:
         preview = node.preview(record.id)
     except InputError as error:  # e.g. a protocol that this release does not have
         say(f"What it reveals and costs cannot be told: {error}")
     else:
         show_preview(preview, node.name)
-        if preview.refusal is not None and not record.ended:
-            show_refusal(preview)
+        if not record.ended:
+            show_policy(preview)
     if record.facts:
         heading("What this party learned on the way")
         show_facts({name: f"{count:,}" for name, count in record.facts.items()})
     if record.ended:
         heading("How it ended")
-    show_outcome(record)
+        show_outcome(record)
 
 
-def show_refusal(preview: "Preview") -> None:
-    """Print why the own policy refuses the job, and what would allow it."""
-    assert preview.refusal is not None
+def show_policy(preview: "Preview") -> None:
+    """Print whether the own policy allows the job, and otherwise why not and what would allow it."""
+    if preview.refusal is None:
+        say("Your policy allows it.")
+        return
     say(f"Your policy refuses it: {preview.refusal}")
     for line in preview.refusal.hint.splitlines():
         say(line)
@@ -168,7 +176,10 @@ def show_refusal(preview: "Preview") -> None:
 
 def show_outcome(record: "JobRecord") -> None:
     """Print how the job stands in a sentence, and what to do next."""
-    say(f"job {record.id[:SHORT]} is {record.state}" + (f": {record.reason}" if record.reason else ""))
+    say(
+        f"job {record.id[:SHORT]} {'' if record.ended else 'is '}{record.state}"
+        + (f": {record.reason}" if record.reason else "")
+    )
     if record.detail:
         say(record.detail)
     for line in (record.hint or next_step(record)).splitlines():
@@ -181,7 +192,8 @@ def next_step(record: "JobRecord") -> str:
     if record.state == "proposed":
         return f"Next: `sealane job approve {short}` or `sealane job deny {short}`."
     if not record.ended:
-        waiting = f"It waits for {', '.join(record.undecided)}. " if record.undecided else ""
+        unknown = [name for name, decision in decisions(record).items() if not decision]
+        waiting = f"No decision of {', '.join(unknown)} is known yet. " if unknown else ""
         return f"{waiting}Next: `sealane job watch {short}`."
     return f"Next: `sealane job result {short}`." if record.result is not None else ""
 

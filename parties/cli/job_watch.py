@@ -89,7 +89,8 @@ def _write(moves: "Moves") -> "JobRecord":
 
 
 def _state(record: "JobRecord") -> str:
-    return f"{record.state}, waiting for {', '.join(record.undecided)}" if record.undecided else str(record.state)
+    unknown = [name for name, decision in job_text.decisions(record).items() if not decision]
+    return f"{record.state}, no decision of {', '.join(unknown)} known" if unknown else str(record.state)
 
 
 def _told(progress: "Progress") -> str:
@@ -102,7 +103,7 @@ def _document(record: "JobRecord", progress: "Progress | None") -> dict[str, Any
         "id": record.id,
         "state": str(record.state),
         "ended": record.ended,
-        "undecided": record.undecided,
+        "decisions": job_text.decisions(record),
         "reason": record.reason,
         "hint": record.hint,
         "attempt": record.attempt,

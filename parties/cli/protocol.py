@@ -102,6 +102,9 @@ def describe_type(part: Mapping[str, Any], schema: Mapping[str, Any]) -> str:
         return "one of " + ", ".join(map(str, part.get("enum", [part.get("const")])))
     if "anyOf" in part:
         return " or ".join(describe_type(each, schema) for each in part["anyOf"])
+    if "properties" in part:
+        fields = (f"{name}: {describe_type(each, schema)}" for name, each in part["properties"].items())
+        return "{" + "; ".join(fields) + "}"
     words = str(part.get("type", "any"))
     if words == "array":
         return f"list of {describe_type(part.get('items', {}), schema)}"

@@ -9,7 +9,7 @@ from typing import NoReturn
 import click
 
 from mpc.errors import SealaneError
-from parties.cli import command, dataset, evidence, exits, grant, job, node, peer, protocol
+from parties.cli import command, dataset, evidence, exits, grant, job, job_result, job_watch, node, peer, protocol
 from parties.cli.exits import Exit
 
 __all__ = ["main", "sealane"]

@@ -21,6 +21,8 @@ def show_bytes(count: float) -> str:
 
 def show_duration(seconds: float) -> str:
     """E.g. "0.4 s", "12 s", "3 min 20 s", "2 h 5 min", "3 d 4 h"."""
+    if seconds < 0.05:
+        return "<0.1 s"
     if seconds < 9.95:
         return f"{seconds:.1f} s"
     whole = round(seconds)
