@@ -8,8 +8,9 @@ Output:   each receiver learns, for each cell that is not suppressed, the counts
           them the sums and sums of squares, of all parties' rows; for the others, that they are suppressed.
 Leaks:    the aggregator's process sees the first counts, of small cells too. All learn which cells have small counts
           and who survived. When a party drops out between the two sums, the aggregator's process learns that party's
-          counts by difference, and the sums of a cell that fell below the minimum just then, which is suppressed.
-          A receiver can subtract its own part.
+          counts by difference, and the sums of a cell that fell below the minimum just then, which is suppressed; an
+          aggregator that is not honest can bring this about by calling a party lost. A receiver can subtract its
+          own part. A cell to which one party alone brought rows shows that party's figures, though not whose.
 Security: that of `mpc.sharing.masked_sum`. The aggregator is trusted to name the small cells; a party does notice when
           a cell is called small in which it alone has the minimum.
 Cost:     8 bytes a cell, party and integer: see `mpc.sharing.statistics`.
@@ -37,7 +38,11 @@ if TYPE_CHECKING:
 
 
 def run(party: Party[Params], tables: "Mapping[str, pa.Table]") -> Outcome:
-    """Play one party; what it brings is checked whole before anything is sent."""
+    """Play one party; what it brings is checked whole before anything is sent.
+
+    Facts: "parties", "survivors", "groups" (cells of the table) and "suppressed" (cells withheld; a party that is no
+    receiver knows only of those of the first sum).
+    """
     from mpc.sharing import statistics  # loads Arrow, which a process that only reads SPEC does without
 
     params = party.params
@@ -134,7 +139,9 @@ def _share_result(
     """From the aggregator to the other receivers: which cells are suppressed, and the sums of the others."""
     if setting.name == setting.aggregator:
         reached = [name for name in setting.members if name not in receivers[1:]]
-        for peer in set(setting.members).intersection(receivers[1:]):
+        for peer in receivers[1:]:
+            if peer not in setting.members:
+                continue
             try:
                 setting.links.send(peer, _bitmap(suppressed))
                 send_words(setting.links, peer, sums.reshape(-1).view(np.uint64))
