@@ -48,39 +48,32 @@ def run(party: Party[Params], tables: "Mapping[str, pa.Table]") -> Outcome:
     params = party.params
     own = statistics.contribution(params, tables, len(party.job.members), party.rng)
     setting = _setting(party)
-    suppressed = np.zeros(params.cells, np.bool_)
+    suppressed, counts = np.zeros(params.cells, np.bool_), None
     if params.minimum_group:
-        first = masked_sum(setting, statistics.counts(params, own).reshape(-1))
-        counts = None if first.total is None else first.total.reshape(params.cells, -1)
-        suppressed = _agree_on_suppressed(setting, params, first.survivors, counts, statistics.counts(params, own))
+        own_counts = own[:, params.count_columns]
+        first = masked_sum(setting, own_counts.reshape(-1))
+        counts = None if first.total is None else first.total.reshape(own_counts.shape)
+        suppressed = _agree_on_suppressed(setting, params, first.survivors, counts, own_counts)
         setting = _among(setting, first.survivors)
-    else:
-        counts = None
-    sums = np.zeros((0, own.shape[1]), np.int64)
+    sums = np.zeros((0, params.width), np.int64)
     if not suppressed.all():
         second = masked_sum(replace(setting, label=b"values"), own[~suppressed].reshape(-1))
         if second.total is not None:
-            sums = second.total.reshape(-1, own.shape[1])
-            again = statistics.counts(params, sums)
-            if counts is not None and second.survivors == setting.members and (again != counts[~suppressed]).any():
-                raise ProtocolError("a party brought other counts to the second sum than to the first")
-            kept = ~_small(params, again)
-            suppressed[~suppressed] = ~kept
-            sums = sums[kept]
+            sums = second.total.reshape(-1, params.width)
+            same_parties = second.survivors == setting.members
+            suppressed, sums = _still_large(params, suppressed, sums, counts if same_parties else None)
         setting = _among(setting, second.survivors)
     table = None
     if party.name in party.job.receivers:
         suppressed, sums = _share_result(setting, party.job.receivers, params, suppressed, sums)
         table = statistics.result_table(params, suppressed, sums)
-    return Outcome(
-        table,
-        {
-            "parties": len(party.job.members),
-            "survivors": len(setting.members),
-            "groups": params.cells,
-            "suppressed": int(suppressed.sum()),
-        },
-    )
+    facts = {
+        "parties": len(party.job.members),
+        "survivors": len(setting.members),
+        "groups": params.cells,
+        "suppressed": int(suppressed.sum()),
+    }
+    return Outcome(table, facts)
 
 
 def _setting(party: Party[Params]) -> Setting:
@@ -127,6 +120,23 @@ def _agree_on_suppressed(
         if peer != setting.name:
             setting.links.try_send(peer, _bitmap(suppressed))
     return suppressed
+
+
+def _still_large(
+    params: Params, suppressed: NDArray[np.bool_], sums: NDArray[np.int64], counts: NDArray[np.int64] | None
+) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
+    """As the aggregator: which cells are suppressed after the second sum, and the sums of the others.
+
+    A cell may have become too small when a party dropped out. `counts` are the first sum's, if it was over the same
+    parties and so must have given the same.
+    """
+    again = sums[:, params.count_columns]
+    if counts is not None and (again != counts[~suppressed]).any():
+        raise ProtocolError("a party brought other counts to the second sum than to the first")
+    kept = ~_small(params, again)
+    final = suppressed.copy()
+    final[~suppressed] = ~kept
+    return final, sums[kept]
 
 
 def _share_result(
