@@ -55,6 +55,22 @@ class Node:
         self.transport.set_peers({identity.fingerprint: address for identity, address in peers.items()})
 
 
+_started: list[Node] = []
+
+
+def run(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Run a test, then stop the nodes that it left."""
+
+    async def body() -> None:
+        try:
+            await work()
+        finally:
+            nodes, _started[:] = list(_started), []
+            await asyncio.gather(*(node.transport.stop(0) for node in nodes))
+
+    asyncio.run(body())
+
+
 async def start_node(identity: Identity, *, limits: Limits = FAST, trusted: bytes | None = None) -> Node:
     registered: list[Identity] = []
     handler = Recorder(greeting=b"hello from " + identity.name.encode())
@@ -67,7 +83,9 @@ async def start_node(identity: Identity, *, limits: Limits = FAST, trusted: byte
         handler,
         limits,
     )
-    return Node(identity, transport, handler, await transport.start("127.0.0.1:0"), registered)
+    node = Node(identity, transport, handler, await transport.start("127.0.0.1:0"), registered)
+    _started.append(node)
+    return node
 
 
 @contextlib.asynccontextmanager
