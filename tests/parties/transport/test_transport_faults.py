@@ -199,6 +199,8 @@ def test_a_removed_peer_is_cut_off_within_a_second_and_its_sessions_fail() -> No
         async with two_nodes(A, B) as (one, two):
             near, near_task = start_worker(one, session("1"), {"b": B.fingerprint})
             far, far_task = start_worker(two, session("1"), {"a": A.fingerprint})
+            await asyncio.to_thread(near.pipes["b"].send_bytes, b"before")
+            assert await asyncio.to_thread(far.pipes["a"].recv_bytes) == b"before"
             started = time.monotonic()
             two.know({})
             with pytest.raises(ChannelError, match="no longer registered"):
@@ -424,12 +426,12 @@ def test_a_one_way_partition_is_noticed_by_both_and_sessions_name_the_peer(direc
             near, near_task = start_worker(one, session("1"), {"b": B.fingerprint})
             far, far_task = start_worker(two, session("1"), {"a": A.fingerprint})
             await asyncio.to_thread(near.pipes["b"].send_bytes, b"before")
+            assert await asyncio.to_thread(far.pipes["a"].recv_bytes) == b"before"
             started = time.monotonic()
             proxy.drop = frozenset([direction])
             await until(lambda: not one.transport.status(B.fingerprint).connected)
             await until(lambda: not two.transport.status(A.fingerprint).connected)
             assert time.monotonic() - started < 3 * FAST.keepalive_s + 1
-            assert await asyncio.to_thread(far.pipes["a"].recv_bytes) == b"before"
             for link, peer in ((near, "b"), (far, "a")):
                 with pytest.raises(ChannelError, match=f"{peer}: .*no connection for 2 s"):
                     await asyncio.to_thread(link.pipes[peer].recv_bytes)
