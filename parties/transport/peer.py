@@ -131,9 +131,10 @@ class PeerLink:
         self._link.grant(session, limit)
         self._wake.set()
 
-    def detach(self, session: bytes, code: EndCode) -> None:
-        """This side's worker has gone."""
-        if self._sessions.pop(session, None) is not None:
+    def detach(self, session: bytes, end: SessionEnd, code: EndCode) -> None:
+        """This side's worker has gone; nothing happens unless `end` holds the session."""
+        if self._sessions.get(session) is end:
+            del self._sessions[session]
             self._link.end_session(session, code)
             self._wake.set()
 
