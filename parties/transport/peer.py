@@ -277,7 +277,6 @@ class PeerLink:
         changed = (status.connected, status.refused) != (self._status.connected, self._status.refused)
         self._status = status
         if changed:
-            _log.info("link", peer=self.peer, connected=status.connected, refused=status.refused)
             self._inbox.put_nowait(partial(self._handler.on_link, self.peer, self.status))
 
     async def _on_message(self, body: bytes) -> None:
