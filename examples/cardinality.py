@@ -5,7 +5,7 @@ import polars as pl
 from mpc.job import Job, Member
 from mpc.local import run_job
 
-bank = pl.DataFrame({"id": [f"C{i:04}" for i in range(0, 600)]})
+bank = pl.DataFrame({"id": [f"C{i:04}" for i in range(600)]})
 telecom = pl.DataFrame({"id": [f"C{i:04}" for i in range(450, 1000)]})
 
 job = Job(

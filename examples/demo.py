@@ -160,8 +160,8 @@ def joint_statistics(demo: Demo) -> None:
     """Secret-shared statistics of all three, with small groups suppressed."""
     demo.step(
         "2. Credit limits and defaults of all three together, by age",
-        "Each party's figures are masked before they leave it; only sums over all three can be read. A group of fewer\n"
-        f"than {SMALLEST_GROUP} rows is left out. Limits are in New Taiwan dollars; a customer of two institutions counts twice.",
+        "Each party's figures are masked before they leave it; only sums over all three can be read. A group of less\n"
+        f"than {SMALLEST_GROUP} rows is left out. Limits are in New Taiwan dollars; customers of two count twice.",
     )
     columns = {"group": ("age_band",), "value": ("credit_limit", "defaulted")}
     datasets = {"hk-bank": "customers", "cn-bank": "clients", "payments": "accounts"}

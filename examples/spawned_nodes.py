@@ -5,7 +5,7 @@ import pyarrow as pa
 from mpc.job import Job, Member
 from parties.sandbox import sandbox
 
-bank = pa.table({"id": [f"C{i:04}" for i in range(0, 600)], "limit": [1000 * i for i in range(0, 600)]})
+bank = pa.table({"id": [f"C{i:04}" for i in range(600)], "limit": [1000 * i for i in range(600)]})
 telecom = pa.table({"customer": [f"c{i:04}" for i in range(500, 1000)]})
 
 job = Job(
