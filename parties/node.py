@@ -188,8 +188,10 @@ class Node:
         `key` names the columns that identify a person or a thing. The file is read from end to end; `InputError`
         names the file, row and column of what cannot be used.
         """
+        from parties import reading  # loads DuckDB and Arrow, which a running node does without
+
         path = Path(source) if isinstance(source, str | os.PathLike) else self._keep(name, source)
-        dataset = datasets.examine(name, path, key, time.time())
+        dataset = reading.examine(name, path, key, time.time())
         with self._store.transaction() as db:
             datasets.save(db, dataset)
             fields: dict[str, str | int] = {"name": name, "rows": dataset.rows, "commitment": dataset.commitment}
