@@ -374,8 +374,10 @@ class Node:
         """The Parquet file of a released result; raises `InputError` when there is none."""
         record = self.job(job_id)
         if record.result is None:
-            reason = "this party is not among its receivers" if record.state is State.SUCCEEDED else record.state
-            raise InputError(f"job {record.id} has no result here: {reason}")
+            if record.state is State.SUCCEEDED:
+                receivers = ", ".join(record.job.receivers)
+                raise InputError(f"job {record.id} has no result here", hint=f"its receivers are {receivers}")
+            raise InputError(f"job {record.id} has no result: it is {record.state}", hint="see `sealane job show`")
         return self.home.results / record.result
 
     def result(self, job_id: str) -> "pa.Table":
