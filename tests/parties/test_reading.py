@@ -36,7 +36,7 @@ def examine(path: Path, content: bytes | pa.Table, *key: str) -> Dataset:
         path.write_bytes(content)
     else:
         pq.write_table(content, path)
-    return reading.examine("customers", path, key or ("id",), SALT, 0.0)
+    return reading.examine("customers", path, key or ("id",), 0.0)
 
 
 def columns_of(dataset: Dataset) -> dict[str, list[Any]]:
@@ -261,14 +261,14 @@ def test_a_missing_file_a_folder_and_a_pipe_are_refused(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     for name, message in (("none", "No such file"), ("", "not a regular file"), ("pipe", "not a regular file")):
         with pytest.raises(InputError, match=message):
-            reading.examine("customers", tmp_path / name, ("id",), SALT, 0.0)
+            reading.examine("customers", tmp_path / name, ("id",), 0.0)
 
 
 @pytest.mark.parametrize("key", [(), ("id", "id")])
 def test_a_dataset_needs_key_columns_each_once(file: Path, key: tuple[str, ...]) -> None:
     file.write_bytes(b"id\n1\n")
     with pytest.raises(InputError, match="one or more key columns"):
-        reading.examine("customers", file, key, SALT, 0.0)
+        reading.examine("customers", file, key, 0.0)
 
 
 def test_a_parquet_file_keeps_its_types(file: Path) -> None:
