@@ -17,7 +17,7 @@ from mpc.rng import Rng
 
 # rbcl loads libsodium from a temporary file of a few megabytes, one a process, and would leave it behind.
 with suppress(OSError):
-    os.unlink(_libsodium_file)
+    os.unlink(_libsodium_file)  # noqa: PTH108 (pathlib is for those who work with files)
 
 POINT_BYTES = 32
 SCALAR_BYTES = 32
