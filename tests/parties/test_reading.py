@@ -409,7 +409,7 @@ def test_a_gigantic_row_is_refused_in_bounded_memory(tmp_path: Path, line_end: b
         "from parties import reading\n"
         "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
         "try:\n"
-        "    reading.examine('huge', Path(sys.argv[1]), ('id',), bytes(32), 0.0)\n"
+        "    reading.examine('huge', Path(sys.argv[1]), ('id',), 0.0)\n"
         "except InputError as error:\n"
         "    print(error)\n"
         "print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)\n"
