@@ -4,10 +4,10 @@ import re
 from datetime import UTC, datetime
 
 from mpc.errors import InputError
+from mpc.job import MAX_DEADLINE
 
 _UNIT_S = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 _DURATION = re.compile(r"([0-9]{1,9})([smhdw])")
-_LAST = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
 
 
 def show_bytes(count: float) -> str:
@@ -35,17 +35,12 @@ def show_duration(seconds: float) -> str:
 
 def show_time(at: float) -> str:
     """E.g. "2026-03-01 12:00 UTC"."""
-    return f"{_moment(at):%Y-%m-%d %H:%M} UTC"
+    return f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%M} UTC"
 
 
 def iso_time(at: float | None) -> str | None:
     """E.g. "2026-03-01T12:00:00Z", for JSON."""
-    return None if at is None else _moment(at).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def _moment(at: float) -> datetime:
-    """The point in time; what a peer put after the year 9999 is the end of that."""
-    return datetime.fromtimestamp(min(at, _LAST.timestamp()), UTC)
+    return None if at is None else datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def is_duration(text: str) -> bool:
@@ -65,7 +60,7 @@ def parse_moment(text: str, now: float) -> int:
     """Seconds since 1970 from a duration after `now` or a date or time in ISO 8601 (UTC if it names no zone)."""
     if is_duration(text):
         at = int(now) + parse_duration(text)
-        if at <= _LAST.timestamp():
+        if at <= MAX_DEADLINE:
             return at
     else:
         try:

@@ -231,16 +231,6 @@ def test_a_job_of_a_protocol_that_this_release_lacks_is_shown_all_the_same(world
     assert world.cn("job", "show", SHORT, "--json").json["preview"] is None
 
 
-def test_a_deadline_that_no_calendar_has_is_shown_as_the_last_one(world: World) -> None:
-    allow(world)
-    world.hk(*PROPOSAL, "--yes")
-    forge(world, deadline=10**17)
-    world.deliver()
-    assert "9999-12-31" in world.cn("job", "show", SHORT).out
-    (told,) = world.cn("job", "list", "--json").json
-    assert told["deadline"] == "9999-12-31T23:59:59Z"
-
-
 def forge(world: World, **changes: object) -> None:
     """A peer that runs other software changes the job that it proposes."""
     store = Home.load(world.hk.home).store()

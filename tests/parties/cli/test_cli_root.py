@@ -223,8 +223,6 @@ def test_serve_says_when_it_is_ready_and_ends_with_0_when_told(world: World) -> 
         (units.show_time(0), "1970-01-01 00:00 UTC"),
         (units.iso_time(0), "1970-01-01T00:00:00Z"),
         (units.iso_time(None), None),
-        (units.iso_time(10**30), "9999-12-31T23:59:59Z"),
-        (units.show_time(10**30), "9999-12-31 23:59 UTC"),
         (units.parse_moment("2h", 100.5), 7300),
         (units.parse_moment("1970-01-02", 0), 86400),
         (units.parse_moment("1970-01-01T01:00:00+01:00", 0), 0),
