@@ -18,6 +18,7 @@ from mpc.errors import ChannelError, InputError, PolicyDenied, SealaneError
 from mpc.job import Job
 from mpc.rng import system_rng
 from mpc.spec import Estimate
+from mpc.tables import as_arrow
 from parties import calls, datasets, grants, policy
 from parties.datasets import Dataset
 from parties.evidence import log, receipt
@@ -35,7 +36,6 @@ from parties.jobs.records import JobRecord
 from parties.jobs.states import State
 from parties.policy import Grant
 from parties.store import Store
-from parties.tables import as_arrow
 
 if TYPE_CHECKING:
     import pyarrow as pa
