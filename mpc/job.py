@@ -93,7 +93,11 @@ class Job:
             job = _ADAPTER.validate_json(data)
         except ValidationError as error:
             raise InputError(f"not a job: {explain(error)}") from None
-        if job.to_bytes() != data:
+        try:
+            canonical = job.to_bytes()
+        except ValueError:  # NaN or infinity among the parameters
+            raise InputError("not a job: its JSON holds a number that is not finite") from None
+        if canonical != data:
             raise InputError("not a job: its JSON is not in canonical form")
         return job
 
