@@ -51,7 +51,12 @@ def test_every_example_is_tested() -> None:
     assert scripts == set(PRINTED)
 
 
-@pytest.mark.parametrize("name", PRINTED)
+SPAWNING = {"spawned_nodes", "policy_and_approval", "evidence"}
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.nodes] * (name in SPAWNING)) for name in PRINTED]
+)
 def test_an_example_prints_what_it_promises(name: str, tmp_path: Path) -> None:
     printed = run([sys.executable, str(EXAMPLES / f"{name}.py")], tmp_path)
     for expected in PRINTED[name]:
