@@ -131,4 +131,4 @@ def test_the_worked_example_of_a_protocol_works(worked_example: ModuleType) -> N
 
 
 def test_the_worked_example_has_a_page(worked_example: ModuleType) -> None:
-    assert "**Leaks.** all parties learn that, receivers or not." in generate.pages()["rows.count.md"]
+    assert "**Leaks:** all parties learn that, receivers or not." in generate.pages()["rows.count.md"]
