@@ -46,7 +46,6 @@ def test_the_drawing_of_job_states_has_every_transition_and_no_other() -> None:
     drawn = set()
     for start, end, event in re.findall(r"(\w+) --> (\w+): ([\w ]+)", text):
         drawn |= {(state, Event(event), State(end)) for state in (OPEN if start == "open" else {State(start)})}
-    # The composite state stands for all open ones, of which one has a way of its own to the same end.
     assert drawn == set(_transitions())
 
 

@@ -39,7 +39,7 @@ PRINTED = {
 def run(command: Sequence[str], tmp_path: Path) -> str:
     """What the command prints, after checking that it ended well and left no file behind."""
     done = subprocess.run(
-        command, cwd=ROOT, env=ENVIRONMENT | {"TMPDIR": str(tmp_path)}, capture_output=True, text=True, timeout=100
+        command, cwd=ROOT, env=ENVIRONMENT | {"TMPDIR": str(tmp_path)}, capture_output=True, text=True, timeout=250
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert list(tmp_path.iterdir()) == []
@@ -64,6 +64,7 @@ def test_an_example_prints_what_it_promises(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.nodes
+@pytest.mark.timeout(300)
 def test_the_demonstration_finds_the_truth_and_leaves_nothing_behind(tmp_path: Path) -> None:
     printed = run([sys.executable, "-m", "examples.demo"], tmp_path)
     assert printed.count("agrees") == 14
@@ -77,6 +78,7 @@ def test_the_demonstration_finds_the_truth_and_leaves_nothing_behind(tmp_path: P
 
 
 @pytest.mark.nodes
+@pytest.mark.timeout(300)
 def test_the_commands_of_two_machines_do_what_is_said(tmp_path: Path) -> None:
     text = (EXAMPLES / "two_machines.md").read_text()
     port = free_port()
@@ -116,7 +118,7 @@ def sealane(machine: str, command: str, folder: Path) -> "subprocess.CompletedPr
         input="y\n",
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=100,
     )
 
 
