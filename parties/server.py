@@ -118,9 +118,8 @@ class Server:
             try:
                 envelope = await self._write(self._desk.apply, peer, message, self._takes_work(), time.time())
                 break
-            except ProtocolError as error:
-                _LOG.warning("peer misbehaved", peer=self._name(peer), what=str(error))
-                return
+            except ProtocolError:
+                return  # recorded; there is nothing to confirm
             except StoreError as error:
                 self._writable = False
                 _LOG.error("database cannot be written; a message waits", what=str(error))
