@@ -20,6 +20,7 @@ from parties.jobs import attempts, evidence, outbox
 from parties.jobs.attempts import Kind
 from parties.jobs.records import JobRecord, get, in_states, own_part
 from parties.jobs.states import OPEN, State
+from parties.release import Release
 from parties.store import Store
 from parties.worker.task import Report
 from parties.workers import Ended
@@ -129,11 +130,14 @@ class Books:
                 ),
             )
 
-    def note_link(self, peer: str, state: str, detail: str, release: str) -> None:
+    def note_link(self, peer: str, state: str, detail: str, release: Release) -> None:
         """Overwrite what is seen of a peer's link."""
+        told = json.dumps(release.protocols)
         with self.store.transaction() as db:
             db.execute(
-                "INSERT OR REPLACE INTO links VALUES (?, ?, ?, ?, ?)", (peer, state, detail, release, time.time())
+                "INSERT OR REPLACE INTO links (peer, state, detail, release, protocols, updated_at) "
+                "VALUES (?, ?, ?, ?, ?, ?)",
+                (peer, state, detail, release.release, told, time.time()),
             )
 
     def note_refusal(self, peer: str, rule: str) -> None:

@@ -6,7 +6,6 @@ are under way, held results gone once their jobs have ended. So it does not matt
 """
 
 import asyncio
-import json
 import signal
 import sqlite3
 import time
@@ -31,7 +30,7 @@ from parties.jobs.endings import held_result
 from parties.jobs.records import JobRecord
 from parties.jobs.states import State
 from parties.metrics import Metrics
-from parties.release import release, speaks
+from parties.release import Release, own_release, release
 from parties.store import StoreError
 from parties.transport.status import Credentials, Limits, LinkStatus
 from parties.transport.transport import Transport
@@ -110,7 +109,7 @@ class Server:
 
     def hello(self) -> bytes:
         """What peers are told when a link comes up: release and protocol versions."""
-        return json.dumps({"release": release(), "protocols": speaks()}).encode()
+        return own_release().to_bytes()
 
     async def on_message(self, peer: str, message: bytes) -> None:
         """Apply a control message; returns once it is committed, so that the peer's messages stay in order."""
@@ -139,7 +138,9 @@ class Server:
             self._sent[peer] = 0
         _LOG.info("link", peer=self._name(peer), connected=status.connected, refused=status.refused)
         state = "connected" if status.connected else "refused" if status.refused else "connecting"
-        await self._write_patiently(self._books.note_link, peer, state, status.refused, _release_of(status.hello))
+        await self._write_patiently(
+            self._books.note_link, peer, state, status.refused, Release.from_bytes(status.hello)
+        )
         self._wake.set()
 
     # The loop.
@@ -333,12 +334,3 @@ class Server:
                 self._writable = False
                 _LOG.error("database cannot be written", what=str(error))
                 await asyncio.sleep(_TICK_S)
-
-
-def _release_of(hello: bytes) -> str:
-    """The release a peer says it runs; empty if it does not say so properly."""
-    try:
-        told = json.loads(hello).get("release", "")
-    except (ValueError, AttributeError):
-        return ""
-    return told[:40] if isinstance(told, str) and told.isprintable() else ""
