@@ -24,9 +24,9 @@ from parties import calls
 from parties.books import Books
 from parties.home import Home
 from parties.identity import keys, peers
-from parties.jobs.attempts import Kind
 from parties.jobs.control import Desk
 from parties.jobs.endings import held_result
+from parties.jobs.failure import Kind
 from parties.jobs.records import JobRecord
 from parties.jobs.states import State
 from parties.metrics import Metrics

@@ -20,9 +20,10 @@ from parties.datasets import Column, Dataset
 from parties.evidence.verify import verify
 from parties.home import Home
 from parties.identity import keys
-from parties.jobs import attempts, outbox
+from parties.jobs import outbox
 from parties.jobs.control import Desk
 from parties.jobs.endings import held_result
+from parties.jobs.failure import Failure
 from parties.jobs.records import JobRecord, find, in_states
 from parties.node import Node
 from parties.workers import Ended
@@ -102,7 +103,7 @@ class PartyInMemory:
 
     def stop(self, record: JobRecord, kind: int) -> None:
         """The own worker of a running attempt ends without result."""
-        self.books.record_end(Ended(record.id, record.attempt, None, attempts.Failure(kind, "its worker ended")))
+        self.books.record_end(Ended(record.id, record.attempt, None, Failure(kind, "its worker ended")))
 
     def restart(self) -> None:
         """kill -9, and start again."""

@@ -13,7 +13,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_stat
 
 from mpc.errors import InputError, PolicyDenied
 from mpc.job import Job
-from parties.jobs.attempts import GRACE_S, Kind
+from parties.jobs.attempts import GRACE_S
+from parties.jobs.failure import Kind
 from parties.jobs.states import ENDED, State
 from tests.parties.jobs.parties_in_memory import NAMES, World, make_parties, psi_job, sum_job, world
 
