@@ -25,6 +25,7 @@ from parties.jobs.control import Desk
 from parties.jobs.endings import held_result
 from parties.jobs.failure import Failure
 from parties.jobs.records import JobRecord, find, in_states
+from parties.jobs.states import State
 from parties.node import Node
 from parties.workers import Ended
 from protos import control_pb2
@@ -152,6 +153,10 @@ class World:
                 answer = control_pb2.Confirm(epoch=envelope.epoch, id=envelope.id)
                 source.hear(target, control_pb2.Envelope(confirm=answer).SerializeToString())
         return len(messages)
+
+    def job_state(self, name: str, job_id: str) -> State | None:
+        record = self.parties[name].job(job_id)
+        return None if record is None else record.state
 
     def settle(self) -> None:
         """Bring everything until nobody has anything left to say."""

@@ -166,7 +166,7 @@ def test_every_job_ends_the_same_way_everywhere_whatever_happens(tmp_path: Path)
         run_state_machine_as_test(
             _machine(template, Path(folder)),
             settings=settings(
-                max_examples=int(os.environ.get("SEALANE_FUZZ_EXAMPLES", "25")),
+                max_examples=int(os.environ.get("SEALANE_FUZZ_EXAMPLES", "50")),
                 stateful_step_count=40,
                 deadline=None,
                 suppress_health_check=list(HealthCheck),
