@@ -17,7 +17,7 @@ from parties.home import Home
 from parties.identity import peers
 from parties.identity.keys import Identity
 from parties.jobs import attempts, evidence, outbox
-from parties.jobs.attempts import Kind
+from parties.jobs.failure import Kind
 from parties.jobs.records import JobRecord, get, in_states, own_part
 from parties.jobs.states import OPEN, State
 from parties.release import Release

@@ -112,6 +112,10 @@ class Node:
             log.append(db, identity, "node_created", {"name": name, "fingerprint": identity.fingerprint}, _now())
         return cls(home)
 
+    def close(self) -> None:
+        """Close this thread's connection to the database."""
+        self._store.close()
+
     @property
     def name(self) -> str:
         return self._identity.name

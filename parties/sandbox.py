@@ -62,13 +62,17 @@ class Party:
                 self.process.wait(_STOP_S)
             except subprocess.TimeoutExpired:
                 self.kill()
-        assert self.process.stdout is not None
-        self.process.stdout.close()
+        self._close_output()
 
     def kill(self) -> None:
         """End the node process at once, as a crash would (SIGKILL)."""
         self.process.kill()
         self.process.wait()
+        self._close_output()
+
+    def _close_output(self) -> None:
+        assert self.process.stdout is not None
+        self.process.stdout.close()
 
 
 @dataclass(frozen=True)

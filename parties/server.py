@@ -24,9 +24,9 @@ from parties import calls
 from parties.books import Books
 from parties.home import Home
 from parties.identity import keys, peers
-from parties.jobs.attempts import Kind
 from parties.jobs.control import Desk
 from parties.jobs.endings import held_result
+from parties.jobs.failure import Kind
 from parties.jobs.records import JobRecord
 from parties.jobs.states import State
 from parties.metrics import Metrics
@@ -117,9 +117,8 @@ class Server:
             try:
                 envelope = await self._write(self._desk.apply, peer, message, self._takes_work(), time.time())
                 break
-            except ProtocolError as error:
-                _LOG.warning("peer misbehaved", peer=self._name(peer), what=str(error))
-                return
+            except ProtocolError:
+                return  # recorded; there is nothing to confirm
             except StoreError as error:
                 self._writable = False
                 _LOG.error("database cannot be written; a message waits", what=str(error))

@@ -15,7 +15,7 @@ import structlog
 
 from mpc.errors import ChannelError, ProtocolError
 from parties.datasets import Dataset
-from parties.jobs.attempts import Failure, Kind
+from parties.jobs.failure import Failure, Kind
 from parties.jobs.records import JobRecord, own_part
 from parties.transport.transport import Transport
 from parties.worker.task import Report, Task, pack, unpack_report

@@ -6,17 +6,17 @@ server makes them agree with what the database says (`running`, and which attemp
 
 import sqlite3
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from mpc import registry
-from mpc.errors import InputError, PolicyDenied, ProtocolError
+from mpc.errors import InputError, ProtocolError
 from mpc.rng import system_rng
 from mpc.session import SESSION_BYTES
 from parties.evidence.kinds import MAX_COUNT
 from parties.identity.keys import Identity
 from parties.jobs import endings, evidence
-from parties.jobs.authorise import check_start
+from parties.jobs.authorise import NoLongerAllowed, check_start
+from parties.jobs.failure import Failure, Kind
 from parties.jobs.outbox import queue
 from parties.jobs.records import JobRecord, clean, coordinated, get, in_states, led_by, move
 from parties.jobs.states import OPEN, Event, State
@@ -27,18 +27,6 @@ _RETRY_AFTER_S = 1.0
 _BUSY_AFTER_S = 0.5
 #: A party that has not signed gives up on a silent coordinator this long after the deadline.
 GRACE_S = 5.0
-
-Kind = control_pb2.Fail.Kind
-
-
-@dataclass(frozen=True)
-class Failure:
-    """Why this party's part of an attempt ended without result: `public` for everyone, `detail` for its operator."""
-
-    kind: int
-    public: str
-    detail: str = ""
-    hint: str = ""
 
 
 def running(db: sqlite3.Connection) -> int:
@@ -60,8 +48,8 @@ def start(db: sqlite3.Connection, me: Identity, job_id: str, now: float) -> None
     record = get(db, job_id)
     try:
         check_start(db, me.fingerprint, record, now)
-    except PolicyDenied as error:
-        failure = Failure(Kind.POLICY, "its policy no longer allows the job", str(error), error.hint)
+    except NoLongerAllowed as error:
+        failure = Failure(Kind.POLICY, error.public, str(error), error.hint)
         fail(db, me, record, me.name, failure, now)
         return
     session = system_rng(SESSION_BYTES)
@@ -93,9 +81,9 @@ def started(
         raise ProtocolError("started a job that is not approved here")
     try:
         check_start(db, me.fingerprint, record, now)
-    except PolicyDenied as error:
+    except NoLongerAllowed as error:
         moved = move(db, record, Event.START, now, attempt=message.attempt, session=None)
-        failure = Failure(Kind.POLICY, "its policy no longer allows the job", str(error), error.hint)
+        failure = Failure(Kind.POLICY, error.public, str(error), error.hint)
         stop(db, me, moved.id, moved.attempt, failure, now)
         return
     if not has_worker:

@@ -1,6 +1,5 @@
 """What a control message from a peer does: one transaction each, applied once, refused by name."""
 
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,7 +31,8 @@ class Desk:
         """Apply a message of `peer`; gives it as read.
 
         A durable message takes effect once; one that the protocol does not allow is recorded instead and takes
-        none. Raises `ProtocolError`, recorded too, if it cannot be read, `StoreError` if nothing could be committed.
+        none. Raises `ProtocolError`, recorded too, if it cannot be read or its number is not the next, `StoreError`
+        if nothing could be committed.
         """
         try:
             envelope = control_pb2.Envelope.FromString(data)
@@ -47,7 +47,8 @@ class Desk:
                 elif envelope.id and outbox.is_new(db, peer, envelope):
                     self._dispatch(peer, envelope, takes_work, now)
         except (ProtocolError, InputError, IllegalTransition) as error:
-            self._record(peer, envelope, error, now)
+            if not self._record(peer, envelope, error, now):
+                raise ProtocolError(str(error)) from None
         return envelope
 
     def _dispatch(self, peer: str, envelope: control_pb2.Envelope, takes_work: bool, now: float) -> None:
@@ -77,11 +78,16 @@ class Desk:
             case _:
                 raise ProtocolError("sent a control message of a kind that is not known here")
 
-    def _record(self, peer: str, envelope: control_pb2.Envelope, error: Exception, now: float) -> None:
+    def _record(self, peer: str, envelope: control_pb2.Envelope, error: Exception, now: float) -> bool:
+        """Put it in the evidence and count the message as dealt with; False if its number does not allow that."""
+        countable = True
         with self.store.transaction() as db:
             name = peers.find(db, peer).name
-            with suppress(ProtocolError):  # if its number is what is wrong, there is nothing to count
+            try:
                 if envelope.id:
                     outbox.is_new(db, peer, envelope)
+            except ProtocolError:
+                countable = False
             evidence.peer_misbehaved(db, self.identity, peer, envelope.WhichOneof("body") or "message", now)
         _LOG.warning("peer misbehaved", peer=name, what=str(error))
+        return countable

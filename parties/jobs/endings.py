@@ -38,8 +38,12 @@ def end(
     detail: str = "",
     hint: str = "",
     results: Path | None = None,
+    without: str = "",
 ) -> JobRecord:
-    """The coordinator ends the job and tells the others; `results` is where a success releases its own result."""
+    """The coordinator ends the job and tells the others, except the party `without` that does not have it.
+
+    `results` is where a success releases its own result.
+    """
     outcome = next_state(record.state, event)
     reason = clean(reason)  # as the others keep it
     if event is not Event.SUCCEED:
@@ -48,7 +52,8 @@ def end(
     moved = _settle(db, me, record, event, reason, now, detail=detail, hint=hint, results=results)
     message = _announcement(moved)
     for party in moved.others(me.fingerprint):
-        queue(db, party.fingerprint, control_pb2.Envelope(end=message))
+        if party.fingerprint != without:
+            queue(db, party.fingerprint, control_pb2.Envelope(end=message))
     _complete(db, me, moved, now)
     return moved
 

@@ -163,7 +163,7 @@ def conflicting(db: sqlite3.Connection, me: Identity, peer: str, message: contro
     evidence.job_conflict(db, me, record, peer, message.held.hex(), now)
     if not record.ended:
         reason = f"{record.party(peer).name}: a job of this id with other contents exists"
-        endings.end(db, me, record, Event.FAIL, reason, now)
+        endings.end(db, me, record, Event.FAIL, reason, now, without=peer)
 
 
 def _check_members(db: sqlite3.Connection, me: Identity, peer: str, job: Job) -> None:
