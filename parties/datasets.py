@@ -69,13 +69,13 @@ def register(store: Store, name: str, path: Path, key: Sequence[str], now: float
     file as it is now: grants stay, and jobs approved for the old bytes are refused. Raises `InputError` naming the
     file and, where there is one, the line or data row and the column, never a value.
     """
-    from parties import reading  # here only: it loads Arrow and DuckDB
+    from parties.reading import examine  # here only: it loads Arrow and DuckDB
 
     if not NAME.fullmatch(name):
         raise InputError("a dataset's name has a-z, 0-9, '.', '_' and '-', at most 63 characters")
     path = path.absolute()
     _check_free(store.connection(), name, path)
-    dataset = reading.examine(name, path, tuple(key), rng(SALT_BYTES), now)
+    dataset = examine(name, path, tuple(key), rng(SALT_BYTES), now)
     with store.transaction() as db:
         _check_free(db, name, path)
         db.execute(

@@ -84,7 +84,7 @@ class Node:
         `listen` is where it accepts peers (empty: it only dials out), `advertise` where peers reach it if that differs.
         """
         for address in (listen, advertise, metrics_listen):
-            peers.check_address(address)
+            peers.check_address(address.removesuffix(":0") + ":1" if address.endswith(":0") else address)
         if home.exists() and any(home.iterdir()):
             raise InputError(f"{home} exists and is not empty", hint="choose another folder")
         home.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -362,7 +362,9 @@ class Node:
 
     @property
     def _dial_address(self) -> str:
-        return self.home.settings.advertise or self.home.settings.listen
+        settings = self.home.settings
+        # A port of 0 is chosen anew at every start, so peers cannot be told it.
+        return settings.advertise or ("" if settings.listen.endswith(":0") else settings.listen)
 
     def _keep(self, name: str, table: Any) -> Path:
         from parties import reading

@@ -78,7 +78,7 @@ class Workers:
         try:
             ended = await self._play(record, dataset, folder)
             if ended.facts is not None and (folder / "result.parquet").exists():
-                os.replace(folder / "result.parquet", self.held(record.id))
+                (folder / "result.parquet").replace(self.held(record.id))
         finally:
             shutil.rmtree(folder, ignore_errors=True)
         await self.on_end(ended)

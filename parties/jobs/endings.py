@@ -5,7 +5,6 @@ itself the permission to release. Any other end is announced with the coordinato
 and the complete receipt goes round.
 """
 
-import os
 import sqlite3
 from collections.abc import Iterable
 from pathlib import Path
@@ -180,7 +179,7 @@ def _release(results: Path, record: JobRecord, me: Identity) -> str | None:
     final = results / f"{record.id}.parquet"
     held = held_result(results, record.id)
     if held.exists():
-        os.replace(held, final)
+        held.replace(final)
     elif not final.exists():
         raise FileNotFoundError(f"the held result of job {record.id} is gone")
     return final.name

@@ -121,7 +121,7 @@ class PeerLink:
         for event in replay:
             self._dispatch(event)
 
-    def send_data(self, session: bytes, more: bool, payload: bytearray) -> None:
+    def send_data(self, session: bytes, more: bool, payload: bytes) -> None:
         """Queue a fragment from this side's worker."""
         self._link.send_data(session, more, payload)
         self._wake.set()

@@ -1,16 +1,31 @@
 """Between one worker's socket and the links to its peers: fragments pass in both directions, nothing is kept."""
 
 import asyncio
+import contextlib
 import socket
+import threading
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
+from concurrent.futures import CancelledError
+
+import structlog
 
 from mpc.errors import ChannelError, ProtocolError, SealaneError
 from parties.transport.frames import EndCode
 from parties.transport.peer import PeerLink
 from parties.transport.status import WorkerTraffic
-from parties.worker.records import HEADER, LIMIT, MORE, SOCKET_BUFFER_BYTES, EndKind, RecordKind, parse_header
+from parties.worker.records import (
+    HEADER,
+    LIMIT,
+    MORE,
+    SOCKET_BUFFER_BYTES,
+    EndKind,
+    RecordKind,
+    parse_header,
+    recv_exactly,
+)
 
+_log = structlog.get_logger("sealane.transport")
 _ALLOWANCE_STEP_BYTES = 2 * 2**20
 _RECORDS_A_CALL = 8
 
@@ -34,21 +49,28 @@ class Relay:
 
     async def run(self) -> WorkerTraffic:
         """Relay until the worker closes its end; cancelling ends the session as failed."""
-        self._sock.setblocking(False)
+        self._sock.setblocking(True)
         self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SOCKET_BUFFER_BYTES)
-        finished = False
+        loop = asyncio.get_running_loop()
+        reading: asyncio.Future[bool] = loop.create_future()
+        reader = threading.Thread(target=self._read, args=(loop, reading), name="worker-relay", daemon=True)
         writer = asyncio.create_task(self._write())
+        finished = False
         try:
             for end in self._ends:
                 end.link.attach(self._session, end)
-            finished = await self._read()
-        except ConnectionError:
-            pass  # killed with unread data in its socket
+            reader.start()
+            finished = await asyncio.shield(reading)
         finally:
             writer.cancel()
             await asyncio.gather(writer, return_exceptions=True)
             for end in self._ends:
                 end.link.detach(self._session, EndCode.DONE if finished else EndCode.FAILED)
+            with contextlib.suppress(OSError):
+                self._sock.shutdown(socket.SHUT_RDWR)
+            if reader.is_alive():
+                await asyncio.wait([reading])
+                reader.join()
             self._sock.close()
         return WorkerTraffic(
             finished=finished,
@@ -64,35 +86,37 @@ class Relay:
             self._outgoing.append(memoryview(payload))
         self._wake.set()
 
-    async def _read(self) -> bool:
-        header = bytearray(HEADER.size)
-        while await self._fill(header):
-            length, kind, flags, peer = parse_header(header, len(self._ends))
-            payload = bytearray(length)
-            if not await self._fill(payload):
-                return False
-            if kind is RecordKind.BYE:
-                return True
-            if kind is RecordKind.EVENT:
-                await self._on_event(bytes(payload))
-            elif kind is RecordKind.DATA:
-                end = self._ends[peer]
-                end.sent_bytes += length
-                end.link.send_data(self._session, bool(flags & MORE), payload)
-            elif kind is RecordKind.GRANT and length == LIMIT.size:
-                self._ends[peer].link.grant(self._session, LIMIT.unpack(payload)[0])
-            else:
-                raise ProtocolError("this party's worker sent a record that only a node sends")
-        return False
+    def _read(self, loop: asyncio.AbstractEventLoop, reading: "asyncio.Future[bool]") -> None:
+        """In a thread, so that copying from the worker and encrypting for the wire take a core each."""
+        finished = False
+        try:
+            while not finished:
+                length, kind, flags, peer = parse_header(recv_exactly(self._sock, HEADER.size), len(self._ends))
+                payload = recv_exactly(self._sock, length)
+                if kind is RecordKind.EVENT:
+                    asyncio.run_coroutine_threadsafe(self._event(payload), loop).result()
+                elif kind is RecordKind.BYE:
+                    finished = True
+                else:
+                    loop.call_soon_threadsafe(self._on_record, kind, flags, peer, payload)
+        except (OSError, EOFError, CancelledError):
+            pass  # killed, or ended without goodbye
+        except SealaneError as error:
+            _log.warning("a worker broke the rules", reason=str(error))
+        loop.call_soon_threadsafe(reading.set_result, finished)
 
-    async def _fill(self, buffer: bytearray) -> bool:
-        view, loop = memoryview(buffer), asyncio.get_running_loop()
-        while view:
-            count = await loop.sock_recv_into(self._sock, view)
-            if not count:
-                return False
-            view = view[count:]
-        return True
+    async def _event(self, body: bytes) -> None:
+        await self._on_event(body)
+
+    def _on_record(self, kind: RecordKind, flags: int, peer: int, payload: bytes) -> None:
+        end = self._ends[peer]
+        if kind is RecordKind.DATA:
+            end.sent_bytes += len(payload)
+            end.link.send_data(self._session, bool(flags & MORE), payload)
+        elif kind is RecordKind.GRANT and len(payload) == LIMIT.size:
+            end.link.grant(self._session, LIMIT.unpack(payload)[0])
+        else:
+            raise ProtocolError("this party's worker sent a record that only a node sends")
 
     async def _write(self) -> None:
         loop = asyncio.get_running_loop()
@@ -102,7 +126,7 @@ class Relay:
                 await self._wake.wait()
             batch = [self._outgoing.popleft() for _ in range(min(len(self._outgoing), 2 * _RECORDS_A_CALL))]
             try:
-                sent = self._sock.sendmsg(batch)
+                sent = self._sock.sendmsg(batch, [], socket.MSG_DONTWAIT)
             except BlockingIOError:
                 sent = 0
             except ConnectionError:

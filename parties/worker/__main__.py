@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from mpc import registry
@@ -28,17 +29,15 @@ def main() -> None:
     # A crash dump would hold the party's data.
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     task = unpack_task(sys.stdin.buffer.read())
-    link = pipe.connect(socket.socket(fileno=task.socket), task.peers)
-    counters = {peer: CountingPipe(link.pipes[peer]) for peer in task.peers}
-    reporter = _Reporter(link, counters)
-    try:
-        outcome = _play(task, counters, reporter)
-    except Exception as error:
-        reporter.send(Report(failure=vars(_failure(error))))
-        link.close()
-        raise SystemExit(1) from None
-    reporter.send(Report(facts=dict(outcome.facts)))
-    link.close()
+    with pipe.connect(socket.socket(fileno=task.socket), task.peers) as link:
+        counters = {peer: CountingPipe(link.pipes[peer]) for peer in task.peers}
+        reporter = _Reporter(link, counters)
+        try:
+            outcome = _play(task, counters, reporter)
+        except Exception as error:
+            reporter.send(Report(failure=vars(_failure(error))))
+            raise SystemExit(1) from None
+        reporter.send(Report(facts=dict(outcome.facts)))
 
 
 class _Reporter:
@@ -108,7 +107,7 @@ def _failure(error: Exception) -> Failure:
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
-    where = "" if trace is None else f" at {os.path.basename(trace.tb_frame.f_code.co_filename)}:{trace.tb_lineno}"
+    where = "" if trace is None else f" at {Path(trace.tb_frame.f_code.co_filename).name}:{trace.tb_lineno}"
     detail = f"{type(error).__name__}{where}"
     return Failure(Kind.CRASHED, "its worker ended with an unforeseen error", detail, "report this to the developers")
 

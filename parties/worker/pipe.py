@@ -25,6 +25,7 @@ from parties.worker.records import (
     RecordKind,
     charge,
     parse_header,
+    recv_exactly,
 )
 
 WINDOW_BYTES = 32 * 2**20
@@ -178,19 +179,13 @@ class WorkerLink:
     def _read(self) -> None:
         try:
             while True:
-                length, kind, flags, peer = parse_header(self._recv(HEADER.size), len(self._peers))
-                self._on_record(kind, flags, self._peers[peer], self._recv(length))
+                length, kind, flags, peer = parse_header(recv_exactly(self._sock, HEADER.size), len(self._peers))
+                self._on_record(kind, flags, self._peers[peer], recv_exactly(self._sock, length))
         except (OSError, EOFError, ProtocolError, ChannelError):
             with self._changed:
                 for other in self._peers:
                     other.end = other.end or ChannelError(f"{other.name}: this party's node ended the session")
                 self._changed.notify_all()
-
-    def _recv(self, size: int) -> bytes:
-        data = self._sock.recv(size, socket.MSG_WAITALL) if size else b""
-        if len(data) < size:
-            raise EOFError
-        return data
 
     def _on_record(self, kind: RecordKind, flags: int, peer: _Peer, payload: bytes) -> None:
         with self._changed:

@@ -7,6 +7,7 @@ DATA and GRANT go both ways. A grant is the total charge (see `charge`) that the
 start. EVENT and BYE go to the node; END comes from it, one byte of `EndKind`, then a sentence in UTF-8.
 """
 
+import socket
 import struct
 from enum import IntEnum
 
@@ -51,3 +52,11 @@ def parse_header(header: bytes | bytearray, peers: int) -> tuple[int, RecordKind
         return length, RecordKind(number), flags, peer
     except ValueError:
         raise ProtocolError(f"a worker's socket carries a record of unknown kind {number}") from None
+
+
+def recv_exactly(sock: socket.socket, size: int) -> bytes:
+    """The next `size` bytes of a blocking socket; `EOFError` when it ends before."""
+    data = sock.recv(size, socket.MSG_WAITALL) if size else b""
+    if len(data) < size:
+        raise EOFError
+    return data

@@ -1,0 +1,315 @@
+# ruff: noqa: S608 (SQL here has numbered column names and constants only: see `_source`)
+"""Reading a dataset's file: CSV or Parquet to Arrow through DuckDB, in file order, with every doubt an error.
+
+CSV is UTF-8 with or without a byte order mark, a header line, commas, RFC 4180 quotes, and LF or CRLF line ends. An
+empty field is NULL; with two or more columns, empty lines are skipped. Key columns are text as written. Any other
+column is typed by all of its values: integer, decimal(p,s), float or date (YYYY-MM-DD) when every value is written as
+one, otherwise text. Numbers with leading zeros or a plus sign are text, so that nothing written is lost.
+
+Errors name the file and the column, and the line (of the file, from 1) or the data row (after the header, from 1).
+
+A file is hashed and read through one descriptor, and its size, modification and change times must be the same before
+the hash and after the read: replacing it or writing to it meanwhile is an error, never a mixture.
+"""
+
+import contextlib
+import hmac
+import os
+import stat
+from collections.abc import Collection, Iterator, Sequence
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from mpc.errors import InputError
+from parties import csv_text
+from parties.csv_types import FLOATED, MAX_DECIMAL_DIGITS, NUMBER, Written, column_type, digits_sql, written_sql
+from parties.datasets import Column, Dataset, DatasetChanged, commitment
+from parties.policy import ANY, showable
+
+MAX_COLUMNS = 4096
+MAX_NAME_CHARS = 128
+
+_PARQUET_MAGIC = b"PAR1"
+_KEY_TYPES = ("text", "integer", "date")
+_NUMBER_TYPES = ("integer", "decimal", "float")
+_SQL_TYPES = {"text": "VARCHAR", "integer": "BIGINT", "float": "DOUBLE", "date": "DATE"}
+_NO_NUMBER = "leave the field empty where a number is unknown"
+
+
+def examine(name: str, path: Path, key: Sequence[str], salt: bytes, now: float) -> Dataset:
+    """Read all of the file at `path`; gives the dataset it would be. Raises as `datasets.register`."""
+    with _opened(path, InputError(f"{path}: changed while it was read", hint="try again")) as file:
+        if os.fstat(file.fileno()).st_size == 0:
+            raise InputError(f"{path}: is empty")
+        is_parquet = file.read(len(_PARQUET_MAGIC)) == _PARQUET_MAGIC
+        file.seek(0)
+        digest = commitment(file, salt)
+        if is_parquet:
+            columns, rows = _examine_parquet(path, file, key)
+        else:
+            columns, rows = _examine_csv(path, file, key)
+    return Dataset(
+        name=name,
+        path=path,
+        format="parquet" if is_parquet else "csv",
+        columns=columns,
+        key=tuple(key),
+        rows=rows,
+        salt=salt,
+        commitment=digest,
+        registered_at=now,
+    )
+
+
+def load(dataset: Dataset, columns: Sequence[str], *, numbers: Collection[str] = ()) -> pa.Table:
+    """The named columns of a dataset, each once, typed as registered, in file order, one row a data row.
+
+    Raises `DatasetChanged` unless the file's bytes are those registered, and `InputError` for a column that the
+    dataset has not or, when it is among `numbers`, that holds anything but numbers.
+    """
+    wanted = [_column(dataset, column) for column in dict.fromkeys(columns)]
+    with _opened(dataset.path, DatasetChanged(dataset.name)) as file:
+        if not hmac.compare_digest(commitment(file, dataset.salt), dataset.commitment):
+            raise DatasetChanged(dataset.name)
+        source = _source(dataset.format, file, len(dataset.columns))
+        for column in wanted:
+            if column.name in numbers and not column.type.startswith(_NUMBER_TYPES):
+                raise _not_a_number(dataset, column, source)
+        if not wanted:
+            return pa.table({})
+        picks = ", ".join(_cast(dataset.columns.index(column), column.type) for column in wanted)
+        with _reading(dataset.path) as db:
+            table: pa.Table = db.sql(f"SELECT {picks} FROM {source}").to_arrow_table()
+    if table.num_rows != dataset.rows:
+        raise InputError(f"{dataset.path}: has {table.num_rows} rows where {dataset.rows} were registered")
+    return table.rename_columns([column.name for column in wanted])
+
+
+@contextlib.contextmanager
+def _opened(path: Path, changed: Exception) -> Iterator[BinaryIO]:
+    """The regular file at `path`; raises `changed` at the end when it was written to meanwhile."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a FIFO must not block
+    except OSError as error:
+        raise InputError(f"{path}: cannot be opened: {os.strerror(error.errno or 0)}") from None
+    before = os.fstat(descriptor)
+    if not stat.S_ISREG(before.st_mode):
+        os.close(descriptor)
+        raise InputError(f"{path}: is not a regular file")
+    with os.fdopen(descriptor, "rb") as file:
+        yield file
+        after = os.fstat(file.fileno())
+        if (before.st_size, before.st_mtime_ns, before.st_ctime_ns) != (
+            after.st_size,
+            after.st_mtime_ns,
+            after.st_ctime_ns,
+        ):
+            raise changed
+
+
+@contextlib.contextmanager
+def _reading(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A database in memory that neither spills to disk nor fetches extensions.
+
+    What DuckDB raises may quote the file, so that it is replaced by an error that does not.
+    """
+    config: dict[str, str | bool | int | float | list[str]] = {
+        "temp_directory": "",
+        "autoinstall_known_extensions": False,
+        "autoload_known_extensions": False,
+    }
+    try:
+        with duckdb.connect(config=config) as db:
+            yield db
+    except duckdb.OutOfMemoryException:
+        raise InputError(f"{path}: does not fit this machine's memory", hint="use fewer columns or rows") from None
+    except duckdb.Error as error:
+        raise InputError(f"{path}: cannot be read ({type(error).__name__})", hint="write the file anew") from None
+
+
+def _source(file_format: str, file: BinaryIO, width: int, options: str = "") -> str:
+    """SQL for the rows of `file`, its columns named c0, c1, ...: no name from the file gets into SQL."""
+    names = [f"c{i}" for i in range(width)]
+    link = f"/proc/self/fd/{file.fileno()}"
+    if file_format == "parquet":
+        return f"read_parquet('{link}') AS rows({', '.join(names)})"
+    columns = ", ".join(f"'{name}': 'VARCHAR'" for name in names)
+    return (
+        f"read_csv('{link}', columns = {{{columns}}}, auto_detect = false, header = true, delim = ',', quote = '\"',"
+        f" escape = '\"', nullstr = '', strict_mode = true, compression = 'none', "
+        f"max_line_size = {csv_text.MAX_LINE_BYTES}{options})"
+    )
+
+
+def _cast(index: int, column_type: str) -> str:
+    sql_type = _SQL_TYPES.get(column_type, column_type if column_type.startswith("decimal") else "")
+    return f"CAST(c{index} AS {sql_type}) AS c{index}" if sql_type else f"c{index}"
+
+
+def _examine_csv(path: Path, file: BinaryIO, key: Sequence[str]) -> tuple[tuple[Column, ...], int]:
+    csv_text.check_bytes(path, file)
+    names = csv_text.header(path, file)
+    _check_names(path, names, key)
+    values = [f"c{i}" for i in range(len(names))]
+    with _reading(path) as db:
+        counts = [f"count({value}), coalesce(bit_or({written_sql(value)}), 0)" for value in values]
+        strict = _source("csv", file, len(names))
+        try:
+            # Rejected rows are missing from what this counts; one is enough to refuse the file.
+            rows, *found = _aggregate(
+                db, _source("csv", file, len(names), ", store_rejects = true, rejects_limit = 10"), counts
+            )
+        except duckdb.InvalidInputException:
+            raise csv_text.malformed(path, file) from None
+        rejects = "SELECT error_type::VARCHAR, line_byte_position, column_idx FROM reject_errors ORDER BY 2, 3 LIMIT 1"
+        for rejected in db.execute(rejects).fetchall():
+            raise csv_text.rejected(path, file, *rejected)
+        if rows == 0:
+            raise InputError(f"{path}: has a header and no rows")
+        filled = found[0::2]
+        written = [Written(bits) for bits in found[1::2]]
+        for name, value, bits in zip(names, values, written, strict=True):
+            _check_written(db, path, strict, name, value, bits, is_key=name in key)
+        exact = [digits_sql(value) if bits & NUMBER else "0, 0" for value, bits in zip(values, written, strict=True)]
+        _, *digits = _aggregate(db, strict, exact)
+    types = [
+        "text" if name in key else column_type(bits, whole, fraction)
+        for name, bits, whole, fraction in zip(names, written, digits[0::2], digits[1::2], strict=True)
+    ]
+    nullable = [count < rows for count in filled]
+    return tuple(map(Column, names, types, nullable)), rows
+
+
+def _check_written(
+    db: duckdb.DuckDBPyConnection, path: Path, source: str, name: str, value: str, bits: Written, *, is_key: bool
+) -> None:
+    if is_key and bits & FLOATED and not bits & ~(FLOATED | Written.INTEGER):
+        row = _first_row(db, source, f"{written_sql(value)} & {FLOATED.value} > 0")
+        raise InputError(
+            f"{path}, data row {row}, key column {name!r}: identifiers are written as floating-point numbers",
+            hint="a spreadsheet or data frame took them for numbers; export them again as text",
+        )
+    if bits & Written.NOT_FINITE and bits & NUMBER and not bits & ~(NUMBER | Written.NOT_FINITE):
+        row = _first_row(db, source, f"{written_sql(value)} = {Written.NOT_FINITE.value}")
+        raise InputError(f"{path}, data row {row}, column {name!r}: is NaN or infinite among numbers", hint=_NO_NUMBER)
+
+
+def _examine_parquet(path: Path, file: BinaryIO, key: Sequence[str]) -> tuple[tuple[Column, ...], int]:
+    file.seek(0)
+    try:
+        schema = pq.ParquetFile(file).schema_arrow
+    except (pa.ArrowException, OSError):
+        raise InputError(f"{path}: is damaged or not Parquet", hint="write the file anew") from None
+    names = schema.names
+    _check_names(path, names, key)
+    types = [_parquet_type(path, field) for field in schema]
+    for name, kind in zip(names, types, strict=True):
+        if name in key and kind not in _KEY_TYPES:
+            raise InputError(
+                f"{path}: key column {name!r} holds {kind}; keys are text, integers or dates",
+                hint="write it as text",
+            )
+    source = _source("parquet", file, len(names))
+    bad = {"float": "NOT isfinite({})", "text": "contains(CAST({} AS VARCHAR), chr(0))"}
+    with _reading(path) as db:
+        tests = [bad.get(kind, "false").format(f"c{i}") for i, kind in enumerate(types)]
+        terms = [f"count(c{i}), coalesce(bool_or({test}), false)" for i, test in enumerate(tests)]
+        rows, *found = _aggregate(db, source, terms)
+        if rows == 0:
+            raise InputError(f"{path}: has no rows")
+        for name, kind, test, is_bad in zip(names, types, tests, found[1::2], strict=True):
+            if is_bad:
+                what, hint = ("is NaN or infinite", _NO_NUMBER) if kind == "float" else ("has a NUL byte", "")
+                raise InputError(f"{path}, data row {_first_row(db, source, test)}, column {name!r}: {what}", hint=hint)
+    nullable = [count < rows for count in found[0::2]]
+    return tuple(map(Column, names, types, nullable)), rows
+
+
+def _parquet_type(path: Path, field: pa.Field) -> str:
+    kind = field.type.value_type if pa.types.is_dictionary(field.type) else field.type
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_null(kind):
+        return "text"
+    if pa.types.is_uint64(kind):
+        return "decimal(20,0)"
+    if pa.types.is_integer(kind):
+        return "integer"
+    if pa.types.is_floating(kind):
+        return "float"
+    if pa.types.is_decimal(kind) and kind.precision <= MAX_DECIMAL_DIGITS and kind.scale >= 0:
+        return f"decimal({kind.precision},{kind.scale})"
+    if pa.types.is_date(kind):
+        return "date"
+    if pa.types.is_timestamp(kind):
+        return "timestamp"
+    if pa.types.is_boolean(kind):
+        return "boolean"
+    raise InputError(f"{path}: column {field.name!r} holds {kind}, which no protocol takes", hint="leave it out")
+
+
+def _check_names(path: Path, names: Sequence[str], key: Sequence[str]) -> None:
+    """Names are shown to people and peers. Bad ones are named by position: without a header they would be values."""
+    if len(names) > MAX_COLUMNS:
+        raise InputError(f"{path}: has {len(names)} columns (at most {MAX_COLUMNS})")
+    seen: dict[str, int] = {}
+    for i, name in enumerate(names, start=1):
+        if not name.strip():
+            raise InputError(f"{path}: column {i} has no name", hint="name every column in the first line")
+        if len(name) > MAX_NAME_CHARS or name == ANY or not showable(name):
+            raise InputError(
+                f"{path}: column {i} has a name that cannot be used",
+                hint=f"use at most {MAX_NAME_CHARS} characters, none of them a control character, and not {ANY!r}",
+            )
+        if name in seen:
+            raise InputError(f"{path}: columns {seen[name]} and {i} have the same name", hint="rename one")
+        seen[name] = i
+    if not key or len(set(key)) != len(key):
+        raise InputError("a dataset has one or more key columns, each named once")
+    for name in key:
+        if name not in seen:
+            raise InputError(
+                f"{path}: has no key column {name!r}", hint="the first line of a CSV file names its columns"
+            )
+
+
+def _column(dataset: Dataset, name: str) -> Column:
+    for column in dataset.columns:
+        if column.name == name:
+            return column
+    raise InputError(f"dataset {dataset.name} has no column {name!r}", hint=", ".join(dataset.column_names[:50]))
+
+
+def _not_a_number(dataset: Dataset, column: Column, source: str) -> InputError:
+    """The error for a column that a protocol needs numbers from; in text it names the first value that is none."""
+    row = None
+    if column.type == "text":
+        value = f"CAST(c{dataset.columns.index(column)} AS VARCHAR)"
+        with _reading(dataset.path) as db:
+            row = _first_row(db, source, f"{written_sql(value)} & {(~NUMBER).value} > 0")
+    if row is None:
+        return InputError(f"{dataset.path}, column {column.name!r}: holds {column.type}, not numbers")
+    return InputError(
+        f"{dataset.path}, data row {row}, column {column.name!r}: is not a number",
+        hint="numbers are digits with a point, without separators, signs of currency or leading zeros",
+    )
+
+
+def _aggregate(db: duckdb.DuckDBPyConnection, source: str, terms: Sequence[str]) -> tuple[Any, ...]:
+    """The number of rows and the terms over all rows."""
+    return _one(db, f"SELECT count(*), {', '.join(terms)} FROM {source}")
+
+
+def _first_row(db: duckdb.DuckDBPyConnection, source: str, test: str) -> int | None:
+    """The first data row, from 1, that passes `test`."""
+    numbered = f"SELECT row_number() OVER () AS data_row, {test} AS hit FROM {source}"
+    (row,) = _one(db, f"SELECT min(data_row) FROM ({numbered}) WHERE hit")
+    return None if row is None else int(row)
+
+
+def _one(db: duckdb.DuckDBPyConnection, query: str) -> tuple[Any, ...]:
+    """The single row of an aggregate without groups."""
+    row: tuple[Any, ...] = db.execute(query).fetchall()[0]
+    return row
