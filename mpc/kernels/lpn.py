@@ -42,12 +42,12 @@ def convolve(planes: U64, taps: U32) -> None:
 def expand(plain: U64, mixed: U64, choices: U32, weight: int, step: int, out: U64) -> None:
     """out[i] = plain[i] + sum over j < weight of X^s·mixed[r], a sparse matrix with monomial coefficients.
 
-    Row i of `choices` has `weight` random words, from which the positions r (as fractions of the length), then words
-    of eight random nibbles, from which s = step·nibble. `step` is at most 4.
+    `mixed` comes with its 25 zeros in front. Row i of `choices` has `weight` random words, from which the positions r
+    (as fractions of the length), then words of eight random nibbles, from which s = step·nibble. `step` is at most 4.
     """
-    length = np.uint64(mixed.shape[1])
+    length = np.uint64(mixed.shape[1] - 1 - WINDOW)
     for plane in range(plain.shape[0]):
-        source = mixed[plane]
+        source = mixed[plane, 1 + WINDOW :]
         for i in range(out.shape[1]):
             total = plain[plane, i]
             for j in range(weight):

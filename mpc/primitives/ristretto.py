@@ -72,3 +72,18 @@ def multiply(scalar: bytes, point: bytes) -> bytes:
         return bytes(rbcl.crypto_scalarmult_ristretto255(scalar, point))
     except RuntimeError:
         raise ProtocolError("32 bytes that encode no element of ristretto255 other than the identity") from None
+
+
+def multiply_base(scalar: bytes) -> bytes:
+    """`scalar` times the group's generator, for a scalar other than zero."""
+    return bytes(rbcl.crypto_scalarmult_ristretto255_base(scalar))
+
+
+def subtract(point: bytes, other: bytes) -> bytes:
+    """`point` minus `other`; raises `ProtocolError` unless both are canonical encodings."""
+    if len(point) != POINT_BYTES or len(other) != POINT_BYTES:
+        raise ProtocolError(f"a point of ristretto255 has {POINT_BYTES} bytes")
+    try:
+        return bytes(rbcl.crypto_core_ristretto255_sub(point, other))
+    except (RuntimeError, ValueError):
+        raise ProtocolError("32 bytes that encode no element of ristretto255") from None
