@@ -165,8 +165,8 @@ def _number(columns: list[_Column], rows: int) -> tuple[_Codes, _Codes, Quality]
         invalid |= column.codes == _INVALID
         missing |= column.codes == _MISSING
     usable = np.flatnonzero(~(invalid | missing))
-    numbers = np.zeros(len(usable), dtype=np.int64)
-    for column in columns:  # numbers stay below the number of rows, so that the product fits 64 bits
+    numbers = columns[0].codes[usable]
+    for column in columns[1:]:  # numbers stay below the number of rows, so that the product fits 64 bits
         combined = numbers * len(column.texts) + column.codes[usable]
         numbers = np.unique(combined, return_inverse=True)[1].astype(np.int64)
     _, first, inverse = np.unique(numbers, return_index=True, return_inverse=True)

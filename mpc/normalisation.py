@@ -11,12 +11,14 @@ trim/1         Without blanks at either end. Blanks are Unicode white space, the
 text/1         The last three are dropped; compatibility forms (full width, ligatures, ...) and case are folded as in
                Unicode's compatibility caseless match (D146), in NFKC; blanks trimmed, inner runs made one space.
 phone/1:XX     E.164, as +85221234567, from any usual spelling; numbers without a country code belong to region XX (ISO
-               3166). phone/1 alone demands a country code. A number must have a length that its country uses;
-               whether it is assigned is not asked, because that list changes with each release. Extensions are refused.
-national_id/1  NFKC, upper case; blanks, dashes, dots, slashes, middle dots, underscores and brackets are dropped, and
-               nothing but letters and digits may remain. A(123456)7 is A1234567; a masked A12***7 is refused.
-email/1        NFKC, blanks trimmed, case folded; the domain in its ASCII form (IDNA 2003, RFC 3490). Dots and "+" tags
-               are part of an address: providers differ in what they ignore.
+               3166). phone/1 alone demands a country code. Only whole numbers of a range in use are taken, by the
+               tables of the installed phonenumbers release: a number without its area code would stand for one
+               subscriber in each area. Extensions are refused.
+national_id/1  Compatibility forms and case folded as in text/1, then upper case; blanks, dashes, dots, slashes, middle
+               dots, underscores and brackets are dropped, and nothing but letters and digits may remain: A123456(7)
+               is A1234567; a masked A12***7 is refused.
+email/1        Compatibility forms and case folded as in text/1, blanks trimmed; the domain in its ASCII form (IDNA
+               2003, RFC 3490). Dots and "+" tags are part of an address: providers differ in what they ignore.
 integer/1      A decimal integer without its leading zeros and plus sign: 007, +7 and 7 are 7. Digits of other scripts
                and full width digits are folded; 7.0 and 1,000 are refused.
 date/1         YYYY-MM-DD from that form or YYYYMMDD, of a date that exists.
@@ -80,7 +82,7 @@ def _text(text: str) -> str:
 
 
 def _national_id(text: str) -> str:
-    compact = _nfkc(_nfkc(_ID_SEPARATORS.sub("", _nfkc(text))).upper())
+    compact = _nfkc(_fold(_ID_SEPARATORS.sub("", _nfkc(text))).upper())
     if compact and not compact.isalnum():
         raise ValueError("not an identity number: only letters, digits and separators are")
     return compact
@@ -143,8 +145,8 @@ def _phone_in(region: str | None) -> Profile:
             number = phonenumbers.parse(trimmed, region)
         except phonenumbers.NumberParseException:
             raise ValueError("not a telephone number") from None
-        if number.extension or not phonenumbers.is_possible_number(number):
-            raise ValueError("not a telephone number: of a length its country does not use, or with an extension")
+        if number.extension or not phonenumbers.is_valid_number(number):
+            raise ValueError("not a whole telephone number in use, or one with an extension")
         return str(phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164))
 
     return phone

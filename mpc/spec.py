@@ -56,10 +56,14 @@ class Party(Generic[P]):
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one party is left with: a table if it is a receiver, and the counts it learned on the way."""
+    """What one party is left with: a table if it is a receiver, and the counts it learned on the way.
+
+    `dropped` are the parties that were lost and that the protocol did without; all that are left agree on them.
+    """
 
     table: "pa.Table | None" = field(repr=False)
     facts: Mapping[str, int] = field(default_factory=dict)
+    dropped: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -88,7 +92,8 @@ class Spec(Generic[P]):
 
     `reveals(job, params)` maps each party's name to one sentence that says all it learns. `estimate(job, params,
     rows, name)` prices the part of `name` for datasets of `rows[party]` rows. `minimum_result(params)` is the
-    smallest result (rows or people) that the protocol releases. `params` is a frozen dataclass. `check(job, params)` raises `InputError` for
+    smallest result (rows or people) that the protocol releases, `tolerates(params)` how many parties other than
+    receivers it can lose on the way. `params` is a frozen dataclass. `check(job, params)` raises `InputError` for
     combinations that the fields alone do not exclude.
     """
 
@@ -100,6 +105,7 @@ class Spec(Generic[P]):
     reveals: Callable[[Job, P], Mapping[str, str]]
     estimate: Callable[[Job, P, Mapping[str, int], str], Estimate]
     minimum_result: Callable[[P], int]
+    tolerates: Callable[[P], int] = lambda _params: 0
     check: Callable[[Job, P], None] = lambda _job, _params: None
 
     def parse(self, job: Job) -> P:

@@ -2,6 +2,13 @@
 
 import hashlib
 import threading
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import NamedTuple
+
+from mpc.channel import MessageChannel, Pipe
+from mpc.errors import ChannelError, ProtocolError
+from protos import session_pb2
 
 
 class InsecureSeededRng:
@@ -17,3 +24,75 @@ class InsecureSeededRng:
             self._calls += 1
             calls = self._calls
         return hashlib.shake_128(self._seed + calls.to_bytes(8, "little")).digest(size)
+
+
+class PipePair(NamedTuple):
+    """Two connected ends, and what ends the first as a party that has finished does."""
+
+    near: Pipe
+    far: Pipe
+    finish_near: Callable[[], None]
+
+
+def check_pipe_contract(make_pair: Callable[[], AbstractContextManager[PipePair]]) -> None:
+    """Assert all that protocols rely on in a `Pipe`; `make_pair` gives a new pair, its ends usable from two threads."""
+    for check in (_keeps_order, _carries_any_length, _lets_both_send_first, _ends, _refuses_malformed):
+        with make_pair() as pair:
+            check(pair)
+
+
+def _keeps_order(pair: PipePair) -> None:
+    messages = [b"%d" % i for i in range(300)]
+    _in_thread(lambda: [pair.near.send_bytes(message) for message in messages])
+    assert [pair.far.recv_bytes() for _ in messages] == messages
+
+
+def _carries_any_length(pair: PipePair) -> None:
+    for size in (0, 1, 2**20 - 1, 2**20, 2**20 + 1, 5 * 2**20 + 3, 64 * 2**20):
+        message = (hashlib.sha256(b"%d" % size).digest() * (size // 32 + 1))[:size]
+        _in_thread(lambda data=message: pair.near.send_bytes(data))  # type: ignore[misc]
+        received = pair.far.recv_bytes()
+        assert type(received) is bytes
+        assert received == message
+
+
+def _lets_both_send_first(pair: PipePair) -> None:
+    message = bytes(2**20)
+    counts: list[int] = []
+
+    def play(pipe: Pipe) -> None:
+        for _ in range(48):
+            pipe.send_bytes(message)
+        counts.append(sum(len(pipe.recv_bytes()) for _ in range(48)))
+
+    threads = [_in_thread(lambda end=end: play(end)) for end in (pair.near, pair.far)]  # type: ignore[misc]
+    for thread in threads:
+        thread.join()
+    assert counts == [48 * 2**20] * 2
+
+
+def _ends(pair: PipePair) -> None:
+    pair.near.send_bytes(b"last")
+    pair.finish_near()
+    assert pair.far.recv_bytes() == b"last"
+    for _ in range(2):
+        try:
+            pair.far.recv_bytes()
+        except ChannelError:
+            continue
+        raise AssertionError("a message arrived from a party that had ended")
+
+
+def _refuses_malformed(pair: PipePair) -> None:
+    pair.near.send_bytes(b"\x03abc")
+    try:
+        MessageChannel(pair.far).recv(session_pb2.Hello)
+    except ProtocolError:
+        return
+    raise AssertionError("bytes that are no message were taken for one")
+
+
+def _in_thread(work: Callable[[], object]) -> threading.Thread:
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    return thread

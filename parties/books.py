@@ -11,11 +11,10 @@ from typing import Any
 
 from parties import datasets
 from parties.datasets import Dataset
-from parties.evidence import log
 from parties.home import Home
 from parties.identity import peers
 from parties.identity.keys import Identity
-from parties.jobs import attempts, outbox
+from parties.jobs import attempts, evidence, outbox
 from parties.jobs.records import JobRecord, in_states, own_part
 from parties.jobs.states import OPEN, State
 from parties.store import Store
@@ -91,10 +90,12 @@ class Books:
             if ended.failure is not None:
                 attempts.stop(db, self.identity, ended.job, ended.attempt, ended.failure, now)
             else:
-                facts = json.dumps(ended.facts)
-                attempts.finish(db, self.identity, ended.job, ended.attempt, facts, self.home.results, now)
-            for fingerprint, what in ended.misbehaved.items():
-                log.append(db, self.identity, "peer_misbehaved", {"peer": fingerprint, "what": what}, now)
+                facts = ended.facts or {}
+                attempts.finish(
+                    db, self.identity, ended.job, ended.attempt, facts, ended.dropped, self.home.results, now
+                )
+            for fingerprint in ended.misbehaved:
+                evidence.peer_misbehaved(db, self.identity, fingerprint, "session", now)
 
     def note_progress(self, job_id: str, report: Report, started: float) -> None:
         """Overwrite how far the job is."""

@@ -75,7 +75,7 @@ class Answerer:
         """A peer's question, or its answer."""
         match envelope.WhichOneof("body"):
             case "catalogue_query":
-                offered = grants.visible(self.store, peer, now)
+                offered = grants.visible(self.store.connection(), peer, now)
                 data = json.dumps(offered, ensure_ascii=False).encode()
                 answer = control_pb2.Catalogue(call=envelope.catalogue_query.call, json=data)
                 await self.send(peer, control_pb2.Envelope(catalogue=answer))

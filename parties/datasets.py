@@ -15,7 +15,6 @@ from typing import BinaryIO, Literal
 from mpc.errors import InputError, PolicyDenied
 from mpc.job import NAME
 from mpc.rng import Rng, system_rng
-from parties.store import Store
 
 Format = Literal["csv", "parquet"]
 
@@ -62,63 +61,77 @@ class Dataset:
         return tuple(column.name for column in self.columns)
 
 
-def register(store: Store, name: str, path: Path, key: Sequence[str], now: float, *, rng: Rng = system_rng) -> Dataset:
-    """Check the CSV or Parquet file at `path` from end to end and register it; gives the dataset.
+def examine(name: str, path: Path, key: Sequence[str], now: float, *, rng: Rng = system_rng) -> Dataset:
+    """Check the CSV or Parquet file at `path` from end to end; gives the dataset it is, for `save`.
 
-    `key` names the columns that identify a person or a thing. Registering a name again for the same path takes the
-    file as it is now: grants stay, and jobs approved for the old bytes are refused. Raises `InputError` naming the
-    file and, where there is one, the line or data row and the column, never a value.
+    `key` names the columns that identify a person or a thing. Raises `InputError` naming the file and, where there
+    is one, the line or data row and the column, never a value.
     """
-    from parties.reading import examine  # here only: it loads Arrow and DuckDB
+    from parties import reading  # here only: it loads Arrow and DuckDB
 
     if not NAME.fullmatch(name):
         raise InputError("a dataset's name has a-z, 0-9, '.', '_' and '-', at most 63 characters")
-    path = path.absolute()
-    _check_free(store.connection(), name, path)
-    dataset = examine(name, path, tuple(key), rng(SALT_BYTES), now)
-    with store.transaction() as db:
-        _check_free(db, name, path)
-        db.execute(
-            "INSERT OR REPLACE INTO datasets (name, path, format, columns, key, rows, salt, commitment, registered_at)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (
-                name,
-                str(path),
-                dataset.format,
-                json.dumps([astuple(column) for column in dataset.columns], ensure_ascii=False),
-                json.dumps(dataset.key, ensure_ascii=False),
-                dataset.rows,
-                dataset.salt,
-                dataset.commitment,
-                now,
-            ),
+    return reading.examine(name, path.absolute(), tuple(key), rng(SALT_BYTES), now)
+
+
+def save(db: sqlite3.Connection, dataset: Dataset) -> None:
+    """Register a dataset; `db` is in a transaction.
+
+    A name again for the same path takes the file as it is now: grants stay, and jobs approved for the old bytes are
+    refused. Raises `InputError` when the name is taken by another path.
+    """
+    assert db.in_transaction
+    row = db.execute("SELECT path FROM datasets WHERE name = ?", (dataset.name,)).fetchone()
+    if row is not None and row["path"] != str(dataset.path):
+        raise InputError(
+            f"dataset {dataset.name} is registered already, from {row['path']}",
+            hint="choose another name, or remove that dataset first",
         )
+    db.execute(
+        "INSERT OR REPLACE INTO datasets (name, path, format, columns, key, rows, salt, commitment, registered_at)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            dataset.name,
+            str(dataset.path),
+            dataset.format,
+            json.dumps([astuple(column) for column in dataset.columns], ensure_ascii=False),
+            json.dumps(dataset.key, ensure_ascii=False),
+            dataset.rows,
+            dataset.salt,
+            dataset.commitment,
+            dataset.registered_at,
+        ),
+    )
+
+
+def find(db: sqlite3.Connection, name: str) -> Dataset | None:
+    """The dataset of that name, if there is one."""
+    row = db.execute("SELECT * FROM datasets WHERE name = ?", (name,)).fetchone()
+    return None if row is None else _from_row(row)
+
+
+def get(db: sqlite3.Connection, name: str) -> Dataset:
+    """The dataset of that name; raises `InputError` when there is none."""
+    dataset = find(db, name)
+    if dataset is None:
+        raise InputError(f"no dataset {name!r} is registered here", hint="see `sealane dataset list`")
     return dataset
 
 
-def get(store: Store, name: str) -> Dataset:
-    """The dataset of that name; raises `InputError` when there is none."""
-    row = store.connection().execute("SELECT * FROM datasets WHERE name = ?", (name,)).fetchone()
-    if row is None:
-        raise InputError(f"no dataset {name!r} is registered here", hint="see `sealane dataset list`")
-    return _from_row(row)
-
-
-def listed(store: Store) -> tuple[Dataset, ...]:
+def listed(db: sqlite3.Connection) -> tuple[Dataset, ...]:
     """All datasets, by name."""
-    rows = store.connection().execute("SELECT * FROM datasets ORDER BY name").fetchall()
-    return tuple(map(_from_row, rows))
+    return tuple(map(_from_row, db.execute("SELECT * FROM datasets ORDER BY name").fetchall()))
 
 
-def remove(store: Store, name: str, now: float) -> None:
+def remove(db: sqlite3.Connection, name: str, now: float) -> None:
     """Forget a dataset and revoke its grants, so that they do not come to mean another file of that name."""
-    with store.transaction() as db:
-        if db.execute("DELETE FROM datasets WHERE name = ?", (name,)).rowcount == 0:
-            raise InputError(f"no dataset {name!r} is registered here", hint="see `sealane dataset list`")
-        db.execute(
-            "UPDATE grants SET revoked_at = ? WHERE revoked_at IS NULL AND json_extract(terms, '$.dataset') = ?",
-            (now, name),
-        )
+    assert db.in_transaction
+    if db.execute("DELETE FROM datasets WHERE name = ?", (name,)).rowcount == 0:
+        raise InputError(f"no dataset {name!r} is registered here", hint="see `sealane dataset list`")
+    db.execute(
+        "UPDATE grants SET revoked_at = ? WHERE revoked_at IS NULL AND json_extract(terms, '$.dataset') = ?",
+        (now, name),
+    )
 
 
 def commitment(file: BinaryIO, salt: bytes) -> str:
@@ -127,15 +140,6 @@ def commitment(file: BinaryIO, salt: bytes) -> str:
     while chunk := file.read(CHUNK_BYTES):
         state.update(chunk)
     return state.hexdigest()
-
-
-def _check_free(db: sqlite3.Connection, name: str, path: Path) -> None:
-    row = db.execute("SELECT path FROM datasets WHERE name = ?", (name,)).fetchone()
-    if row is not None and row["path"] != str(path):
-        raise InputError(
-            f"dataset {name} is registered already, from {row['path']}",
-            hint="choose another name, or remove that dataset first",
-        )
 
 
 def _from_row(row: sqlite3.Row) -> Dataset:

@@ -1,5 +1,6 @@
 """The grants an operator has made, in the node's database; `policy` decides with them."""
 
+import hashlib
 import json
 import sqlite3
 from collections.abc import Iterable
@@ -14,7 +15,7 @@ from mpc.rng import Rng, system_rng
 from parties import datasets
 from parties.datasets import Dataset
 from parties.policy import ANY, Grant, unusable
-from parties.store import Store, StoreError
+from parties.store import StoreError
 
 ID_BYTES = 8
 #: The catalogue shown to a peer is no longer than this in canonical JSON.
@@ -24,37 +25,45 @@ _NOT_TERMS = ("id", "peer", "uses", "revoked")  # kept in columns of their own
 _ADAPTER = TypeAdapter(Grant)
 
 
-def add(store: Store, grant: Grant, now: float, *, rng: Rng = system_rng) -> Grant:
-    """Store the terms of `grant` as a new, unused grant; gives it with its id.
+def add(db: sqlite3.Connection, grant: Grant, now: float, *, rng: Rng = system_rng) -> Grant:
+    """Store the terms of `grant` as a new, unused grant; gives it with its id. `db` is in a transaction.
 
     Raises `InputError` when its peer is not registered.
     """
+    assert db.in_transaction
     grant = replace(grant, id=rng(ID_BYTES).hex(), uses=0, revoked=False)
-    terms = {name: value for name, value in asdict(grant).items() if name not in _NOT_TERMS}
     try:
-        with store.transaction() as db:
-            db.execute(
-                "INSERT INTO grants (id, peer, terms, created_at) VALUES (?, ?, ?, ?)",
-                (grant.id, grant.peer, canonical_json(terms).decode(), now),
-            )
+        db.execute(
+            "INSERT INTO grants (id, peer, terms, created_at) VALUES (?, ?, ?, ?)",
+            (grant.id, grant.peer, _terms(grant).decode(), now),
+        )
     except sqlite3.IntegrityError:
         raise InputError("a grant is for a registered peer", hint="see `sealane peer list`") from None
     return grant
 
 
-def revoke(store: Store, grant_id: str, now: float) -> None:
-    """End a grant for good; raises `InputError` when there is none of that id. Revoking again changes nothing."""
-    with store.transaction() as db:
-        changed = db.execute(
-            "UPDATE grants SET revoked_at = coalesce(revoked_at, ?) WHERE id = ?", (now, grant_id)
-        ).rowcount
-        if changed == 0:
-            raise InputError("no grant has that id", hint="see `sealane grant list`")
+def terms_digest(grant: Grant) -> str:
+    """Hexadecimal SHA-256 of the grant's terms: what the evidence log keeps of them."""
+    return hashlib.sha256(b"sealane/grant/1\0" + _terms(grant)).hexdigest()
 
 
-def listed(store: Store) -> tuple[Grant, ...]:
-    """All grants, the oldest first, with those that allow nothing any more."""
-    return read(store.connection())
+def revoke(db: sqlite3.Connection, grant_id: str, now: float) -> Grant:
+    """End a grant for good, in the caller's transaction; gives it. Revoking again changes nothing.
+
+    Raises `InputError` when there is none of that id.
+    """
+    assert db.in_transaction
+    db.execute("UPDATE grants SET revoked_at = coalesce(revoked_at, ?) WHERE id = ?", (now, grant_id))
+    row = db.execute("SELECT * FROM grants WHERE id = ?", (grant_id,)).fetchone()
+    if row is None:
+        raise InputError("no grant has that id", hint="see `sealane grant list`")
+    return _from_row(row)
+
+
+def revoke_all(db: sqlite3.Connection, peer: str, now: float) -> None:
+    """End all grants of a peer, in the caller's transaction."""
+    assert db.in_transaction
+    db.execute("UPDATE grants SET revoked_at = coalesce(revoked_at, ?) WHERE peer = ?", (now, peer))
 
 
 def read(db: sqlite3.Connection, peers: Iterable[str] | None = None) -> tuple[Grant, ...]:
@@ -77,7 +86,7 @@ def debit(db: sqlite3.Connection, grant_ids: Iterable[str], now: float) -> None:
         db.execute("UPDATE grants SET uses = uses + 1 WHERE id = ?", (grant_id,))
 
 
-def visible(store: Store, peer: str, now: float) -> dict[str, Any]:
+def visible(db: sqlite3.Connection, peer: str, now: float) -> dict[str, Any]:
     """What `peer` is shown of the datasets that its live grants let it propose jobs on, ready for JSON.
 
     Gives {"datasets": [{dataset, rows, key, columns: [[name, type], ...], protocols, purposes}, ...],
@@ -85,10 +94,10 @@ def visible(store: Store, peer: str, now: float) -> dict[str, Any]:
     all grants on the dataset; not every combination need be allowed.
     """
     live: dict[str, list[Grant]] = {}
-    for grant in read(store.connection(), [peer]):
+    for grant in read(db, [peer]):
         if not unusable(grant, now):
             live.setdefault(grant.dataset, []).append(grant)
-    entries = [_entry(dataset, live[dataset.name]) for dataset in datasets.listed(store) if dataset.name in live]
+    entries = [_entry(dataset, live[dataset.name]) for dataset in datasets.listed(db) if dataset.name in live]
     shown: list[dict[str, Any]] = []
     room = MAX_CATALOGUE_BYTES - len(canonical_json({"datasets": [], "left_out": len(entries)}))
     for entry in entries:
@@ -97,6 +106,10 @@ def visible(store: Store, peer: str, now: float) -> dict[str, Any]:
             break
         shown.append(entry)
     return {"datasets": shown, "left_out": len(entries) - len(shown)}
+
+
+def _terms(grant: Grant) -> bytes:
+    return canonical_json({name: value for name, value in asdict(grant).items() if name not in _NOT_TERMS})
 
 
 def _entry(dataset: Dataset, live: list[Grant]) -> dict[str, Any]:

@@ -4,6 +4,7 @@
 All that is told here as done is committed.
 """
 
+import json
 import os
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -19,9 +20,13 @@ from mpc.rng import system_rng
 from mpc.spec import Estimate
 from parties import calls, datasets, grants, policy
 from parties.datasets import Dataset
-from parties.evidence import log, verify
+from parties.evidence import log, receipt
+from parties.evidence.export import export
+from parties.evidence.log import Entry
+from parties.evidence.receipt import Receipt
 from parties.home import Home
 from parties.identity import invitations, keys, peers
+from parties.identity.certificates import IdentityCertificate, read_identity
 from parties.identity.invitations import Invitation
 from parties.identity.peers import Peer
 from parties.jobs import attempts, proposals, records
@@ -44,10 +49,14 @@ class JobFailed(SealaneError):
 
 @dataclass(frozen=True)
 class Preview:
-    """What an approver is shown: what each party learns, what its part costs, and what the own policy says."""
+    """What an approver is shown: what each party learns, what its part costs, and what the own policy says.
+
+    `estimates` are for datasets of `rows`, which is 0 where it is not known.
+    """
 
     digest: str
     reveals: Mapping[str, str]
+    rows: Mapping[str, int]
     estimates: Mapping[str, Estimate]
     minimum_result: int
     refusal: PolicyDenied | InputError | None
@@ -64,6 +73,14 @@ class Progress:
     received_bytes: int
     elapsed_s: float
     remaining_s: float | None
+
+
+def ended_badly(record: JobRecord) -> SealaneError | None:
+    """The error that an ended job stands for, None if it succeeded."""
+    if record.state is State.SUCCEEDED:
+        return None
+    words = f"job {record.id} {record.state}: {record.reason}" + (f" ({record.detail})" if record.detail else "")
+    return (PolicyDenied if record.state is State.DENIED else JobFailed)(words, hint=record.hint)
 
 
 class Node:
@@ -104,6 +121,11 @@ class Node:
         """SHA-256 of the identity certificate, hexadecimal: what peers pin."""
         return self._identity.fingerprint
 
+    @property
+    def certificate(self) -> IdentityCertificate:
+        """The own identity certificate."""
+        return read_identity(self._identity.certificate_pem)
+
     # Peers.
 
     def invite(self) -> bytes:
@@ -122,7 +144,7 @@ class Node:
         """
         with self._store.transaction() as db:
             peer, reply = invitations.accept(self._identity, db, data, self._dial_address, _now())
-            fields = {"peer": peer.fingerprint, "name": peer.name}
+            fields = {"fingerprint": peer.fingerprint, "name": peer.name}
             log.append(db, self._identity, "peer_added", fields, _now())
             return peer, reply
 
@@ -139,7 +161,8 @@ class Node:
         with self._store.transaction() as db:
             peer = peers.remove(db, who)
             grants.revoke_all(db, peer.fingerprint, time.time())
-            log.append(db, self._identity, "peer_removed", {"peer": peer.fingerprint, "name": peer.name}, _now())
+            fields = {"fingerprint": peer.fingerprint, "name": peer.name}
+            log.append(db, self._identity, "peer_removed", fields, _now())
             return peer
 
     def set_peer_address(self, who: str, address: str) -> Peer:
@@ -169,12 +192,16 @@ class Node:
         dataset = datasets.examine(name, path, key, time.time())
         with self._store.transaction() as db:
             datasets.save(db, dataset)
-            fields = {"name": name, "rows": dataset.rows, "commitment": dataset.commitment}
+            fields: dict[str, str | int] = {"name": name, "rows": dataset.rows, "commitment": dataset.commitment}
             log.append(db, self._identity, "dataset_registered", fields, _now())
         return dataset
 
     def datasets(self) -> tuple[Dataset, ...]:
         return datasets.listed(self._store.connection())
+
+    def dataset(self, name: str) -> Dataset:
+        """The dataset of that name; raises `InputError` when there is none."""
+        return datasets.get(self._store.connection(), name)
 
     def remove_dataset(self, name: str) -> None:
         """Forget a dataset and revoke its grants; the file stays."""
@@ -182,9 +209,9 @@ class Node:
             datasets.remove(db, name, time.time())
             log.append(db, self._identity, "dataset_removed", {"name": name}, _now())
 
-    def catalogue(self, who: str) -> list[dict[str, Any]]:
+    def catalogue(self, who: str) -> dict[str, Any]:
         """What a peer's grants let this party propose. Needs the running node."""
-        offered: list[dict[str, Any]] = calls.ask(self._store, "catalogue", {"peer": self.peer(who).fingerprint}, 25.0)
+        offered: dict[str, Any] = calls.ask(self._store, "catalogue", {"peer": self.peer(who).fingerprint}, 25.0)
         return offered
 
     def grant(
@@ -220,18 +247,18 @@ class Node:
         )
         with self._store.transaction() as db:
             stored = grants.add(db, grant, time.time())
-            fields = {"grant": stored.id, "peer": stored.peer, "protocol": protocol, "dataset": dataset}
+            fields = {"grant": stored.id, "peer": stored.peer, "terms": grants.terms_digest(stored)}
             log.append(db, self._identity, "grant_added", fields, _now())
         return stored
 
     def grants(self) -> tuple[Grant, ...]:
-        return grants.listed(self._store.connection())
+        return grants.read(self._store.connection())
 
     def revoke(self, grant_id: str) -> Grant:
         """End a grant; jobs that were approved by it do not start any more."""
         with self._store.transaction() as db:
             revoked = grants.revoke(db, grant_id, time.time())
-            log.append(db, self._identity, "grant_revoked", {"grant": revoked.id}, _now())
+            log.append(db, self._identity, "grant_revoked", {"grant": revoked.id, "peer": revoked.peer}, _now())
         return revoked
 
     # Jobs.
@@ -262,6 +289,7 @@ class Node:
         return Preview(
             digest=whole.digest,
             reveals=spec.reveals(whole, params),
+            rows=rows,
             estimates={name: spec.estimate(whole, params, rows, name) for name in whole.members},
             minimum_result=spec.minimum_result(params),
             refusal=refusal,
@@ -330,10 +358,10 @@ class Node:
     def wait(self, job_id: str, timeout_s: float = 3600.0) -> JobRecord:
         """The job when it has ended; raises what it ended with unless it succeeded."""
         *_, (record, _progress) = self.watch(job_id, timeout_s)
-        if record.state is State.SUCCEEDED:
-            return record
-        words = f"job {record.id} {record.state}: {record.reason}" + (f" ({record.detail})" if record.detail else "")
-        raise (PolicyDenied if record.state is State.DENIED else JobFailed)(words, hint=record.hint)
+        error = ended_badly(record)
+        if error is not None:
+            raise error
+        return record
 
     def run(self, job: Job, timeout_s: float = 3600.0) -> "pa.Table | None":
         """Propose the job, wait until it has ended, and give this party's result (None: it is no receiver)."""
@@ -356,9 +384,25 @@ class Node:
 
     # Evidence.
 
+    def evidence(self) -> Iterator[Entry]:
+        """The entries of the evidence log, from the first; see `evidence.verify` for whether they hold."""
+        for row in self._store.connection().execute("SELECT body, signature FROM evidence ORDER BY seq"):
+            yield Entry.from_json(json.loads(row["body"]), row["signature"])
+
+    def receipt(self, job_id: str) -> Receipt:
+        """What all parties signed about how a job ended, checked; raises `InputError` until all have signed."""
+        record = self.job(job_id)
+        if record.receipt is None:
+            waiting = "has not ended" if not record.ended else "has ended, and not every party has signed that yet"
+            raise InputError(f"job {record.id} {waiting}", hint="there is a receipt once all parties have signed")
+        signed = Receipt.from_bytes(record.receipt.encode())
+        certificates = {peer.fingerprint: peer.certificate_pem for peer in self.peers()}
+        receipt.check(signed, certificates | {self.fingerprint: self._identity.certificate_pem})
+        return signed
+
     def export_evidence(self) -> Iterator[bytes]:
         """The lines of the evidence log with all receipts, for `sealane evidence verify` anywhere."""
-        return verify.export(self._store.connection(), self._identity)
+        return export(self._store.connection(), self._identity, _now())
 
     @property
     def _dial_address(self) -> str:
@@ -367,12 +411,12 @@ class Node:
         return settings.advertise or ("" if settings.listen.endswith(":0") else settings.listen)
 
     def _keep(self, name: str, table: Any) -> Path:
-        from parties import reading
+        from parties.results import write_result
 
         folder = self.home.path / "datasets"
         folder.mkdir(mode=0o700, exist_ok=True)
         path = folder / f"{name}.parquet"
-        reading.write_result(as_arrow(table), path)
+        write_result(as_arrow(table), path)
         return path
 
 

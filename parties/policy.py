@@ -85,6 +85,10 @@ class Request:
     def __post_init__(self) -> None:
         if not self.peers or not self.receivers:
             raise InputError("a job has other members and receivers")
+        if len(set(self.peers)) != len(self.peers):
+            raise InputError("a party takes part in a job once")
+        if not {*self.peers, *self.receivers} - {ANY} <= set(self.names):
+            raise InputError("a job's members and receivers are registered peers")
         wanted = (self.protocol, self.dataset, self.purpose, *self.columns, *self.receivers)
         if ANY in wanted:
             raise InputError(f"a job names what it wants; {ANY!r} has a meaning in grants only")

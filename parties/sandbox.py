@@ -44,7 +44,7 @@ class Party:
         """Start the node process; returns when it accepts peers."""
         command = [sys.executable, "-m", "parties.cli", "--json", "--home", str(self.node.home.path), "serve"]
         with self.log.open("ab") as log:
-            self.process = subprocess.Popen(
+            self.process = subprocess.Popen(  # noqa: S603 (our own command)
                 command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log, start_new_session=True
             )
         assert self.process.stdout is not None

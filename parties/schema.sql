@@ -44,6 +44,8 @@ CREATE TABLE jobs (
     retries    INTEGER NOT NULL DEFAULT 0,   -- attempts that were interrupted
     not_before REAL NOT NULL DEFAULT 0,      -- when the coordinator may start the next attempt
     session    BLOB,                         -- 16 bytes, of the current attempt
+    started_at INTEGER NOT NULL DEFAULT 0,   -- of the current attempt, in seconds since 1970 by the coordinator's clock
+    dropped    TEXT NOT NULL DEFAULT '[]',   -- JSON: names of the parties that were lost in it
     commitment TEXT NOT NULL DEFAULT '',     -- the own dataset's, when it was approved
     grants     TEXT NOT NULL DEFAULT '[]',   -- JSON: ids of the grants debited for it
     reason     TEXT NOT NULL DEFAULT '',     -- why it ended, the same at every party
@@ -51,6 +53,7 @@ CREATE TABLE jobs (
     hint       TEXT NOT NULL DEFAULT '',     -- what to do next
     facts      TEXT NOT NULL DEFAULT '{}',   -- JSON: the counts this party learned
     result     TEXT,                         -- file below results/, once released
+    receipt    TEXT,                         -- canonical JSON, once every party has signed how it ended
     created_at REAL NOT NULL,
     updated_at REAL NOT NULL
 ) STRICT;
@@ -65,6 +68,7 @@ CREATE TABLE job_parties (
     approval    TEXT NOT NULL DEFAULT '',    -- hexadecimal signature over the digest
     rows        INTEGER,                     -- hint for estimates
     done        INTEGER NOT NULL DEFAULT 0,  -- the last attempt it has finished
+    lost        INTEGER NOT NULL DEFAULT 0,  -- the last attempt in which it failed and the others went on
     signature   TEXT NOT NULL DEFAULT '',    -- hexadecimal, over the statement of how the job ended
     PRIMARY KEY (job, fingerprint)
 ) STRICT;

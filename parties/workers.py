@@ -28,13 +28,14 @@ Key = tuple[str, int]
 
 @dataclass(frozen=True)
 class Ended:
-    """A worker ended: with `facts` (its result is at `result`) or with a failure."""
+    """A worker ended: with `facts` (and its result held, if it has one) or with a failure."""
 
     job: str
     attempt: int
     facts: Mapping[str, int] | None
     failure: Failure | None
-    misbehaved: Mapping[str, str] = field(default_factory=dict)  # fingerprint -> what it did
+    dropped: tuple[str, ...] = ()
+    misbehaved: tuple[str, ...] = ()  # fingerprints of peers that broke the rules of the session
 
 
 @dataclass
@@ -128,15 +129,13 @@ class Workers:
             code = await process.wait()
         finally:
             await _end(process)
-        misbehaved = {
-            peers[peer]: str(error) for peer, error in traffic.errors.items() if isinstance(error, ProtocolError)
-        }
+        misbehaved = tuple(peers[peer] for peer, error in traffic.errors.items() if isinstance(error, ProtocolError))
         return replace(_outcome(record, last[-1] if last else None, code), misbehaved=misbehaved)
 
 
 def _outcome(record: JobRecord, report: Report | None, code: int) -> Ended:
     if report is not None and report.facts is not None and code == 0:
-        return Ended(record.id, record.attempt, report.facts, None)
+        return Ended(record.id, record.attempt, report.facts, None, report.dropped)
     if report is not None and report.failure is not None:
         return Ended(record.id, record.attempt, None, Failure(**report.failure))
     how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with code {code}"

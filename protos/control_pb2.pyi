@@ -94,16 +94,18 @@ class Conflict(_message.Message):
     def __init__(self, job: _Optional[str] = ..., held: _Optional[bytes] = ..., offered: _Optional[bytes] = ...) -> None: ...
 
 class Start(_message.Message):
-    __slots__ = ("job", "digest", "attempt", "session")
+    __slots__ = ("job", "digest", "attempt", "session", "started_at")
     JOB_FIELD_NUMBER: _ClassVar[int]
     DIGEST_FIELD_NUMBER: _ClassVar[int]
     ATTEMPT_FIELD_NUMBER: _ClassVar[int]
     SESSION_FIELD_NUMBER: _ClassVar[int]
+    STARTED_AT_FIELD_NUMBER: _ClassVar[int]
     job: str
     digest: bytes
     attempt: int
     session: bytes
-    def __init__(self, job: _Optional[str] = ..., digest: _Optional[bytes] = ..., attempt: _Optional[int] = ..., session: _Optional[bytes] = ...) -> None: ...
+    started_at: int
+    def __init__(self, job: _Optional[str] = ..., digest: _Optional[bytes] = ..., attempt: _Optional[int] = ..., session: _Optional[bytes] = ..., started_at: _Optional[int] = ...) -> None: ...
 
 class Busy(_message.Message):
     __slots__ = ("job", "attempt")
@@ -114,14 +116,16 @@ class Busy(_message.Message):
     def __init__(self, job: _Optional[str] = ..., attempt: _Optional[int] = ...) -> None: ...
 
 class Done(_message.Message):
-    __slots__ = ("job", "attempt", "signature")
+    __slots__ = ("job", "attempt", "signature", "dropped")
     JOB_FIELD_NUMBER: _ClassVar[int]
     ATTEMPT_FIELD_NUMBER: _ClassVar[int]
     SIGNATURE_FIELD_NUMBER: _ClassVar[int]
+    DROPPED_FIELD_NUMBER: _ClassVar[int]
     job: str
     attempt: int
     signature: bytes
-    def __init__(self, job: _Optional[str] = ..., attempt: _Optional[int] = ..., signature: _Optional[bytes] = ...) -> None: ...
+    dropped: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, job: _Optional[str] = ..., attempt: _Optional[int] = ..., signature: _Optional[bytes] = ..., dropped: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class Fail(_message.Message):
     __slots__ = ("job", "attempt", "kind", "reason")
@@ -154,18 +158,22 @@ class Fail(_message.Message):
     def __init__(self, job: _Optional[str] = ..., attempt: _Optional[int] = ..., kind: _Optional[_Union[Fail.Kind, str]] = ..., reason: _Optional[str] = ...) -> None: ...
 
 class End(_message.Message):
-    __slots__ = ("job", "attempt", "outcome", "reason", "signatures")
+    __slots__ = ("job", "attempt", "outcome", "reason", "signatures", "dropped", "started_at")
     JOB_FIELD_NUMBER: _ClassVar[int]
     ATTEMPT_FIELD_NUMBER: _ClassVar[int]
     OUTCOME_FIELD_NUMBER: _ClassVar[int]
     REASON_FIELD_NUMBER: _ClassVar[int]
     SIGNATURES_FIELD_NUMBER: _ClassVar[int]
+    DROPPED_FIELD_NUMBER: _ClassVar[int]
+    STARTED_AT_FIELD_NUMBER: _ClassVar[int]
     job: str
     attempt: int
     outcome: str
     reason: str
     signatures: _containers.RepeatedCompositeFieldContainer[Signature]
-    def __init__(self, job: _Optional[str] = ..., attempt: _Optional[int] = ..., outcome: _Optional[str] = ..., reason: _Optional[str] = ..., signatures: _Optional[_Iterable[_Union[Signature, _Mapping]]] = ...) -> None: ...
+    dropped: _containers.RepeatedScalarFieldContainer[str]
+    started_at: int
+    def __init__(self, job: _Optional[str] = ..., attempt: _Optional[int] = ..., outcome: _Optional[str] = ..., reason: _Optional[str] = ..., signatures: _Optional[_Iterable[_Union[Signature, _Mapping]]] = ..., dropped: _Optional[_Iterable[str]] = ..., started_at: _Optional[int] = ...) -> None: ...
 
 class Signature(_message.Message):
     __slots__ = ("fingerprint", "signature")

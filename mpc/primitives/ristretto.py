@@ -19,6 +19,7 @@ UNIFORM_BYTES = 64
 _SHA512_BLOCK_BYTES = 128
 _SHA512_BYTES = 64
 _ZERO_SCALAR = bytes(SCALAR_BYTES)
+_NO_POINT = "32 bytes are not the canonical encoding of an element of ristretto255 other than the identity"
 
 
 def expand_message_xmd(message: bytes, dst: bytes, length: int) -> bytes:
@@ -66,12 +67,14 @@ def multiply(scalar: bytes, point: bytes) -> bytes:
     """
     if len(point) != POINT_BYTES:
         raise ProtocolError(f"a point of ristretto255 has {POINT_BYTES} bytes, not {len(point)}")
+    if point[-1] & 0x80:  # libsodium ignores this bit, which would give each element a second encoding
+        raise ProtocolError(_NO_POINT)
     try:
-        # libsodium decodes strictly and fails on a product that is the identity. The order of the group is prime,
-        # so with a scalar other than zero that happens for no point but the identity.
+        # libsodium refuses other encodings that are not canonical, and a product that is the identity. The order of
+        # the group is prime, so with a scalar other than zero that happens for no point but the identity.
         return bytes(rbcl.crypto_scalarmult_ristretto255(scalar, point))
     except RuntimeError:
-        raise ProtocolError("32 bytes that encode no element of ristretto255 other than the identity") from None
+        raise ProtocolError(_NO_POINT) from None
 
 
 def multiply_base(scalar: bytes) -> bytes:
@@ -80,10 +83,5 @@ def multiply_base(scalar: bytes) -> bytes:
 
 
 def subtract(point: bytes, other: bytes) -> bytes:
-    """`point` minus `other`; raises `ProtocolError` unless both are canonical encodings."""
-    if len(point) != POINT_BYTES or len(other) != POINT_BYTES:
-        raise ProtocolError(f"a point of ristretto255 has {POINT_BYTES} bytes")
-    try:
-        return bytes(rbcl.crypto_core_ristretto255_sub(point, other))
-    except (RuntimeError, ValueError):
-        raise ProtocolError("32 bytes that encode no element of ristretto255") from None
+    """`point` minus `other`, two encodings that were made or checked here."""
+    return bytes(rbcl.crypto_core_ristretto255_sub(point, other))

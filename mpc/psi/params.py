@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from pydantic import ConfigDict, Field, StrictInt, with_config
+from pydantic import Field, StrictInt
 
 from mpc.errors import InputError
 from mpc.job import Job
@@ -12,7 +12,6 @@ from mpc.normalisation import DEFAULT, profile
 MAX_KEYS = 2**26  # distinct keys a party: bounds what a peer's claim can make us prepare for
 
 
-@with_config(ConfigDict(extra="forbid"))
 @dataclass(frozen=True)
 class Params:
     """Parameters of psi.ecdh and psi.ecdh_cardinality.
@@ -25,7 +24,6 @@ class Params:
     min_result: Annotated[StrictInt, Field(ge=0, le=MAX_KEYS)] = 1
 
 
-@with_config(ConfigDict(extra="forbid"))
 @dataclass(frozen=True)
 class VoleParams:
     """Parameters of psi.vole: `normalisation` and `min_result` as in `Params`.
@@ -47,7 +45,6 @@ class VoleParams:
         return Params(self.normalisation, self.min_result)
 
 
-@with_config(ConfigDict(extra="forbid"))
 @dataclass(frozen=True)
 class DryRunParams:
     """Parameters of psi.dry_run: `normalisation` as in `Params`."""

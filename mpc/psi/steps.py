@@ -42,7 +42,8 @@ Order = npt.NDArray[np.int64]
 
 def tag_bytes(x: int, y: int) -> int:
     """Width of a tag such that sets of `x` and `y` keys match falsely anywhere with probability at most 2^-40."""
-    return math.ceil((STATISTICAL_BITS + math.log2(max(x, 1)) + math.log2(max(y, 1))) / 8)
+    bits = STATISTICAL_BITS + (max(x, 1) * max(y, 1) - 1).bit_length()  # the logarithm, exact and rounded up
+    return -(-bits // 8)
 
 
 def false_match_bound(x: int, y: int, width: int) -> float:

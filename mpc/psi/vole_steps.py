@@ -3,14 +3,14 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from mpc.channel import Channel
 from mpc.errors import InputError, ProtocolError
-from mpc.primitives import base_ot, lpn, okvs, oprf, vole
+from mpc.primitives import lpn, okvs, oprf, vole
 from mpc.psi import steps
 from mpc.psi.params import VoleParams
 from mpc.spec import Party
@@ -52,7 +52,8 @@ def check_size(link: steps.Link) -> None:
     most = oprf.MAX_KEYS - CANARIES
     if link.own > most:
         raise InputError(
-            f"{link.own} different keys are too many for psi.vole (at most {most})", hint="split the set, or use psi.ecdh"
+            f"{link.own} different keys are too many for psi.vole (at most {most})",
+            hint="split the set, or use psi.ecdh",
         )
     if link.theirs > most:
         raise ProtocolError(f"{link.peer}: claims {link.theirs} keys (at most {most})")
@@ -98,9 +99,7 @@ def receiver_prf(
     return oprf.receiver_outputs(query, shares), query.retries
 
 
-def sender_prf(
-    link: steps.Link, party: Party[VoleParams], keys: Sequence[bytes], secret: bytes, digests: U64
-) -> U64:
+def sender_prf(link: steps.Link, party: Party[VoleParams], keys: Sequence[bytes], secret: bytes, digests: U64) -> U64:
     """F of the sender's keys, given the keys that it chose by the bits of `secret`."""
     receiver_keys = link.theirs + CANARIES
     levels, columns = plan(party.params, receiver_keys), okvs.columns(receiver_keys)
@@ -185,7 +184,7 @@ def common_keys(link: steps.Link, tags: Tags, hits: BOOL) -> I64:
     keys = found[found < link.own]
     if len(found) - len(keys) != CANARIES:
         raise ProtocolError(
-            f"{link.peer}: {CANARIES + len(keys) - len(found)} of {CANARIES} keys that both parties added were not found",
+            f"{link.peer}: {CANARIES - len(found) + len(keys)} of the {CANARIES} keys that both added were not found",
             hint="the result would miss keys: report this together with both parties' releases",
         )
     return keys
@@ -226,7 +225,5 @@ def wire_bytes(params: VoleParams, receiver_keys: int, sender_keys: int) -> tupl
     return by_receiver, 32 * vole.BASE_COUNT + NONCE_BYTES + correlation + counts + 8 * y
 
 
-def _count_type(count: int, bits: int) -> "np.dtype[np.unsignedinteger[npt.NBitBase]]":
+def _count_type(count: int, bits: int) -> np.dtype[Any]:
     return np.dtype(np.uint8 if count >> bits <= _NARROW_COUNT else np.uint32)
-
-

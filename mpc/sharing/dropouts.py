@@ -55,12 +55,12 @@ def mutual(heard: Mapping[str, Collection[str]], aggregator: str) -> list[str]:
 def check_roster(
     roster: Sequence[str], allowed: Collection[str], name: str, aggregator: str, members: Sequence[str], needed: int
 ) -> None:
-    """Check, as party `name`, the parties that the aggregator wants to go on with."""
-    if aggregator not in roster or not set(roster) <= set(allowed) | {name}:
-        raise ProtocolError(f"{aggregator}: counts in a party that had dropped out, or itself out")
+    """Check, as party `name`, the parties that the aggregator wants to go on with; `allowed` are all it may name."""
     require_enough(members, roster, needed)
     if name not in roster:
         raise ChannelError(f"{aggregator}: goes on without this party", hint="start a new attempt")
+    if aggregator not in roster or not set(roster) <= set(allowed):
+        raise ProtocolError(f"{aggregator}: counts in a party that had dropped out, or itself out")
 
 
 @dataclass(frozen=True)

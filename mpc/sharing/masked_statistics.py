@@ -75,6 +75,7 @@ def run(party: Party[Params], tables: "Mapping[str, pa.Table]") -> Outcome:
             "groups": params.cells,
             "suppressed": int(suppressed.sum()),
         },
+        dropped=tuple(sorted(set(party.job.members) - set(setting.members))),
     )
 
 
@@ -230,7 +231,7 @@ _SECONDS_AN_ENTRY = 1e-7
 _SECONDS_A_MASK = 4e-9
 _SECONDS_A_WORD = 2e-6
 _PEER_BYTES = 100
-_LOSSY_PEER_BYTES = 350
+_LOSSY_PEER_BYTES = 275
 _BASE_BYTES = 120 * 2**20  # interpreter, numpy and Arrow
 _BYTES_AN_ENTRY = 80
 _BYTES_A_WORD = 200
@@ -265,5 +266,6 @@ SPEC = Spec(
     reveals=reveals,
     estimate=estimate,
     minimum_result=lambda params: params.minimum_group,
+    tolerates=lambda params: params.survive_dropouts,
     check=check,
 )

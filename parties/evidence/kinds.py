@@ -48,12 +48,13 @@ KINDS: Mapping[str, Kind] = {
     "job_received": Kind({**_JOB, "peer": "digest", "protocol": "name", "version": "count"}),
     "job_refused": Kind({"peer": "digest", "rule": "label"}, {**_JOB}),
     "job_conflict": Kind({**_JOB, "peer": "digest", "other": "digest"}),
-    "job_approved": Kind(_JOB, {"peer": "digest", "dataset": "name", "commitment": "digest", "grant": "name"}),
+    "job_approved": Kind(_JOB, {"peer": "digest", "dataset": "name", "commitment": "digest"}),
+    "grant_used": Kind({**_JOB, "grant": "name"}),
     "job_denied": Kind(_JOB, {"peer": "digest", "rule": "label"}),
     "job_cancelled": Kind(_JOB, {"peer": "digest"}),
     "job_started": Kind({**_JOB, "attempt": "count"}),
     "job_ended": Kind({**_JOB, "outcome": "label", "attempt": "count"}, {"error": "label", "peer": "digest"}),
-    "result_released": Kind({**_JOB, "rows": "count"}),
+    "result_released": Kind(_JOB),
     "result_withheld": Kind(_JOB),
     "receipt_signed": Kind({**_JOB, "statement": "digest"}),  # before the own signature leaves the node
     "receipt_completed": Kind({**_JOB, "statement": "digest"}),  # when every party's signature is there

@@ -24,7 +24,6 @@ MAX_RECEIPT_BYTES = 64 * 2**10  # fifty parties fit
 _Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 _Name = Annotated[str, Field(pattern=f"^(?:{NAME.pattern})$")]
 _Label = Annotated[str, Field(pattern=r"^[a-z][a-z_]{0,62}$")]
-_FactName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,62}$")]
 _Count = Annotated[int, Field(ge=0, le=MAX_COUNT)]
 _HEX = re.compile(rf"(?:[0-9a-f]{{2}}){{1,{MAX_SIGNATURE_BYTES}}}")
 _Signature = Annotated[str, Field(pattern=f"^{_HEX.pattern}$")]
@@ -37,8 +36,9 @@ class Statement:
     """How a job ended. What all parties know alike, and nothing that one of them has to keep.
 
     `outcome` is the job's last state; `parties` maps each name to its fingerprint; `receivers` are the names that
-    learned the result, as in the job; `facts` are counts that every party knows; `ended_at` is in seconds since 1970,
-    by the clock of the party that coordinated.
+    learned the result, as in the job; `dropped` are the names of parties that were lost on the way and that the
+    protocol could do without; `started_at` is when the last attempt started (0: none did), in seconds since 1970, by
+    the clock of the party that coordinated.
     """
 
     job: Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
@@ -47,8 +47,8 @@ class Statement:
     attempt: _Count
     parties: Annotated[Mapping[_Name, _Digest], Field(min_length=2, max_length=50)]
     receivers: Annotated[tuple[_Name, ...], Field(max_length=50)]
-    facts: Annotated[Mapping[_FactName, _Count], Field(max_length=50)]
-    ended_at: _Count
+    dropped: Annotated[tuple[_Name, ...], Field(max_length=50)]
+    started_at: _Count
     kind: Literal["sealane receipt"] = "sealane receipt"
     version: Literal[1] = 1
 
@@ -57,6 +57,9 @@ class Statement:
             raise InputError("not a statement: two of its parties are the same")
         if not set(self.receivers) <= set(self.parties) or len(set(self.receivers)) != len(self.receivers):
             raise InputError("not a statement: its receivers are not among its parties, each once")
+        lost = set(self.dropped)
+        if list(self.dropped) != sorted(lost) or not lost <= set(self.parties) - set(self.receivers):
+            raise InputError("not a statement: its dropped are not parties other than receivers, in order, each once")
 
     def to_bytes(self) -> bytes:
         """Canonical JSON: what every party signs."""
@@ -120,14 +123,18 @@ def check_signature(statement: Statement, certificate_pem: bytes, signature: str
 
 
 def check(receipt: Receipt, certificates: Mapping[str, bytes]) -> None:
-    """Raises `ProtocolError` unless every party, and nobody else, has signed.
+    """Raises `ProtocolError` unless every party has signed that did not drop out, and nobody who is not a party.
 
     `certificates` are PEM by fingerprint; those of other parties may be among them.
     """
     statement = receipt.statement
-    if set(receipt.signatures) != set(statement.parties.values()):
+    signers = set(receipt.signatures)
+    needed = {fingerprint for name, fingerprint in statement.parties.items() if name not in statement.dropped}
+    if not needed <= signers <= set(statement.parties.values()):
         raise ProtocolError(f"the receipt of job {statement.job} is not signed by each of its parties")
     for name, fingerprint in statement.parties.items():
+        if fingerprint not in signers:
+            continue
         pem = certificates.get(fingerprint)
         if pem is None or read_identity(pem).fingerprint != fingerprint:
             raise ProtocolError(f"the certificate of {name}, a party to job {statement.job}, is missing")

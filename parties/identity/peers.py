@@ -37,6 +37,18 @@ class Peer:
     added_at: float
 
 
+class CallerRefused(PolicyDenied):
+    """A caller is no active peer. `rule` is a label for the evidence; `peer` the fingerprint behind it, or empty.
+
+    The message is for this node's own log: the caller must learn only that it is refused.
+    """
+
+    def __init__(self, message: str, *, rule: str, peer: str = "") -> None:
+        super().__init__(message)
+        self.rule = rule
+        self.peer = peer
+
+
 def add(db: sqlite3.Connection, certificate: IdentityCertificate, address: str, now: datetime) -> Peer:
     """Pins a party, or pins it again: a removed one becomes active, an active one gets the new address.
 
@@ -63,9 +75,14 @@ def add(db: sqlite3.Connection, certificate: IdentityCertificate, address: str, 
 
 
 def remove(db: sqlite3.Connection, who: str) -> Peer:
-    """Marks the peer as removed: from the next look at the registry it is refused. `who` is as in `find`."""
+    """Marks the peer as removed: from the next look at the registry it is refused. `who` is as in `find`.
+
+    Raises `InputError` when there is no such peer or it was removed before.
+    """
     assert db.in_transaction
     peer = find(db, who)
+    if peer.state == "removed":
+        raise InputError(f"{peer.name} was removed before")
     db.execute("UPDATE peers SET state = 'removed' WHERE fingerprint = ?", (peer.fingerprint,))
     return find(db, peer.fingerprint)
 
@@ -114,31 +131,32 @@ def authenticate(auth_context: Mapping[str, Sequence[bytes]], peers: Collection[
     """The fingerprint of the active peer that is calling.
 
     `auth_context` is gRPC's, after a handshake that verified a chain to one of `trusted_roots`. Raises
-    `PolicyDenied` with the exact reason, which is for this node's own log: the caller must only learn that it is
-    refused.
+    `CallerRefused`.
     """
     if list(auth_context.get("ssl_tls_version", ())) != [b"TLSv1.3"]:
-        raise PolicyDenied("the connection does not use TLS 1.3")
+        raise CallerRefused("the connection does not use TLS 1.3", rule="tls-version")
     certificates = auth_context.get("x509_pem_cert", ())
     if len(certificates) != 1:
-        raise PolicyDenied("the caller showed no certificate")
+        raise CallerRefused("the caller showed no certificate", rule="no-certificate")
     pem = certificates[0]
     try:
         shown = read_tls(pem)
     except InputError as error:
-        raise PolicyDenied(f"the caller's certificate was refused: {error}") from None
+        raise CallerRefused(f"the caller's certificate was refused: {error}", rule="malformed-certificate") from None
     peer = next((peer for peer in peers if peer.name == shown.issuer), None)
     if peer is None or not is_issued_by(pem, peer.certificate_pem):
-        raise PolicyDenied("the caller's certificate was issued by nobody who is pinned here")
+        raise CallerRefused("the caller's certificate was issued by nobody who is pinned here", rule="unknown-issuer")
     known_as = f"{peer.name} (fingerprint {peer.fingerprint[:16]})"
     if shown.name != peer.name:
-        raise PolicyDenied(f"{known_as} claims to be {shown.name}")
+        raise CallerRefused(f"{known_as} claims to be {shown.name}", rule="claims-another-name", peer=peer.fingerprint)
     if peer.state != "active":
-        raise PolicyDenied(f"{known_as} was removed from the peers")
+        raise CallerRefused(f"{known_as} was removed from the peers", rule="removed-peer", peer=peer.fingerprint)
     if not shown.not_before - CLOCK_TOLERANCE <= now <= shown.not_after + CLOCK_TOLERANCE:
-        raise PolicyDenied(
+        raise CallerRefused(
             f"the TLS certificate of {known_as} is valid from {shown.not_before:%Y-%m-%d %H:%M} "
-            f"to {shown.not_after:%Y-%m-%d %H:%M} UTC, and it is {now:%Y-%m-%d %H:%M}"
+            f"to {shown.not_after:%Y-%m-%d %H:%M} UTC, and it is {now:%Y-%m-%d %H:%M}",
+            rule="certificate-lifetime",
+            peer=peer.fingerprint,
         )
     return peer.fingerprint
 

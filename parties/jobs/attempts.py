@@ -5,16 +5,17 @@ server makes them agree with what the database says (`running`, and which attemp
 """
 
 import sqlite3
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from mpc import registry
 from mpc.errors import InputError, PolicyDenied, ProtocolError
 from mpc.rng import system_rng
 from mpc.session import SESSION_BYTES
-from parties.evidence import log, receipt
-from parties.identity import peers
-from parties.identity.keys import Identity, verify
-from parties.jobs import endings
+from parties.evidence.kinds import MAX_COUNT
+from parties.identity.keys import Identity
+from parties.jobs import endings, evidence
 from parties.jobs.authorise import check_start
 from parties.jobs.outbox import queue
 from parties.jobs.proposals import clean
@@ -60,9 +61,13 @@ def start(db: sqlite3.Connection, me: Identity, job_id: str, now: float) -> None
         fail(db, me, record, me.name, failure, now)
         return
     session = system_rng(SESSION_BYTES)
-    moved = _begin(db, me, record, record.attempt + 1, session, now)
+    moved = _begin(db, me, record, record.attempt + 1, session, int(now), now)
     message = control_pb2.Start(
-        job=record.id, digest=bytes.fromhex(record.digest), attempt=moved.attempt, session=session
+        job=record.id,
+        digest=bytes.fromhex(record.digest),
+        attempt=moved.attempt,
+        session=session,
+        started_at=moved.started_at,
     )
     for party in record.others(me.fingerprint):
         queue(db, party.fingerprint, control_pb2.Envelope(start=message))
@@ -77,7 +82,7 @@ def started(
         return  # this party gave up; the coordinator hears so, or decides by itself at the deadline
     if message.digest.hex() != record.digest:
         raise ProtocolError("started a job with another digest than the one approved")
-    if message.attempt <= record.attempt or len(message.session) != SESSION_BYTES:
+    if message.attempt <= record.attempt or len(message.session) != SESSION_BYTES or message.started_at > MAX_COUNT:
         raise ProtocolError("started an attempt that is not a new one")
     if record.state is State.PROPOSED or (record.state is State.STOPPED and not record.attempt):
         raise ProtocolError("started a job that is not approved here")
@@ -91,23 +96,30 @@ def started(
     if not has_worker:
         queue(db, peer, control_pb2.Envelope(busy=control_pb2.Busy(job=record.id, attempt=message.attempt)))
         return
-    _begin(db, me, record, message.attempt, message.session, now)
+    _begin(db, me, record, message.attempt, message.session, message.started_at, now)
 
 
 def finish(
-    db: sqlite3.Connection, me: Identity, job_id: str, attempt: int, facts: str, results: Path, now: float
+    db: sqlite3.Connection,
+    me: Identity,
+    job_id: str,
+    attempt: int,
+    facts: Mapping[str, int],
+    dropped: Sequence[str],
+    results: Path,
+    now: float,
 ) -> None:
-    """The own worker delivered: its result is held below `results` until everyone's has."""
+    """The own worker delivered, having lost the parties `dropped`: its result is held until everyone's has."""
     record = get(db, job_id)
     if record.state is not State.RUNNING or record.attempt != attempt:
         return  # the coordinator went on meanwhile
-    moved = move(db, record, Event.FINISH, now, facts=facts)
-    signature = me.sign(receipt.DOMAIN, endings.success(moved, attempt))
-    _mark_done(db, moved, me.fingerprint, attempt, signature)
+    moved = move(db, record, Event.FINISH, now, facts=facts, dropped=dropped)
+    signature = endings.sign(db, me, moved, endings.success(moved, attempt, dropped), now)
+    _mark(db, moved, me.fingerprint, done=attempt)
     if moved.initiator == me.fingerprint:
         _conclude(db, me, moved.id, results, now)
     else:
-        done = control_pb2.Done(job=moved.id, attempt=attempt, signature=signature)
+        done = control_pb2.Done(job=moved.id, attempt=attempt, signature=signature, dropped=dropped)
         queue(db, moved.initiator, control_pb2.Envelope(done=done))
 
 
@@ -129,7 +141,7 @@ def cancel(db: sqlite3.Connection, me: Identity, job_id: str, now: float) -> Job
     if record.ended:
         raise InputError(f"job {record.id} is {record.state}: there is nothing to cancel")
     reason = f"cancelled by {me.name}"
-    log.append(db, me, "job_cancelled", {"job": record.id}, now)
+    evidence.job_cancelled(db, me, record, now)
     if record.initiator == me.fingerprint:
         return endings.end(db, me, record, Event.CANCEL, reason, now)
     if record.state is State.FINISHED:
@@ -149,9 +161,14 @@ def done(db: sqlite3.Connection, me: Identity, peer: str, message: control_pb2.D
         return
     if message.attempt != record.attempt or record.state is State.WAITING:
         return  # of an attempt that was given up
-    words = endings.success(record, message.attempt)
-    verify(peers.find(db, peer).certificate_pem, receipt.DOMAIN, words, message.signature)
-    _mark_done(db, record, peer, message.attempt, message.signature)
+    party = record.party(peer)
+    if record.state is State.FINISHED and tuple(message.dropped) != record.dropped:
+        failure = Failure(Kind.PROTOCOL, f"it says that other parties dropped out than {me.name} says")
+        fail(db, me, record, party.name, failure, now)
+        return
+    statement = endings.success(record, message.attempt, message.dropped)
+    endings.take(db, me, record, peer, statement, message.signature)
+    _mark(db, record, peer, done=message.attempt)
     _conclude(db, me, record.id, results, now)
 
 
@@ -166,6 +183,9 @@ def failed(db: sqlite3.Connection, me: Identity, peer: str, message: control_pb2
     if message.kind == Kind.INTERRUPTED and (message.attempt != record.attempt or record.state is State.WAITING):
         return  # of an attempt that was given up
     failure = Failure(message.kind, clean(message.reason))
+    if _can_go_on(record, record.party(peer).name, message.kind):
+        _mark(db, record, peer, lost=message.attempt)
+        return
     fail(db, me, record, record.party(peer).name, failure, now)
 
 
@@ -243,25 +263,48 @@ def _overdue_reason(record: JobRecord, me: Identity) -> str:
 
 
 def _begin(
-    db: sqlite3.Connection, me: Identity, record: JobRecord, attempt: int, session: bytes, now: float
+    db: sqlite3.Connection, me: Identity, record: JobRecord, attempt: int, session: bytes, started_at: int, now: float
 ) -> JobRecord:
-    fields = {"job": record.id, "digest": record.digest, "attempt": attempt}
-    log.append(db, me, "job_started", fields, now)
     endings.forget_signatures(db, record)
-    return move(db, record, Event.START, now, attempt=attempt, session=session)
+    moved = move(
+        db,
+        record,
+        Event.START,
+        now,
+        attempt=attempt,
+        session=session,
+        started_at=started_at,
+        dropped=(),
+        detail="",
+        hint="",
+    )
+    evidence.job_started(db, me, moved, now)
+    return moved
 
 
 def _conclude(db: sqlite3.Connection, me: Identity, job_id: str, results: Path, now: float) -> None:
     record = get(db, job_id)
-    if record.state is State.FINISHED and all(party.done == record.attempt for party in record.parties):
+    left = [party for party in record.parties if party.name not in record.dropped]
+    if record.state is State.FINISHED and all(party.done == record.attempt for party in left):
         endings.end(db, me, record, Event.SUCCEED, "", now, results=results)
 
 
-def _mark_done(db: sqlite3.Connection, record: JobRecord, party: str, attempt: int, signature: bytes) -> None:
+def _mark(db: sqlite3.Connection, record: JobRecord, party: str, **attempt: int) -> None:
+    """Note the last attempt that a party has done, or in which it was lost."""
+    ((column, number),) = attempt.items()
     db.execute(
-        "UPDATE job_parties SET done = ?, signature = ? WHERE job = ? AND fingerprint = ?",
-        (attempt, signature.hex(), record.id, party),
+        f"UPDATE job_parties SET {column} = ? WHERE job = ? AND fingerprint = ?",  # noqa: S608 (own names)
+        (number, record.id, party),
     )
+
+
+def _can_go_on(record: JobRecord, name: str, kind: int) -> bool:
+    """Whether the protocol may do without a party that was lost: then its own word is awaited, not the party's."""
+    if kind not in (Kind.INTERRUPTED, Kind.CRASHED) or name in record.job.receivers:
+        return False
+    spec = registry.get(record.job.protocol)
+    lost = sum(party.lost == record.attempt for party in record.parties if party.name != name)
+    return record.state in (State.RUNNING, State.FINISHED) and lost < spec.tolerates(spec.parse(record.job))
 
 
 def _report(db: sqlite3.Connection, record: JobRecord, attempt: int, failure: Failure) -> None:

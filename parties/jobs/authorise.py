@@ -44,7 +44,7 @@ def authorise(db: sqlite3.Connection, me: str, job: Job, now: float) -> Authorit
             receivers=tuple(job.members[receiver].fingerprint for receiver in job.receivers),
             minimum_result=spec.minimum_result(params),
         ),
-        grants.all_live(db),
+        grants.read(db),
         now,
     )
     if isinstance(decision, policy.Allowed) and dataset is not None:
@@ -63,7 +63,7 @@ def check_start(db: sqlite3.Connection, me: str, record: JobRecord, now: float) 
     for party in record.others(me):
         if party.fingerprint not in known:
             raise PolicyDenied(f"{party.name} is no longer a peer", hint="invite it again, then propose the job again")
-    for grant in grants.of_ids(db, record.grants):
+    for grant in (grant for grant in grants.read(db) if grant.id in record.grants):
         if grant.revoked:
             raise PolicyDenied(f"grant {grant.id} was revoked after the job was approved")
         if grant.expires_at is not None and now >= grant.expires_at:

@@ -8,10 +8,9 @@ import structlog
 from google.protobuf.message import DecodeError
 
 from mpc.errors import InputError, ProtocolError
-from parties.evidence import log
 from parties.identity import peers
 from parties.identity.keys import Identity
-from parties.jobs import attempts, endings, outbox, proposals
+from parties.jobs import attempts, endings, evidence, outbox, proposals
 from parties.store import Store
 from protos import control_pb2
 
@@ -67,9 +66,9 @@ class Desk:
             case "end":
                 endings.ended(db, me, peer, envelope.end, self.results, now)
             case "countersign":
-                endings.countersigned(db, me, peer, envelope.countersign)
+                endings.countersigned(db, me, peer, envelope.countersign, now)
             case "receipt":
-                endings.completed(db, me, peer, envelope.receipt)
+                endings.completed(db, me, peer, envelope.receipt, now)
             case _:
                 raise ProtocolError("sent a control message of a kind that is not known here")
 
@@ -79,5 +78,5 @@ class Desk:
             with suppress(ProtocolError):  # if its number is what is wrong, there is nothing to count
                 if envelope.id:
                     outbox.is_new(db, peer, envelope)
-            log.append(db, self.identity, "peer_misbehaved", {"peer": peer, "what": str(error)}, now)
+            evidence.peer_misbehaved(db, self.identity, peer, envelope.WhichOneof("body") or "message", now)
         _LOG.warning("peer misbehaved", peer=name, what=str(error))

@@ -1,40 +1,28 @@
 """How a job ends, the same way everywhere, and the receipt that all parties sign.
 
-The coordinator decides. A success needs every party's signature, given with its `Done`, so the set of signatures is
-itself the permission to release. Any other end is announced with the coordinator's signature; the others add theirs,
-and the complete receipt goes round.
+The coordinator decides. A success needs the signature of every party that was not lost on the way, given with its
+`Done`, so the set of signatures is itself the permission to release. Any other end is announced with the
+coordinator's signature; the others add theirs, and the complete receipt goes round.
 """
 
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from mpc.errors import ProtocolError
-from parties.evidence import log, receipt
+from parties.evidence import receipt
 from parties.identity import peers
-from parties.identity.keys import Identity, verify
+from parties.identity.keys import Identity
+from parties.jobs import evidence
 from parties.jobs.outbox import queue
 from parties.jobs.records import JobRecord, coordinated, get, led_by, move
 from parties.jobs.states import Event, State, ending, next_state
 from protos import control_pb2
 
 
-def statement(record: JobRecord, outcome: str, attempt: int, reason: str) -> bytes:
-    """What every party signs about how the job ended."""
-    return receipt.statement(
-        job=record.id,
-        digest=record.digest,
-        outcome=outcome,
-        attempt=attempt,
-        reason=reason,
-        parties={party.name: party.fingerprint for party in record.parties},
-        receivers=record.job.receivers,
-    )
-
-
-def success(record: JobRecord, attempt: int) -> bytes:
-    """The statement that the job succeeded in `attempt`."""
-    return statement(record, State.SUCCEEDED, attempt, "")
+def success(record: JobRecord, attempt: int, dropped: Sequence[str]) -> receipt.Statement:
+    """The statement that the job succeeded in `attempt`, without the parties in `dropped`."""
+    return _statement(record, State.SUCCEEDED, attempt, record.started_at, dropped)
 
 
 def end(
@@ -53,12 +41,12 @@ def end(
     outcome = next_state(record.state, event)
     if event is not Event.SUCCEED:
         forget_signatures(db, record)
-    words = statement(record, outcome, record.attempt, reason)
-    _sign(db, record, me.fingerprint, me.sign(receipt.DOMAIN, words))
+        sign(db, me, record, _statement(record, outcome, record.attempt, record.started_at, ()), now)
     moved = _settle(db, me, record, event, reason, now, detail=detail, hint=hint, results=results)
     message = _announcement(moved)
     for party in moved.others(me.fingerprint):
         queue(db, party.fingerprint, control_pb2.Envelope(end=message))
+    _complete(db, me, moved, now)
     return moved
 
 
@@ -73,20 +61,41 @@ def ended(db: sqlite3.Connection, me: Identity, peer: str, message: control_pb2.
     record = led_by(db, peer, message.job)
     if record.state == message.outcome and record.party(me.fingerprint).signature:
         return
+    lost = record.party(me.fingerprint).name in message.dropped
     try:
         event = ending(message.outcome)
-        next_state(record.state, event)
+        if not (event is Event.SUCCEED and lost):
+            next_state(record.state, event)
     except ValueError:
-        raise ProtocolError(f"announced that a job has {message.outcome[:20]!r} that is {record.state} here") from None
-    required = [party.fingerprint for party in record.parties] if event is Event.SUCCEED else [peer]
+        raise ProtocolError("announced an end that the job cannot have here") from None
     if event is Event.SUCCEED and message.attempt != record.attempt:
         raise ProtocolError("announced success of another attempt than the last")
-    if event is not Event.SUCCEED:
-        forget_signatures(db, record)
-    words = statement(record, message.outcome, message.attempt, message.reason)
-    _take_signatures(db, me, record, message.signatures, words, required)
-    moved = _settle(db, me, record, event, message.reason, now, attempt=message.attempt, results=results)
-    _countersign(db, me, moved, message)
+    names = {party.name: party.fingerprint for party in record.parties}
+    if not set(message.dropped) <= set(names) - set(record.job.receivers):
+        raise ProtocolError("announced that parties dropped out that cannot")
+    if event is Event.SUCCEED:
+        required = [fingerprint for name, fingerprint in names.items() if name not in message.dropped]
+    else:
+        required = [peer]
+    forget_signatures(db, record)
+    statement = _statement(record, message.outcome, message.attempt, message.started_at, message.dropped)
+    _take_signatures(db, me, record, message.signatures, statement, required)
+    moved = _settle(
+        db,
+        me,
+        record,
+        Event.SUCCEED_WITHOUT if lost else event,
+        message.reason,
+        now,
+        attempt=message.attempt,
+        started_at=message.started_at,
+        dropped=message.dropped,
+        results=results,
+    )
+    if not moved.party(me.fingerprint).signature:
+        countersign = control_pb2.Countersign(job=moved.id, signature=sign(db, me, moved, statement, now))
+        queue(db, moved.initiator, control_pb2.Envelope(countersign=countersign))
+    _complete(db, me, get(db, moved.id), now)
 
 
 def give_up(
@@ -96,30 +105,55 @@ def give_up(
     return _settle(db, me, record, event, reason, now)
 
 
-def countersigned(db: sqlite3.Connection, me: Identity, peer: str, message: control_pb2.Countersign) -> None:
+def countersigned(
+    db: sqlite3.Connection, me: Identity, peer: str, message: control_pb2.Countersign, now: float
+) -> None:
     """A party signed how a job ended; once all have, everyone gets all signatures."""
     record = coordinated(db, me.fingerprint, peer, message.job)
     if not record.ended:
         raise ProtocolError("countersigned a job that has not ended here")
     if record.party(peer).signature:
         return
-    words = statement(record, record.state, record.attempt, record.reason)
-    verify(peers.find(db, peer).certificate_pem, receipt.DOMAIN, words, message.signature)
-    _sign(db, record, peer, message.signature)
+    statement = final_statement(record)
+    signature = message.signature.hex()
+    receipt.check_signature(statement, peers.find(db, peer).certificate_pem, signature)
+    _keep(db, record, peer, signature)
     signed = get(db, record.id)
     if all(party.signature for party in signed.parties):
         complete = control_pb2.Receipt(job=record.id, signatures=_signatures(signed))
         for party in signed.others(me.fingerprint):
             queue(db, party.fingerprint, control_pb2.Envelope(receipt=complete))
+    _complete(db, me, signed, now)
 
 
-def completed(db: sqlite3.Connection, me: Identity, peer: str, message: control_pb2.Receipt) -> None:
+def completed(db: sqlite3.Connection, me: Identity, peer: str, message: control_pb2.Receipt, now: float) -> None:
     """The coordinator sent everyone's signatures under an ended job."""
     record = led_by(db, peer, message.job)
     if not record.ended:
         raise ProtocolError("sent a receipt of a job that has not ended here")
-    words = statement(record, record.state, record.attempt, record.reason)
-    _take_signatures(db, me, record, message.signatures, words, [party.fingerprint for party in record.parties])
+    everyone = [party.fingerprint for party in record.parties]
+    _take_signatures(db, me, record, message.signatures, final_statement(record), everyone)
+    _complete(db, me, get(db, record.id), now)
+
+
+def final_statement(record: JobRecord) -> receipt.Statement:
+    """What the parties of an ended job sign."""
+    return _statement(record, record.state, record.attempt, record.started_at, record.dropped)
+
+
+def take(
+    db: sqlite3.Connection, me: Identity, record: JobRecord, peer: str, statement: receipt.Statement, signature: bytes
+) -> None:
+    """Keep another party's signature; raises `ProtocolError` unless it is right."""
+    _take_signatures(db, me, record, [control_pb2.Signature(fingerprint=peer, signature=signature)], statement, [peer])
+
+
+def sign(db: sqlite3.Connection, me: Identity, record: JobRecord, statement: receipt.Statement, now: float) -> bytes:
+    """This party's signature on how the job ended, on the record before it leaves the node."""
+    evidence.receipt_signed(db, me, record, statement.hash, now)
+    signature = receipt.sign(me, statement.to_bytes())
+    _keep(db, record, me.fingerprint, signature)
+    return bytes.fromhex(signature)
 
 
 def forget_signatures(db: sqlite3.Connection, record: JobRecord) -> None:
@@ -132,6 +166,21 @@ def held_result(results: Path, job_id: str) -> Path:
     return results / f".{job_id}.held"
 
 
+def _statement(
+    record: JobRecord, outcome: str, attempt: int, started_at: int, dropped: Sequence[str]
+) -> receipt.Statement:
+    return receipt.Statement(
+        job=record.id,
+        digest=record.digest,
+        outcome=outcome,
+        attempt=attempt,
+        parties={party.name: party.fingerprint for party in record.parties},
+        receivers=record.job.receivers,
+        dropped=tuple(dropped),
+        started_at=started_at,
+    )
+
+
 def _settle(
     db: sqlite3.Connection,
     me: Identity,
@@ -141,6 +190,8 @@ def _settle(
     now: float,
     *,
     attempt: int | None = None,
+    started_at: int | None = None,
+    dropped: Sequence[str] | None = None,
     detail: str = "",
     hint: str = "",
     results: Path | None = None,
@@ -159,16 +210,12 @@ def _settle(
         hint=hint or record.hint,
         result=result,
         attempt=record.attempt if attempt is None else attempt,
+        started_at=record.started_at if started_at is None else started_at,
+        dropped=record.dropped if dropped is None else tuple(dropped),
     )
-    log.append(
-        db,
-        me,
-        "job_ended",
-        {"job": record.id, "digest": record.digest, "outcome": moved.state, "attempt": moved.attempt},
-        now,
-    )
+    evidence.job_ended(db, me, moved, now)
     if result is not None:
-        log.append(db, me, "result_released", {"job": record.id}, now)
+        evidence.result_released(db, me, moved, now)
     return moved
 
 
@@ -192,6 +239,8 @@ def _announcement(record: JobRecord) -> control_pb2.End:
         outcome=record.state,
         reason=record.reason,
         signatures=_signatures(record),
+        dropped=record.dropped,
+        started_at=record.started_at,
     )
 
 
@@ -208,32 +257,34 @@ def _take_signatures(
     me: Identity,
     record: JobRecord,
     signatures: Iterable[control_pb2.Signature],
-    words: bytes,
+    statement: receipt.Statement,
     required: list[str],
 ) -> None:
-    given = {signature.fingerprint: signature.signature for signature in signatures}
+    given = {signature.fingerprint: signature.signature.hex() for signature in signatures}
     for fingerprint in required:
         if fingerprint not in given:
             raise ProtocolError(f"left out the signature of {record.party(fingerprint).name}")
-        certificate = (
-            me.certificate_pem if fingerprint == me.fingerprint else peers.find(db, fingerprint).certificate_pem
-        )
-        verify(certificate, receipt.DOMAIN, words, given[fingerprint])
-        _sign(db, record, fingerprint, given[fingerprint])
+        own = fingerprint == me.fingerprint
+        certificate = me.certificate_pem if own else peers.find(db, fingerprint).certificate_pem
+        receipt.check_signature(statement, certificate, given[fingerprint])
+        _keep(db, record, fingerprint, given[fingerprint])
 
 
-def _countersign(db: sqlite3.Connection, me: Identity, record: JobRecord, message: control_pb2.End) -> None:
-    if record.state is State.SUCCEEDED:
+def _complete(db: sqlite3.Connection, me: Identity, record: JobRecord, now: float) -> None:
+    """Keep the receipt once every party that was not lost has signed it."""
+    if record.receipt is not None:
         return
-    words = statement(record, message.outcome, message.attempt, message.reason)
-    signature = me.sign(receipt.DOMAIN, words)
-    _sign(db, record, me.fingerprint, signature)
-    countersign = control_pb2.Countersign(job=record.id, signature=signature)
-    queue(db, record.initiator, control_pb2.Envelope(countersign=countersign))
+    if any(not party.signature for party in record.parties if party.name not in record.dropped):
+        return
+    statement = final_statement(record)
+    signatures = {party.fingerprint: party.signature for party in record.parties if party.signature}
+    data = receipt.Receipt(statement, signatures).to_bytes().decode()
+    db.execute("UPDATE jobs SET receipt = ? WHERE id = ?", (data, record.id))
+    evidence.receipt_completed(db, me, record, statement.hash, now)
 
 
-def _sign(db: sqlite3.Connection, record: JobRecord, fingerprint: str, signature: bytes) -> None:
+def _keep(db: sqlite3.Connection, record: JobRecord, fingerprint: str, signature: str) -> None:
     db.execute(
         "UPDATE job_parties SET signature = ? WHERE job = ? AND fingerprint = ?",
-        (signature.hex(), record.id, fingerprint),
+        (signature, record.id, fingerprint),
     )

@@ -4,21 +4,18 @@ Every function changes the database inside the caller's transaction and queues w
 `me` is this party's identity, `peer` the fingerprint of the party a message came from.
 """
 
-import json
 import sqlite3
 from dataclasses import replace
-from typing import Any
 
 from mpc import registry
 from mpc.errors import InputError, ProtocolError
 from mpc.job import Job, digest_of
 from parties import policy
 from parties.datasets import find as find_dataset
-from parties.evidence import log
 from parties.grants import debit
 from parties.identity import peers
 from parties.identity.keys import Identity, verify
-from parties.jobs import endings
+from parties.jobs import endings, evidence
 from parties.jobs.authorise import Authority, authorise, name_in
 from parties.jobs.outbox import queue
 from parties.jobs.records import JobRecord, coordinated, find, get, move
@@ -27,6 +24,7 @@ from protos import control_pb2
 
 APPROVAL_DOMAIN = b"sealane/approval/1"
 DEFAULT_DEADLINE_S = 24 * 3600
+DIGEST_BYTES = 32
 _REASON_CHARACTERS = 500
 
 
@@ -61,7 +59,7 @@ def propose(db: sqlite3.Connection, me: Identity, job: Job, now: float) -> JobRe
     if isinstance(authority.decision, policy.Refused):
         raise authority.decision.error()
     record = _insert(db, job, me.fingerprint, now)
-    log.append(db, me, "job_proposed", {"job": job.id, "digest": job.digest}, now)
+    evidence.job_proposed(db, me, record, now)
     hint = _own_rows(db, me, job)
     _note_rows(db, record, {me.name: hint})
     message = control_pb2.Propose(job=record.spec, rows=[control_pb2.RowHint(party=me.name, rows=hint)])
@@ -89,22 +87,22 @@ def receive(
         _again(db, me, peer, known, digest, now)
         return
     record = _insert(db, job, peer, now)
-    log.append(db, me, "job_received", {"job": job.id, "digest": digest, "peer": peer}, now)
+    evidence.job_received(db, me, record, now)
     _note_rows(db, record, {hint.party: hint.rows for hint in message.rows[: len(job.members)]})
     mine = db.execute(
         f"SELECT count(*) FROM jobs WHERE initiator = ? AND state IN ({','.join('?' * len(OPEN))})",  # noqa: S608
         (peer, *OPEN),
     ).fetchone()[0]
     if mine > open_jobs:
-        _deny(db, me, record, f"RESOURCE_EXHAUSTED: at most {open_jobs} open jobs of one party", "", now)
+        _deny(db, me, record, "limit", f"RESOURCE_EXHAUSTED: at most {open_jobs} open jobs of one party", now)
         return
     try:
         authority = authorise(db, me.fingerprint, job, now)
     except InputError as error:
-        _deny(db, me, record, _public(job), str(error), now)
+        _deny(db, me, record, "input", _public(job), now, str(error), error.hint)
         return
     if isinstance(authority.decision, policy.Refused):
-        _deny(db, me, record, policy.TOLD_TO_PEER, authority.decision.reason, now, authority.decision.hint)
+        _deny(db, me, record, "policy", policy.TOLD_TO_PEER, now, authority.decision.reason, authority.decision.hint)
     elif authority.decision.automatic:
         _approve(db, me, record, authority, now)
 
@@ -130,7 +128,7 @@ def deny(db: sqlite3.Connection, me: Identity, job_id: str, reason: str, now: fl
     record = get(db, job_id)
     if record.state is not State.PROPOSED:
         raise InputError(f"job {record.id} is {record.state}: it can be cancelled, not denied")
-    return _deny(db, me, record, reason or "denied by its operator", "", now)
+    return _deny(db, me, record, "operator", clean(reason) or "denied by its operator", now)
 
 
 def decided(db: sqlite3.Connection, me: Identity, peer: str, message: control_pb2.Decide, now: float) -> None:
@@ -153,13 +151,15 @@ def decided(db: sqlite3.Connection, me: Identity, peer: str, message: control_pb
         "UPDATE job_parties SET decision = 'approved', approval = ? WHERE job = ? AND fingerprint = ?",
         (message.signature.hex(), record.id, peer),
     )
+    evidence.approved_by(db, me, record, peer, now)
 
 
 def conflicting(db: sqlite3.Connection, me: Identity, peer: str, message: control_pb2.Conflict, now: float) -> None:
     """A member has another job under the id of one proposed here: record both digests and end ours."""
     record = coordinated(db, me.fingerprint, peer, message.job)
-    fields = {"job": record.id, "peer": peer, "held": message.held.hex(), "offered": message.offered.hex()}
-    log.append(db, me, "job_conflict", fields, now)
+    if len(message.held) != DIGEST_BYTES:
+        raise ProtocolError("told of a conflict without the other digest")
+    evidence.job_conflict(db, me, record, peer, message.held.hex(), now)
     if not record.ended:
         reason = f"{record.party(peer).name}: a job of this id with other contents exists"
         endings.end(db, me, record, Event.FAIL, reason, now)
@@ -189,8 +189,7 @@ def _again(db: sqlite3.Connection, me: Identity, peer: str, known: JobRecord, di
     """An id that is known here was proposed again, which may only happen with the same contents by the same party."""
     if known.digest == digest and known.initiator == peer:
         return
-    fields = {"job": known.id, "peer": peer, "held": known.digest, "offered": digest}
-    log.append(db, me, "job_conflict", fields, now)
+    evidence.job_conflict(db, me, known, peer, digest, now)
     message = control_pb2.Conflict(job=known.id, held=bytes.fromhex(known.digest), offered=bytes.fromhex(digest))
     queue(db, peer, control_pb2.Envelope(conflict=message))
 
@@ -210,15 +209,14 @@ def _insert(db: sqlite3.Connection, job: Job, initiator: str, now: float) -> Job
 def _approve(db: sqlite3.Connection, me: Identity, record: JobRecord, authority: Authority, now: float) -> JobRecord:
     assert isinstance(authority.decision, policy.Allowed)
     spent = [grant.id for grant in authority.decision.grants]
-    debit(db, spent)
+    debit(db, spent, now)
     signature = me.sign(APPROVAL_DOMAIN, bytes.fromhex(record.digest))
     db.execute(
         "UPDATE job_parties SET decision = 'approved', approval = ? WHERE job = ? AND fingerprint = ?",
         (signature.hex(), record.id, me.fingerprint),
     )
-    log.append(db, me, "job_approved", {"job": record.id, "digest": record.digest, "grants": spent}, now)
-    columns: dict[str, Any] = {"commitment": authority.commitment, "grants": json.dumps(spent)}
-    moved = move(db, record, Event.APPROVE, now, **columns)
+    moved = move(db, record, Event.APPROVE, now, commitment=authority.commitment, grants=spent)
+    evidence.job_approved(db, me, moved, record.job.members[me.name].dataset, now)
     if record.initiator != me.fingerprint:
         digest = bytes.fromhex(record.digest)
         message = control_pb2.Decide(job=record.id, digest=digest, approved=True, signature=signature)
@@ -227,12 +225,20 @@ def _approve(db: sqlite3.Connection, me: Identity, record: JobRecord, authority:
 
 
 def _deny(
-    db: sqlite3.Connection, me: Identity, record: JobRecord, public: str, detail: str, now: float, hint: str = ""
+    db: sqlite3.Connection,
+    me: Identity,
+    record: JobRecord,
+    rule: str,
+    public: str,
+    now: float,
+    detail: str = "",
+    hint: str = "",
 ) -> JobRecord:
+    """Deny by `rule` of the evidence log: `public` is for everyone, `detail` and `hint` for this party's operator."""
     db.execute(
         "UPDATE job_parties SET decision = 'denied' WHERE job = ? AND fingerprint = ?", (record.id, me.fingerprint)
     )
-    log.append(db, me, "job_denied", {"job": record.id, "digest": record.digest}, now)
+    evidence.job_denied(db, me, record, rule, now)
     reason = f"{me.name}: {public}"
     moved = move(db, record, Event.DENY, now, reason=reason, detail=detail, hint=hint)
     message = control_pb2.Decide(job=record.id, digest=bytes.fromhex(record.digest), approved=False, reason=public)

@@ -11,6 +11,8 @@ from mpc.errors import InputError, ProtocolError
 from mpc.job import Job, Member
 from parties.jobs.states import OPEN, Event, State, next_state
 
+_JSON = {"grants", "dropped", "facts"}  # columns that hold JSON
+
 
 @dataclass(frozen=True)
 class PartyRecord:
@@ -22,6 +24,7 @@ class PartyRecord:
     approval: str
     rows: int | None
     done: int
+    lost: int
     signature: str
 
 
@@ -38,6 +41,8 @@ class JobRecord:
     retries: int
     not_before: float
     session: bytes | None
+    started_at: int
+    dropped: tuple[str, ...]
     commitment: str
     grants: tuple[str, ...]
     reason: str
@@ -45,6 +50,7 @@ class JobRecord:
     hint: str
     facts: Mapping[str, int]
     result: str | None
+    receipt: str | None
     created_at: float
     updated_at: float
     parties: tuple[PartyRecord, ...]
@@ -127,6 +133,8 @@ def in_states(db: sqlite3.Connection, states: Collection[State] = frozenset(Stat
 def move(db: sqlite3.Connection, record: JobRecord, event: Event, now: float, **columns: Any) -> JobRecord:
     """Apply `event` to the job and set `columns` with it; gives the job as it is then."""
     columns |= {"state": next_state(record.state, event), "updated_at": now}
+    for name in _JSON & columns.keys():
+        columns[name] = json.dumps(columns[name])
     names = ", ".join(f"{name} = ?" for name in columns)
     db.execute(f"UPDATE jobs SET {names} WHERE id = ?", (*columns.values(), record.id))  # noqa: S608 (own names)
     moved = find(db, record.id)
@@ -144,6 +152,7 @@ def _record(db: sqlite3.Connection, row: sqlite3.Row) -> JobRecord:
     fields = dict(row) | {
         "state": State(row["state"]),
         "grants": tuple(json.loads(row["grants"])),
+        "dropped": tuple(json.loads(row["dropped"])),
         "facts": json.loads(row["facts"]),
         "parties": tuple(
             PartyRecord(**{key: value for key, value in dict(party).items() if key != "job"}) for party in parties

@@ -1,8 +1,8 @@
 """The states of a job at one party, and what moves it from one to the next. Pure.
 
 The party that proposes a job coordinates it: it alone starts attempts and decides how the job ends, and it can end it
-as succeeded only with every party's signature that its part is done. So a party that has not signed may give up on a
-silent coordinator, and one that has signed waits for its word.
+as succeeded only with the signature of every party that was not lost, that its part is done. So a party that has not
+signed may give up on a silent coordinator, and one that has signed waits for its word.
 
     proposed  waiting for this party's decision
     waiting   approved here; waiting for the others, or for a free worker
@@ -35,6 +35,7 @@ class Event(StrEnum):
     FINISH = "finish"  # the own worker delivered its result
     STOP = "stop"  # the own worker ended without result, or was ended
     SUCCEED = "succeed"  # the coordinator holds every party's signature
+    SUCCEED_WITHOUT = "succeed without"  # it holds those of all but this party, whom the protocol could do without
     FAIL = "fail"
     DENY = "deny"
     CANCEL = "cancel"
@@ -79,6 +80,8 @@ def next_state(state: State, event: Event) -> State:
     """The state after `event`; raises `IllegalTransition` if it cannot happen in `state`."""
     if state in OPEN and event in _ENDINGS:
         return _ENDINGS[event]
+    if state in OPEN and event is Event.SUCCEED_WITHOUT:
+        return State.SUCCEEDED
     try:
         return _STEPS[state, event]
     except KeyError:

@@ -113,7 +113,7 @@ class Relay:
         if kind is RecordKind.DATA:
             end.sent_bytes += len(payload)
             end.link.send_data(self._session, bool(flags & MORE), payload)
-        elif kind is RecordKind.GRANT and len(payload) == LIMIT.size:
+        elif kind is RecordKind.GRANT:
             end.link.grant(self._session, LIMIT.unpack(payload)[0])
         else:
             raise ProtocolError("this party's worker sent a record that only a node sends")

@@ -37,7 +37,7 @@ def main() -> None:
         except Exception as error:
             reporter.send(Report(failure=vars(_failure(error))))
             raise SystemExit(1) from None
-        reporter.send(Report(facts=dict(outcome.facts)))
+        reporter.send(Report(facts=dict(outcome.facts), dropped=outcome.dropped))
 
 
 class _Reporter:
@@ -65,7 +65,7 @@ class _Reporter:
 
 
 def _play(task: Task, counters: Mapping[str, CountingPipe], reporter: _Reporter) -> Outcome:
-    from parties import reading  # loads DuckDB and Arrow, which only workers need
+    from parties import reading, results  # these load DuckDB and Arrow, which only workers need
 
     job = Job.from_bytes(task.spec.encode())
     spec = registry.get(job.protocol)
@@ -74,13 +74,15 @@ def _play(task: Task, counters: Mapping[str, CountingPipe], reporter: _Reporter)
     tables = {}
     if task.dataset is not None:
         reporter.progress("read data", 0, 1)
-        table = reading.load(task.dataset, columns)
+        slots = spec.roles[member.role].slots
+        numbers = [name for slot, names in member.columns.items() if slots[slot].kind == "number" for name in names]
+        table = reading.load(task.dataset, columns, numbers=numbers)
         tables = {slot: table.select(list(names)) for slot, names in member.columns.items()}
     channels: dict[str, Channel] = {peer: MessageChannel(counter) for peer, counter in counters.items()}
     session = bytes.fromhex(task.session)
     outcome = run_role(spec, job, task.name, tables, channels, system_rng, reporter.progress, session)
     if outcome.table is not None:
-        reading.write_result(outcome.table, task.result)
+        results.write_result(outcome.table, Path(task.result))
     return outcome
 
 

@@ -182,6 +182,8 @@ class WorkerLink:
                 length, kind, flags, peer = parse_header(recv_exactly(self._sock, HEADER.size), len(self._peers))
                 self._on_record(kind, flags, self._peers[peer], recv_exactly(self._sock, length))
         except (OSError, EOFError, ProtocolError, ChannelError):
+            pass  # whatever it was, the node cannot be relied on any more
+        finally:
             with self._changed:
                 for other in self._peers:
                     other.end = other.end or ChannelError(f"{other.name}: this party's node ended the session")
@@ -222,7 +224,7 @@ class WorkerPipe:
 
 
 def _end_error(name: str, payload: bytes) -> SealaneError:
-    kind, reason = EndKind(payload[0]), payload[1:].decode()
-    if kind is EndKind.PROTOCOL:
+    reason = payload[1:].decode(errors="replace")
+    if payload[0] == EndKind.PROTOCOL:
         return ProtocolError(f"{name}: {reason}")
     return ChannelError(f"{name}: {reason or 'ended before it sent or took the next message'}")

@@ -30,6 +30,15 @@ class RecordKind(IntEnum):
     END = 5
 
 
+_SIZES = {
+    RecordKind.DATA: (0, MAX_RECORD_BYTES),
+    RecordKind.GRANT: (LIMIT.size, LIMIT.size),
+    RecordKind.EVENT: (0, MAX_RECORD_BYTES),
+    RecordKind.BYE: (0, 0),
+    RecordKind.END: (1, MAX_RECORD_BYTES),
+}
+
+
 class EndKind(IntEnum):
     """How a peer ended: having finished, by a broken link, or by breaking the rules."""
 
@@ -46,12 +55,14 @@ def charge(size: int) -> int:
 def parse_header(header: bytes | bytearray, peers: int) -> tuple[int, RecordKind, int, int]:
     """(length, kind, flags, peer) of a record on a socket shared with `peers` peers."""
     length, number, flags, peer = HEADER.unpack(header)
-    if length > MAX_RECORD_BYTES or flags & ~MORE or peer >= max(peers, 1):
-        raise ProtocolError("a worker's socket carries something that is not a record")
     try:
-        return length, RecordKind(number), flags, peer
+        kind = RecordKind(number)
     except ValueError:
         raise ProtocolError(f"a worker's socket carries a record of unknown kind {number}") from None
+    least, most = _SIZES[kind]
+    if not least <= length <= most or flags & ~MORE or peer >= max(peers, 1):
+        raise ProtocolError(f"a worker's socket carries a malformed {kind.name} record")
+    return length, kind, flags, peer
 
 
 def recv_exactly(sock: socket.socket, size: int) -> bytes:

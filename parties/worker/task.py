@@ -33,6 +33,7 @@ class Report:
     sent_bytes: int = 0
     received_bytes: int = 0
     facts: Mapping[str, int] | None = None
+    dropped: tuple[str, ...] = ()
     failure: Mapping[str, Any] | None = None
 
 

@@ -39,6 +39,16 @@ def terms(**changes: object) -> Grant:
     return replace(base, **changes)  # type: ignore[arg-type]
 
 
+def add(store: Store, grant: Grant, now: float) -> Grant:
+    with store.transaction() as db:
+        return grants.add(db, grant, now)
+
+
+def revoke(store: Store, grant_id: str, now: float) -> Grant:
+    with store.transaction() as db:
+        return grants.revoke(db, grant_id, now)
+
+
 def add_dataset(store: Store, name: str, columns: list[str]) -> None:
     with store.transaction() as db:
         db.execute(
@@ -49,36 +59,36 @@ def add_dataset(store: Store, name: str, columns: list[str]) -> None:
 
 def test_a_grant_is_stored_whole(store: Store) -> None:
     wanted = terms(expires_at=int(NOW) + 5, max_uses=3, min_result=10, automatic=True)
-    added = grants.add(store, wanted, NOW)
+    added = add(store, wanted, NOW)
     assert replace(added, id="") == wanted
-    assert grants.listed(store) == (added,)
+    assert grants.read(store.connection()) == (added,)
     assert grants.read(store.connection(), [OTHER]) == ()
 
 
 def test_a_grant_starts_unused_whatever_it_says(store: Store) -> None:
-    added = grants.add(store, terms(uses=2, revoked=True, id="mine"), NOW)
+    added = add(store, terms(uses=2, revoked=True, id="mine"), NOW)
     assert (added.uses, added.revoked) == (0, False)
     assert added.id != "mine"
 
 
 def test_a_grant_for_a_stranger_is_refused(store: Store) -> None:
     with pytest.raises(InputError, match="registered peer"):
-        grants.add(store, terms(peer="d" * 64), NOW)
+        add(store, terms(peer="d" * 64), NOW)
 
 
 def test_revoking_is_for_good(store: Store) -> None:
-    added = grants.add(store, terms(), NOW)
-    grants.revoke(store, added.id, NOW)
-    grants.revoke(store, added.id, NOW + 1)
-    assert grants.listed(store)[0].revoked
+    added = add(store, terms(), NOW)
+    revoke(store, added.id, NOW)
+    revoke(store, added.id, NOW + 1)
+    assert grants.read(store.connection())[0].revoked
     with pytest.raises(PolicyDenied, match="was revoked"), store.transaction() as db:
         grants.debit(db, [added.id], NOW)
     with pytest.raises(InputError, match="no grant"):
-        grants.revoke(store, "0", NOW)
+        revoke(store, "0", NOW)
 
 
 def test_expired_and_missing_grants_cannot_be_debited(store: Store) -> None:
-    added = grants.add(store, terms(expires_at=int(NOW)), NOW - 1)
+    added = add(store, terms(expires_at=int(NOW)), NOW - 1)
     with pytest.raises(PolicyDenied, match=f"{added.id} has expired"), store.transaction() as db:
         grants.debit(db, [added.id], NOW)
     with pytest.raises(PolicyDenied, match="does not exist"), store.transaction() as db:
@@ -86,16 +96,16 @@ def test_expired_and_missing_grants_cannot_be_debited(store: Store) -> None:
 
 
 def test_a_job_debits_all_its_grants_or_none(store: Store) -> None:
-    many, one = grants.add(store, terms(), NOW), grants.add(store, terms(peer=OTHER, max_uses=1), NOW)
+    many, one = add(store, terms(), NOW), add(store, terms(peer=OTHER, max_uses=1), NOW)
     with store.transaction() as db:
         grants.debit(db, [many.id, one.id], NOW)
     with pytest.raises(PolicyDenied, match=r"is used up \(1 of 1 uses\)"), store.transaction() as db:
         grants.debit(db, [many.id, one.id], NOW)
-    assert [grant.uses for grant in grants.listed(store)] == [1, 1]
+    assert [grant.uses for grant in grants.read(store.connection())] == [1, 1]
 
 
 def test_parallel_debits_never_overspend(store: Store) -> None:
-    added = grants.add(store, terms(max_uses=10), NOW)
+    added = add(store, terms(max_uses=10), NOW)
     start = threading.Barrier(8)
     outcomes: list[bool] = []
 
@@ -117,7 +127,7 @@ def test_parallel_debits_never_overspend(store: Store) -> None:
         thread.join()
     assert len(outcomes) == 24
     assert outcomes.count(True) == 10
-    assert grants.listed(store)[0].uses == 10
+    assert grants.read(store.connection())[0].uses == 10
 
 
 @pytest.mark.parametrize(
@@ -140,21 +150,21 @@ def test_terms_damaged_in_the_database_are_refused(store: Store, stored: str) ->
     with store.transaction() as db:
         db.execute("INSERT INTO grants VALUES ('1', ?, ?, 0, NULL, 0)", (PEER, stored))
     with pytest.raises(StoreError, match="grant 1 cannot be read"):
-        grants.listed(store)
+        grants.read(store.connection())
 
 
 def test_a_peer_sees_only_what_its_live_grants_cover(store: Store) -> None:
     for name in ("accounts", "customers", "secret"):
         add_dataset(store, name, ["id", "age", "income"])
-    grants.add(store, terms(columns=("id", "age")), NOW)
-    grants.add(store, terms(columns=("id",), protocol="sharing.sum", purpose="report"), NOW)
-    grants.add(store, terms(dataset="accounts", columns=("age", ANY), protocol=ANY, purpose=ANY), NOW)
-    grants.add(store, terms(dataset="secret", expires_at=int(NOW)), NOW)
-    grants.add(store, terms(dataset="secret", peer=OTHER), NOW)
-    grants.add(store, terms(dataset="never registered"), NOW)
-    revoked = grants.add(store, terms(columns=("income",)), NOW)
-    grants.revoke(store, revoked.id, NOW)
-    assert grants.visible(store, PEER, NOW) == {
+    add(store, terms(columns=("id", "age")), NOW)
+    add(store, terms(columns=("id",), protocol="sharing.sum", purpose="report"), NOW)
+    add(store, terms(dataset="accounts", columns=("age", ANY), protocol=ANY, purpose=ANY), NOW)
+    add(store, terms(dataset="secret", expires_at=int(NOW)), NOW)
+    add(store, terms(dataset="secret", peer=OTHER), NOW)
+    add(store, terms(dataset="never registered"), NOW)
+    revoked = add(store, terms(columns=("income",)), NOW)
+    revoke(store, revoked.id, NOW)
+    assert grants.visible(store.connection(), PEER, NOW) == {
         "datasets": [
             {
                 "dataset": "accounts",
@@ -180,8 +190,8 @@ def test_a_peer_sees_only_what_its_live_grants_cover(store: Store) -> None:
 def test_the_catalogue_is_bounded_and_says_what_it_leaves_out(store: Store) -> None:
     for i in range(20):
         add_dataset(store, f"d{i:02}", [f"{'列' * 40}{j}" for j in range(150)])
-        grants.add(store, terms(dataset=f"d{i:02}", columns=(ANY,)), NOW)
-    catalogue = grants.visible(store, PEER, NOW)
+        add(store, terms(dataset=f"d{i:02}", columns=(ANY,)), NOW)
+    catalogue = grants.visible(store.connection(), PEER, NOW)
     size = len(json.dumps(catalogue, ensure_ascii=False, separators=(",", ":")).encode())
     assert grants.MAX_CATALOGUE_BYTES // 2 < size <= grants.MAX_CATALOGUE_BYTES
     assert catalogue["left_out"] == 20 - len(catalogue["datasets"]) > 0

@@ -188,11 +188,13 @@ def test_a_senseless_grant_cannot_be_made(changes: dict[str, object]) -> None:
         grant(**changes)
 
 
-def test_a_request_has_members_and_receivers() -> None:
+@pytest.mark.parametrize(
+    "changes",
+    [{"peers": ()}, {"receivers": ()}, {"peers": (PEER, PEER)}, {"peers": ("e" * 64,)}, {"receivers": ("x",)}],
+)
+def test_a_request_is_about_registered_parties_each_once(changes: dict[str, object]) -> None:
     with pytest.raises(InputError):
-        request(peers=())
-    with pytest.raises(InputError):
-        request(receivers=())
+        request(**changes)
 
 
 fingerprints = st.sampled_from([OWN, PEER, OTHER])

@@ -29,7 +29,7 @@ def receipt_of(identities: tuple[Identity, Identity]) -> Callable[[int], Receipt
 
     def make(job: int) -> Receipt:
         parties = {party.name: party.fingerprint for party in identities}
-        statement = Statement(f"{job:032x}", f"{job:064x}", "succeeded", 1, parties, ("alice",), {"matched": 41}, 9)
+        statement = Statement(f"{job:032x}", f"{job:064x}", "succeeded", 1, parties, ("alice",), (), 9)
         return Receipt(statement, {party.fingerprint: sign(party, statement.to_bytes()) for party in identities})
 
     return make
@@ -172,6 +172,11 @@ def test_a_receipt_without_all_signatures_is_refused(
 def test_a_receipt_whose_certificates_are_left_out_is_refused(full, trusted: set[str]) -> None:
     lines = [line for line in _lines(full.export()) if not line.startswith(b'{"certificate"') or b"kind" in line]
     assert _reject(b"".join(lines), trusted, "certificate of bob").entry == 4
+
+
+def test_the_number_of_certificates_is_bounded(full, trusted: set[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("parties.evidence.verify.MAX_CERTIFICATES", 1)
+    _reject(full.export(), trusted, "more than 1 certificates")
 
 
 def test_a_log_cut_and_signed_anew_is_noticed_by_the_head_that_was_kept(

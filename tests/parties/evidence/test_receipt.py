@@ -26,8 +26,8 @@ def statement(identities: tuple[Identity, Identity]) -> Statement:
         attempt=2,
         parties={"alice": alice.fingerprint, "bob": bob.fingerprint},
         receivers=("alice", "bob"),
-        facts={"matched": 41},
-        ended_at=1772366400,
+        dropped=(),
+        started_at=1772366400,
     )
 
 
@@ -50,11 +50,11 @@ def test_a_complete_receipt_is_accepted_and_survives_its_json_form(
 
 
 def test_a_statements_bytes_are_fixed() -> None:
-    statement = Statement("1" * 32, "2" * 64, "failed", 0, {"a": "3" * 64, "b": "4" * 64}, (), {}, 5)
+    statement = Statement("1" * 32, "2" * 64, "failed", 0, {"a": "3" * 64, "b": "4" * 64}, (), (), 5)
     assert statement.to_bytes() == (
-        b'{"attempt":0,"digest":"' + b"2" * 64 + b'","ended_at":5,"facts":{},"job":"' + b"1" * 32 + b'",'
+        b'{"attempt":0,"digest":"' + b"2" * 64 + b'","dropped":[],"job":"' + b"1" * 32 + b'",'
         b'"kind":"sealane receipt","outcome":"failed","parties":{"a":"' + b"3" * 64 + b'","b":"' + b"4" * 64 + b'"},'
-        b'"receivers":[],"version":1}'
+        b'"receivers":[],"started_at":5,"version":1}'
     )
     assert Statement.from_bytes(statement.to_bytes()) == statement
 
@@ -67,8 +67,8 @@ def test_a_statements_bytes_are_fixed() -> None:
         {"outcome": "failed"},
         {"attempt": 1},
         {"receivers": ("alice",)},
-        {"facts": {"matched": 42}},
-        {"ended_at": 1772366401},
+        {"receivers": ()},
+        {"started_at": 1772366401},
     ],
 )
 def test_a_changed_statement_is_not_signed(
@@ -121,15 +121,15 @@ def test_a_signature_has_one_form(statement: Statement, identities: tuple[Identi
         ({"outcome": "Maria 4711"}, "outcome"),
         ({"attempt": -1}, "attempt"),
         ({"attempt": True}, "attempt"),
-        ({"ended_at": 1.5}, "ended_at"),
+        ({"started_at": 1.5}, "started_at"),
         ({"parties": {"alice": "1" * 64}}, "parties"),
         ({"parties": {"alice": "1" * 64, "Bob": "2" * 64}}, "parties"),
         ({"parties": {"alice": "1" * 64, "bob": "1" * 64}}, "the same"),
         ({"receivers": ["carol"]}, "receivers"),
         ({"receivers": ["alice", "alice"]}, "receivers"),
-        ({"facts": {"matched": 2**53}}, "facts"),
-        ({"facts": {"maria@example.org": 1}}, "facts"),
-        ({"facts": {str(n): n for n in range(51)}}, "facts"),
+        ({"started_at": 2**53}, "started_at"),
+        ({"dropped": ("maria@example.org",)}, "dropped"),
+        ({"dropped": ("hk", "hk")}, "dropped"),
         ({"kind": "x"}, "kind"),
         ({"version": 2}, "version"),
         ({"note": ""}, "note"),
@@ -166,3 +166,15 @@ def test_random_changes_to_a_receipt_are_refused(
         return
     with pytest.raises((InputError, ProtocolError)):
         check(Receipt.from_bytes(changed), certificates)
+
+
+def test_a_party_that_dropped_out_need_not_sign_and_may(
+    statement: Statement, identities: tuple[Identity, Identity], certificates: dict[str, bytes]
+) -> None:
+    alice, bob = identities
+    without = replace(statement, receivers=("alice",), dropped=("bob",))
+    signatures = {alice.fingerprint: sign(alice, without.to_bytes())}
+    check(Receipt(without, signatures), certificates)
+    check(Receipt(without, signatures | {bob.fingerprint: sign(bob, without.to_bytes())}), certificates)
+    with pytest.raises(ProtocolError, match="not signed by each"):
+        check(Receipt(without, {bob.fingerprint: sign(bob, without.to_bytes())}), certificates)

@@ -11,7 +11,6 @@ from pathlib import Path
 import grpc
 import pytest
 
-from mpc.errors import PolicyDenied
 from parties.identity import peers
 from parties.identity.certificates import SERVER_NAME, read_identity
 from parties.identity.keys import Identity, TlsCredentials
@@ -50,7 +49,7 @@ class Node:
         store.close()
         try:
             return peers.authenticate(context.auth_context(), registered, NOW).encode()
-        except PolicyDenied as error:
+        except peers.CallerRefused as error:
             self.refusals.append(str(error))
             context.abort(grpc.StatusCode.UNAUTHENTICATED, "not a registered peer of this node")
 
@@ -121,19 +120,19 @@ def _at(identity: Identity, now: datetime) -> TlsCredentials:
 def test_a_bad_certificate_ends_the_handshake_and_the_servers_log_says_why(
     node: Node, live: Callable[[str], Identity], capfd: pytest.CaptureFixture[str], case: str, reason: str
 ) -> None:
-    long_known = live("bob")
+    registered = live("bob")
     credentials = {
         "none": None,
         "stranger": live("stranger").tls(NOW),
-        "expired": _at(long_known, NOW - timedelta(days=31)),
-        "future": _at(long_known, NOW + timedelta(days=1)),
+        "expired": _at(registered, NOW - timedelta(days=31)),
+        "future": _at(registered, NOW + timedelta(days=1)),
     }[case]
     with pytest.raises(grpc.RpcError) as raised:
         _call(node, credentials)
     assert raised.value.code() is grpc.StatusCode.UNAVAILABLE
     _wait_for(reason, capfd)
     assert node.refusals == []
-    assert _call(node, long_known.tls(NOW)) == long_known.fingerprint
+    assert _call(node, registered.tls(NOW)) == registered.fingerprint
 
 
 def test_a_removed_peer_is_told_that_it_is_unauthenticated(

@@ -8,11 +8,12 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from mpc.errors import InputError, PolicyDenied
+from mpc.errors import InputError
+from parties.evidence.kinds import check_fields
 from parties.identity import peers
 from parties.identity.certificates import issue_tls, read_identity
 from parties.identity.keys import Identity, TlsCredentials
-from parties.identity.peers import Peer, authenticate, check_address
+from parties.identity.peers import CallerRefused, Peer, authenticate, check_address
 from parties.store import Store
 
 
@@ -56,10 +57,25 @@ def test_a_removed_peer_stays_known_and_its_name_stays_taken(
 ) -> None:
     _add(alice_store, bob, now)
     assert _remove(alice_store, "bob").state == "removed"
+    with pytest.raises(InputError, match="removed before"):
+        _remove(alice_store, "bob")
     assert bob.certificate_pem in peers.trusted_roots(alice_store.connection())
     with pytest.raises(InputError, match="belongs to another peer"):
         _add(alice_store, identity_of("bob", now + timedelta(minutes=1)), now)
     assert _add(alice_store, bob, now).state == "active"
+
+
+def test_the_number_of_peers_is_bounded(alice: Identity, bob: Identity, alice_store: Store, now: datetime) -> None:
+    _add(alice_store, bob, now)
+    with alice_store.transaction() as db:
+        db.execute(
+            "WITH RECURSIVE n (i) AS (SELECT 2 UNION ALL SELECT i + 1 FROM n WHERE i < ?) "
+            "INSERT INTO peers (fingerprint, name, certificate, state, added_at) SELECT i, i, x'', 'active', 0 FROM n",
+            (peers.MAX_PEERS,),
+        )
+    with pytest.raises(InputError, match="1000 peers already"):
+        _add(alice_store, alice, now)
+    assert _add(alice_store, bob, now, "bob.example:1").address == "bob.example:1"
 
 
 def test_the_address_can_be_changed(bob: Identity, alice_store: Store, now: datetime) -> None:
@@ -133,7 +149,7 @@ def test_a_removed_peer_is_refused_at_once(
 ) -> None:
     assert authenticate(_context(_shown(bob, now)), registry, now) == bob.fingerprint
     _remove(alice_store, "bob")
-    with pytest.raises(PolicyDenied, match=f"bob .fingerprint {bob.fingerprint[:16]}. was removed"):
+    with pytest.raises(CallerRefused, match=f"bob .fingerprint {bob.fingerprint[:16]}. was removed"):
         authenticate(_context(_shown(bob, now)), peers.read_all(alice_store.connection()), now)
 
 
@@ -141,7 +157,7 @@ def test_an_unknown_party_is_refused(
     identity_of: Callable[..., Identity], registry: tuple[Peer, ...], now: datetime
 ) -> None:
     for stranger in (identity_of("carol"), identity_of("bob", now + timedelta(minutes=1))):
-        with pytest.raises(PolicyDenied, match="nobody who is pinned here"):
+        with pytest.raises(CallerRefused, match="nobody who is pinned here"):
             authenticate(_context(_shown(stranger, now)), registry, now)
 
 
@@ -154,25 +170,25 @@ def test_a_certificate_is_refused_outside_its_lifetime(
     for inside in (first - timedelta(minutes=9), last + timedelta(minutes=9)):
         assert authenticate(context, registry, inside) == bob.fingerprint
     for outside in (first - timedelta(minutes=11), last + timedelta(minutes=11)):
-        with pytest.raises(PolicyDenied, match="is valid from"):
+        with pytest.raises(CallerRefused, match="is valid from"):
             authenticate(context, registry, outside)
 
 
 def test_older_tls_and_missing_facts_are_refused(bob: Identity, registry: tuple[Peer, ...], now: datetime) -> None:
     pem = _shown(bob, now)
     for context in ({}, {"x509_pem_cert": [pem]}, _context(pem, b"TLSv1.2")):
-        with pytest.raises(PolicyDenied, match=r"TLS 1\.3"):
+        with pytest.raises(CallerRefused, match=r"TLS 1\.3"):
             authenticate(context, registry, now)
     for certificates in ([], [pem, pem]):
-        with pytest.raises(PolicyDenied, match="no certificate"):
+        with pytest.raises(CallerRefused, match="no certificate"):
             authenticate(_context(pem) | {"x509_pem_cert": certificates}, registry, now)
     for nonsense in (b"", b"\xff", pem[:-60], bytes(9999)):
-        with pytest.raises(PolicyDenied, match="was refused"):
+        with pytest.raises(CallerRefused, match="was refused"):
             authenticate(_context(nonsense), registry, now)
 
 
 def test_the_identity_itself_is_no_tls_certificate(bob: Identity, registry: tuple[Peer, ...], now: datetime) -> None:
-    with pytest.raises(PolicyDenied, match="may issue certificates"):
+    with pytest.raises(CallerRefused, match="may issue certificates"):
         authenticate(_context(bob.certificate_pem), registry, now)
 
 
@@ -183,18 +199,20 @@ def test_a_peer_that_claims_another_name_is_refused_with_its_own(
         return _context(misissue(bob, now, **claims).certificate_chain.removesuffix(bob.certificate_pem))
 
     assert authenticate(showing(subject="bob", issuer="bob"), registry, now) == bob.fingerprint
-    with pytest.raises(PolicyDenied, match=f"bob .fingerprint {bob.fingerprint[:16]}. claims to be alice"):
+    with pytest.raises(CallerRefused, match=f"bob .fingerprint {bob.fingerprint[:16]}. claims to be alice") as raised:
         authenticate(showing(subject="alice", issuer="bob"), registry, now)
-    with pytest.raises(PolicyDenied, match="nobody who is pinned here"):
+    assert (raised.value.rule, raised.value.peer) == ("claims-another-name", bob.fingerprint)
+    check_fields("peer_refused", {"rule": raised.value.rule, "peer": raised.value.peer})
+    with pytest.raises(CallerRefused, match="nobody who is pinned here"):
         authenticate(showing(subject="alice", issuer="alice"), registry, now)
-    with pytest.raises(PolicyDenied, match="just a party's name"):
+    with pytest.raises(CallerRefused, match="just a party's name"):
         authenticate(showing(subject="Bob <x>", issuer="bob"), registry, now)
-    with pytest.raises(PolicyDenied, match="host name"):
+    with pytest.raises(CallerRefused, match="host name"):
         authenticate(showing(subject="bob", issuer="bob", host="bank.example"), registry, now)
 
 
 def test_the_tls_key_cannot_issue_for_its_party(bob: Identity, registry: tuple[Peer, ...], now: datetime) -> None:
     thief = ec.generate_private_key(ec.SECP256R1())
     forged = issue_tls(thief, read_identity(bob.certificate_pem), thief.public_key(), now)
-    with pytest.raises(PolicyDenied, match="nobody who is pinned here"):
+    with pytest.raises(CallerRefused, match="nobody who is pinned here"):
         authenticate(_context(forged.public_bytes(Encoding.PEM)), registry, now)

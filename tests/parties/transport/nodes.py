@@ -2,16 +2,20 @@
 
 import asyncio
 import contextlib
+import os
 import socket
 import threading
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
 from parties.transport.status import Limits, LinkStatus, WorkerTraffic
 from parties.transport.transport import Transport
 from parties.worker.pipe import WorkerLink, connect
 from tests.parties.transport.pki import Identity, authenticate
+
+T = TypeVar("T")
 
 FAST = Limits(keepalive_s=1.0, handshake_s=2.0, resume_s=2.0, redial_s=0.2)
 
@@ -109,17 +113,43 @@ def start_worker(
     return connect(theirs, list(peers), **window), task
 
 
-class Thread(threading.Thread):
-    """Runs `work` and hands its result or error to `join_result`."""
+@contextlib.contextmanager
+def background_loop() -> Iterator[Callable[[Coroutine[Any, Any, T]], T]]:
+    """An event loop in a thread; gives what runs a coroutine on it and waits."""
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, daemon=True)
+    thread.start()
+    try:
+        yield lambda work: asyncio.run_coroutine_threadsafe(work, loop).result(60)
+    finally:
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()
 
-    def __init__(self, work: Callable[[], object]) -> None:
-        super().__init__(daemon=True)
-        self._work = work
-        self.result: object = None
-        self.error: BaseException | None = None
 
-    def run(self) -> None:
+@contextlib.contextmanager
+def worker_links(a: Identity, b: Identity, **window: int) -> Iterator[tuple[WorkerLink, WorkerLink]]:
+    """Two workers on two nodes, for use from plain threads; the second is called "b" by the first, which is "a"."""
+    with background_loop() as run:
+        nodes = two_nodes(a, b)
+        one, two = run(nodes.__aenter__())
+
+        async def workers() -> list[tuple[WorkerLink, "asyncio.Task[WorkerTraffic]"]]:
+            shared = os.urandom(16)
+            return [
+                start_worker(one, shared, {"b": two.fingerprint}, **window),
+                start_worker(two, shared, {"a": one.fingerprint}, **window),
+            ]
+
+        (near, near_task), (far, far_task) = run(workers())
         try:
-            self.result = self._work()
-        except BaseException as error:
-            self.error = error
+            yield near, far
+        finally:
+            near.close(finished=True)
+            far.close(finished=True)
+
+            async def finish() -> None:
+                await asyncio.gather(near_task, far_task)
+                await nodes.__aexit__(None, None, None)
+
+            run(finish())

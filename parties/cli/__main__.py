@@ -1,0 +1,5 @@
+"""`python -m parties.cli` is `sealane`."""
+
+from parties.cli import main
+
+main()

@@ -1,0 +1,122 @@
+"""Is everything there that a job with a peer needs? One check a line, and what to do where it is not."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from mpc.errors import ChannelError
+from parties import running
+from parties.cli.output import cell, show_table
+from parties.cli.units import show_bytes, show_duration
+
+if TYPE_CHECKING:
+    from parties.identity.peers import Peer
+    from parties.node import Node
+
+_EXPIRES_SOON_DAYS = 30
+_CLOCK_S = 30.0  # well inside what certificates and deadlines tolerate
+
+
+@dataclass(frozen=True)
+class Check:
+    """`do` says what to do about a check that is not ok."""
+
+    check: str
+    ok: bool
+    detail: str
+    do: str = ""
+
+
+def examine(node: "Node", peer: "Peer") -> list[Check]:
+    """All checks of the link to `peer`, up to the first without which the others mean nothing."""
+    return [_running(node), *_certificates(node, peer), *_link(node, peer)]
+
+
+def show(checks: Sequence[Check]) -> None:
+    """Print them for people."""
+    show_table(
+        ("CHECK", "", "", "WHAT TO DO"),
+        [
+            (check.check, cell("ok", "green") if check.ok else cell("no", "red"), check.detail, check.do)
+            for check in checks
+        ],
+    )
+
+
+def _running(node: "Node") -> Check:
+    if running.is_running(node.home.path):
+        return Check("own node", True, "runs")
+    return Check("own node", False, "does not run", "start it with `sealane serve`")
+
+
+def _certificates(node: "Node", peer: "Peer") -> Iterator[Check]:
+    from parties.identity.certificates import read_identity
+
+    now = datetime.now(UTC)
+    for label, certificate in (
+        ("own identity", node.certificate),
+        (f"identity of {peer.name}", read_identity(peer.certificate_pem)),
+    ):
+        days = (certificate.not_after - now).days
+        yield Check(
+            label,
+            certificate.not_before <= now and days >= _EXPIRES_SOON_DAYS,
+            f"valid until {certificate.not_after:%Y-%m-%d}",
+            "" if days >= _EXPIRES_SOON_DAYS else "make a new identity and exchange invitations anew",
+        )
+
+
+def _link(node: "Node", peer: "Peer") -> Iterator[Check]:
+    from parties.release import release
+
+    if peer.state != "active":
+        yield Check("peer", False, "was removed here", "exchange invitations again")
+        return
+    if not running.is_running(node.home.path):
+        return
+    link = node.links().get(peer.fingerprint, {"state": "not connected", "detail": "", "release": ""})
+    if link["state"] != "connected":
+        yield Check(
+            "link", False, ": ".join(filter(None, (link["state"], link["detail"]))), _how_to_connect(node, peer)
+        )
+        return
+    yield Check("link", True, "connected")
+    if link["release"] == release():
+        yield Check("release", True, f"both run {release()}, and so the same protocols")
+    else:
+        detail = f"{link['release'] or 'unknown'} there, {release()} here"
+        yield Check("release", True, detail, "a job tells if a protocol has no common version; then update the older")
+    yield from _measured(node, peer)
+
+
+def _how_to_connect(node: "Node", peer: "Peer") -> str:
+    if not peer.address and not node.home.settings.listen:
+        return "neither side can dial: set listen in settings.toml, or `sealane peer address` to dial the peer"
+    if not peer.address:
+        return "the peer dials us: ask its operator to run the node and to check our address and the firewall"
+    return f"check that {peer.address} is right and open (`sealane peer address` changes it), and that its node runs"
+
+
+def _measured(node: "Node", peer: "Peer") -> Iterator[Check]:
+    try:
+        measured: dict[str, Any] = node.diagnose(peer.fingerprint)
+    except ChannelError as error:
+        yield Check("answer", False, str(error), error.hint)
+        return
+    whole = measured["received_bytes"] == measured["sent_bytes"]
+    rate = measured["received_bytes"] / measured["seconds"]
+    yield Check(
+        "throughput",
+        whole,
+        f"{show_bytes(rate)}/s ({show_bytes(measured['received_bytes'])} in {show_duration(measured['seconds'])})",
+        "" if whole else "not all of it arrived: run this again, and report it if it stays so",
+    )
+    offset = float(measured["clock_offset_s"])
+    good = abs(offset) <= _CLOCK_S
+    yield Check(
+        "clocks",
+        good,
+        f"the peer's is {show_duration(abs(offset))} {'ahead' if offset >= 0 else 'behind'}",
+        "" if good else "let both nodes take their time from NTP: deadlines and certificates depend on it",
+    )

@@ -1,0 +1,170 @@
+"""Grants: what a peer may compute with this party's data."""
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from parties.cli.command import Session, command
+from parties.cli.output import cell, say, show_facts, show_table
+from parties.cli.units import iso_time, parse_moment, show_time
+from parties.policy import ANY, Grant, unusable
+
+if TYPE_CHECKING:
+    from parties.node import Node
+
+
+@click.group()
+def grant() -> None:
+    """What peers may compute with own data; nothing, unless granted."""
+
+
+@command("add", grant)
+@click.argument("peer")
+@click.option("--protocol", required=True, help='As in `sealane protocol list`, or "*".')
+@click.option("--dataset", default="", help="Own dataset; without it, take part without data.")
+@click.option("--column", "columns", multiple=True, help='May be used; repeat it, or "*".')
+@click.option("--purpose", required=True, help='The purpose a job must give, word for word, or "*".')
+@click.option("--receiver", "receivers", multiple=True, required=True, help='May learn the result; repeat it, or "*".')
+@click.option("--expires", metavar="TIME", help="E.g. 7d, 2030-12-31 or 2030-12-31T18:00:00Z; without it, never.")
+@click.option("--max-uses", type=click.IntRange(min=1), help="How many jobs; without it, any number.")
+@click.option("--min-result", type=click.IntRange(min=0), default=0, help="Smallest minimum result a job may have.")
+@click.option("--automatic", is_flag=True, help="Such jobs start without a person's approval.")
+def add(
+    session: Session,
+    peer: str,
+    protocol: str,
+    dataset: str,
+    columns: tuple[str, ...],
+    purpose: str,
+    receivers: tuple[str, ...],
+    expires: str | None,
+    max_uses: int | None,
+    min_result: int,
+    automatic: bool,
+) -> None:
+    """Let PEER propose jobs. Receivers are names; include your own if you may learn the result.
+
+    \b
+    Example:
+      sealane grant add cn-bank --protocol psi.ecdh --dataset cards --column id --purpose "common customers" \\
+        --receiver cn-bank --expires 7d --max-uses 1 --min-result 100
+    """
+    now = time.time()
+    node = session.node()
+    stored = node.grant(
+        peer,
+        protocol,
+        dataset,
+        columns,
+        purpose=purpose,
+        receivers=receivers,
+        expires_at=None if expires is None else parse_moment(expires, now),
+        max_uses=max_uses,
+        min_result=min_result,
+        automatic=automatic,
+    )
+    session.answer(_document(node, stored), lambda: _show(node, stored))
+
+
+@command("list", grant)
+@click.option("--all", "everything", is_flag=True, help="Also those that allow nothing any more.")
+def list_(session: Session, everything: bool) -> None:
+    """Show the grants that allow something.
+
+    \b
+    Example:
+      sealane grant list --all
+    """
+    node = session.node()
+    now = time.time()
+    found = [each for each in node.grants() if everything or not unusable(each, now)]
+    names = _names(node)
+
+    def show() -> None:
+        if not found:
+            say("no grants, so no job is allowed; `sealane grant add` makes one")
+            return
+        show_table(
+            ("ID", "PEER", "PROTOCOL", "DATASET", "COLUMNS", "PURPOSE", "RECEIVERS", "USES", "UNTIL", ""),
+            [
+                (
+                    each.id,
+                    names.get(each.peer, each.peer[:16]),
+                    each.protocol,
+                    each.dataset or "(none)",
+                    ", ".join(each.columns),
+                    each.purpose,
+                    ", ".join(names.get(receiver, receiver[:16]) for receiver in each.receivers),
+                    f"{each.uses} of {each.max_uses or 'any'}",
+                    "ever" if each.expires_at is None else show_time(each.expires_at),
+                    cell(unusable(each, now), "red") if unusable(each, now) else _mode(each),
+                )
+                for each in found
+            ],
+        )
+
+    session.answer([_document(node, each) for each in found], show)
+
+
+@command("revoke", grant)
+@click.argument("grant_id", metavar="ID")
+def revoke(session: Session, grant_id: str) -> None:
+    """End a grant; jobs that it approved do not start any more.
+
+    \b
+    Example:
+      sealane grant revoke 0123456789abcdef
+    """
+    node = session.node()
+    revoked = node.revoke(grant_id)
+    session.answer(_document(node, revoked), lambda: say(f"grant {revoked.id} is revoked."))
+
+
+def _mode(stored: Grant) -> str:
+    return "automatic" if stored.automatic else "asks you"
+
+
+def _show(node: "Node", stored: Grant) -> None:
+    names = _names(node)
+    show_facts(
+        {
+            "grant": stored.id,
+            "peer": names[stored.peer],
+            "protocol": "any" if stored.protocol == ANY else stored.protocol,
+            "dataset": stored.dataset or "none: takes part without data",
+            "columns": "any" if ANY in stored.columns else ", ".join(stored.columns),
+            "purpose": "any" if stored.purpose == ANY else stored.purpose,
+            "receivers": "anybody"
+            if ANY in stored.receivers
+            else ", ".join(names[receiver] for receiver in stored.receivers),
+            "until": "it is revoked" if stored.expires_at is None else show_time(stored.expires_at),
+            "uses": "any number" if stored.max_uses is None else f"{stored.max_uses}",
+            "min. result": str(stored.min_result),
+            "each job": "starts without you" if stored.automatic else "waits for your approval",
+        }
+    )
+
+
+def _names(node: "Node") -> dict[str, str]:
+    return {known.fingerprint: known.name for known in node.peers()} | {node.fingerprint: node.name, ANY: ANY}
+
+
+def _document(node: "Node", stored: Grant) -> dict[str, Any]:
+    names = _names(node)
+    return {
+        "id": stored.id,
+        "peer": names.get(stored.peer, stored.peer),
+        "protocol": stored.protocol,
+        "dataset": stored.dataset,
+        "columns": list(stored.columns),
+        "purpose": stored.purpose,
+        "receivers": [names.get(receiver, receiver) for receiver in stored.receivers],
+        "expires_at": iso_time(stored.expires_at),
+        "max_uses": stored.max_uses,
+        "min_result": stored.min_result,
+        "automatic": stored.automatic,
+        "uses": stored.uses,
+        "revoked": stored.revoked,
+        "unusable": unusable(stored, time.time()),
+    }

@@ -1,0 +1,237 @@
+"""Jobs: propose, look at, decide, cancel."""
+
+import time
+from collections import Counter
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from mpc.errors import InputError
+from mpc.job import Job
+from parties.cli import job_text
+from parties.cli.command import Session, command, yes_option
+from parties.cli.job_input import parse_members, parse_params, read_job
+from parties.cli.output import say, show_table
+from parties.cli.units import is_duration, parse_moment, show_time
+from parties.jobs.states import State
+
+if TYPE_CHECKING:
+    from parties.node import Node
+
+
+@click.group()
+def job() -> None:
+    """Joint computations: propose, decide, watch, take the result."""
+
+
+@command("propose", job)
+@click.argument("file", required=False, type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--protocol", help="As in `sealane protocol list`.")
+@click.option(
+    "--member", "members", multiple=True, metavar="NAME:ROLE:DATASET:SLOT=COLUMN,...", help="Each party, also you."
+)
+@click.option("--param", "params", multiple=True, metavar="NAME=VALUE", help="As in `sealane protocol show`.")
+@click.option("--receiver", "receivers", multiple=True, metavar="NAME", help="Learns the result; may be repeated.")
+@click.option("--purpose", help="Why; grants are for a purpose.")
+@click.option("--deadline", metavar="TIME", help="E.g. 2h or 2030-12-31T18:00:00Z; without it, a day.")
+@click.option("--id", "job_id", metavar="HEX", help="32 digits; the same job under the same id is proposed once.")
+@yes_option
+def propose(
+    session: Session,
+    file: Path | None,
+    protocol: str | None,
+    members: tuple[str, ...],
+    params: tuple[str, ...],
+    receivers: tuple[str, ...],
+    purpose: str | None,
+    deadline: str | None,
+    job_id: str | None,
+    yes: bool,
+) -> None:
+    """Show what a job would reveal and cost, ask, approve it here and ask the other parties.
+
+    The job comes from FILE (JSON) or from options. Columns with commas or colons in their names need a file.
+
+    \b
+    Examples:
+      sealane job propose job.json
+      sealane job propose --protocol psi.ecdh --purpose "common customers" --receiver hk-bank --deadline 2h \\
+        --member hk-bank:receiver:cards:key=id --member cn-bank:sender:accounts:key=card --param min_result=100
+    """
+    described = (protocol, members, params, receivers, purpose)
+    if file is not None and any(described):
+        raise click.UsageError("give a FILE or options, not both")
+    if file is None and protocol is None:
+        raise click.UsageError("give a FILE, or --protocol with --member and --receiver")
+    node = session.node()
+    wanted = read_job(file) if file is not None else _from_options(protocol or "", members, params, receivers, purpose)
+    if job_id is not None:
+        wanted = replace(wanted, id=job_id)
+    whole = _completed(node, wanted, deadline)
+    preview = node.preview(whole)
+    if not session.as_json:
+        job_text.show_job(whole)
+        job_text.show_members(whole, {})
+        job_text.show_preview(preview, node.name)
+        say()
+    if preview.refusal is not None:
+        raise preview.refusal
+    session.confirm("Propose this job?", yes=yes)
+    record = node.propose(whole)
+    session.answer(job_text.describe_record(record), lambda: job_text.show_outcome(record))
+
+
+@command("list", job)
+@click.option(
+    "--state", "states", multiple=True, type=click.Choice([str(state) for state in State]), help="Only these."
+)
+def list_(session: Session, states: tuple[str, ...]) -> None:
+    """Show all jobs, the oldest first.
+
+    \b
+    Example:
+      sealane job list --state proposed
+    """
+    records = session.node().jobs(frozenset(map(State, states)) or frozenset(State))
+
+    def show() -> None:
+        if not records:
+            say("no jobs")
+            return
+        show_table(
+            ("ID", "STATE", "PROTOCOL", "PROPOSED BY", "PARTIES", "PURPOSE", "SINCE"),
+            [
+                (
+                    record.id[: job_text.SHORT],
+                    job_text.state_cell(record),
+                    record.job.protocol,
+                    job_text.initiator(record),
+                    ", ".join(party.name for party in record.parties),
+                    record.job.purpose,
+                    show_time(record.created_at),
+                )
+                for record in records
+            ],
+        )
+        waiting = Counter(record.state for record in records)[State.PROPOSED]
+        if waiting:
+            say(f"{waiting} wait for your decision: `sealane job show ID`, then `sealane job approve ID`")
+
+    session.answer([job_text.describe_record(record) for record in records], show)
+
+
+@command("show", job)
+@click.argument("job_id", metavar="ID")
+def show(session: Session, job_id: str) -> None:
+    """Show a job: what it reveals and costs, who decided what, how it ended. The first digits of ID are enough.
+
+    \b
+    Example:
+      sealane job show 4f2a
+    """
+    node = session.node()
+    record = node.job(job_id)
+    if session.as_json:
+        try:
+            preview = job_text.describe_preview(node.preview(record.id))
+        except InputError:
+            preview = None
+        session.answer(job_text.describe_record(record) | {"preview": preview}, lambda: None)
+    else:
+        job_text.show_record(node, record)
+        if not record.ended:
+            job_text.show_outcome(record)
+
+
+@command("approve", job)
+@click.argument("job_id", metavar="ID")
+@click.option("--digest", metavar="HEX", help="Approve the job with this digest, and ask nothing.")
+def approve(session: Session, job_id: str, digest: str | None) -> None:
+    """Approve a proposed job, after showing it; with --digest, the one that was looked at before.
+
+    \b
+    Examples:
+      sealane job approve 4f2a
+      sealane job approve 4f2a --digest 9c1e...
+    """
+    node = session.node()
+    record = node.job(job_id)
+    if digest is None:
+        if session.as_json:
+            raise InputError("with --json nothing is asked", hint="add --digest, from `sealane job show`")
+        if record.state == State.PROPOSED:
+            job_text.show_record(node, record)
+            refusal = node.preview(record.id).refusal
+            if refusal is not None:
+                raise refusal
+            session.confirm("Approve this job?", yes=False)
+    approved = node.approve(record.id, digest.lower() if digest else record.digest)
+    session.answer(job_text.describe_record(approved), lambda: job_text.show_outcome(approved))
+
+
+@command("deny", job)
+@click.argument("job_id", metavar="ID")
+@click.option("--reason", default="", help="The other parties see it.")
+def deny(session: Session, job_id: str, reason: str) -> None:
+    """Deny a proposed job.
+
+    \b
+    Example:
+      sealane job deny 4f2a --reason "not this quarter"
+    """
+    denied = session.node().deny(job_id, reason)
+    session.answer(job_text.describe_record(denied), lambda: job_text.show_outcome(denied))
+
+
+@command("cancel", job)
+@click.argument("job_id", metavar="ID")
+def cancel(session: Session, job_id: str) -> None:
+    """End an open job for all parties.
+
+    \b
+    Example:
+      sealane job cancel 4f2a
+    """
+    cancelled = session.node().cancel(job_id)
+    session.answer(job_text.describe_record(cancelled), lambda: job_text.show_outcome(cancelled))
+
+
+def _from_options(
+    protocol: str, members: tuple[str, ...], params: tuple[str, ...], receivers: tuple[str, ...], purpose: str | None
+) -> Job:
+    from mpc import registry
+    from mpc.spec import describe_params
+
+    spec = registry.get(protocol)
+    return Job(
+        protocol=protocol,
+        version=spec.version,
+        members=parse_members(members),
+        receivers=receivers,
+        params=parse_params(params, describe_params(spec)),
+        purpose=purpose or "",
+    )
+
+
+def _completed(node: "Node", wanted: Job, deadline: str | None) -> Job:
+    """The job with a deadline and the fingerprints of its members.
+
+    A relative deadline, or none, gives way to that of a job proposed before under this id: so the same command line
+    can be run again.
+    """
+    if deadline is not None:
+        wanted = replace(wanted, deadline=parse_moment(deadline, time.time()))
+    if not wanted.deadline or (deadline is not None and is_duration(deadline)):
+        with suppress(InputError):  # it was not proposed before
+            wanted = replace(wanted, deadline=node.job(wanted.id).job.deadline)
+    whole = node.complete(wanted)
+    for name, member in wanted.members.items():
+        if member.fingerprint not in ("", whole.members[name].fingerprint):
+            raise InputError(
+                f"the job gives {name} another fingerprint than the peer of that name has",
+                hint="compare with `sealane peer show`, or leave fingerprints out: they are filled in",
+            )
+    return whole

@@ -1,0 +1,120 @@
+"""What a job leaves: its result, and the receipt that all parties signed."""
+
+import math
+from dataclasses import asdict
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from mpc.errors import InputError
+from parties.cli.command import Session, command, force_option, out_option
+from parties.cli.output import heading, say, show_facts, show_table
+from parties.cli.units import show_time
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from parties.datasets import Format
+
+_FORMATS: "dict[str, Format]" = {".csv": "csv", ".parquet": "parquet"}
+
+
+@command("result")
+@click.argument("job_id", metavar="ID")
+@out_option("Where to write all of it: a name that ends in .csv or .parquet.")
+@click.option("--rows", type=click.IntRange(0, 10_000), default=20, show_default=True, help="How many to show.")
+@force_option
+def result(session: Session, job_id: str, out: Path | None, rows: int, force: bool) -> None:
+    """Show the first rows of a job's result, or write all of it to a file.
+
+    \b
+    Examples:
+      sealane job result 4f2a
+      sealane job result 4f2a --out common.csv
+    """
+    from parties.results import export_result
+
+    node = session.node()
+    record = node.job(job_id)
+    path = node.result_path(record.id)
+    if out is not None:
+        if out.suffix.lower() not in _FORMATS:
+            raise InputError(f"{out} has no known format", hint="choose a name that ends in .csv or .parquet")
+        export_result(path, out, _FORMATS[out.suffix.lower()], overwrite=force)
+    count, head = _head(path, 0 if out is not None else rows)
+    document = {
+        "id": record.id,
+        "rows": count,
+        "columns": head.column_names,
+        "file": None if out is None else str(out),
+        "shown": [{name: _plain(value) for name, value in row.items()} for row in head.to_pylist()],
+    }
+
+    def show() -> None:
+        if out is not None:
+            say(f"{count:,} rows written to {out}")
+            return
+        show_table(head.column_names, [[_text(value) for value in row.values()] for row in head.to_pylist()])
+        if head.num_rows < count:
+            say(f"{head.num_rows:,} of {count:,} rows; --out writes them all to a file")
+
+    session.answer(document, show)
+
+
+@command("receipt")
+@click.argument("job_id", metavar="ID")
+def receipt(session: Session, job_id: str) -> None:
+    """Show what all parties signed about how a job ended, after checking the signatures.
+
+    \b
+    Example:
+      sealane job receipt 4f2a --json > receipt.json
+    """
+    signed = session.node().receipt(job_id)
+    statement = signed.statement
+
+    def show() -> None:
+        show_facts(
+            {
+                "job": statement.job,
+                "digest": statement.digest,
+                "outcome": statement.outcome,
+                "attempt": str(statement.attempt),
+                "started": show_time(statement.started_at) if statement.started_at else "",
+                "receivers": ", ".join(statement.receivers),
+                "statement": statement.hash,
+            }
+        )
+        heading("Signed by")
+        show_table(
+            ("PARTY", "FINGERPRINT", "SIGNATURE"),
+            [
+                (name, party, "holds" if party in signed.signatures else "none: it was lost on the way")
+                for name, party in statement.parties.items()
+            ],
+        )
+
+    session.answer(asdict(signed) | {"hash": statement.hash}, show)
+
+
+def _head(path: Path, rows: int) -> "tuple[int, pa.Table]":
+    """How many rows a Parquet file has, and the first of them; no more than these are read."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    with pq.ParquetFile(path) as file:
+        batches = list(islice(file.iter_batches(rows), 1)) if rows else []
+        return file.metadata.num_rows, pa.Table.from_batches(batches, file.schema_arrow)
+
+
+def _plain(value: Any) -> Any:
+    """A value as JSON has it: what JSON lacks becomes text."""
+    if value is None or isinstance(value, bool | int | str) or (isinstance(value, float) and math.isfinite(value)):
+        return value
+    return str(value)
+
+
+def _text(value: Any) -> str:
+    return "" if value is None else str(value)
