@@ -288,7 +288,7 @@ def test_more_keys_than_the_field_is_wide_enough_for_are_refused() -> None:
     channel: Any = None
     most = 2**24 - vole_steps.CANARIES
     vole_steps.check_size(steps.Link(channel, "bob", most, most))
-    with pytest.raises(InputError, match="too many for psi.vole"):
+    with pytest.raises(InputError, match=r"too many for psi\.vole"):
         vole_steps.check_size(steps.Link(channel, "bob", most + 1, 1))
 
 
