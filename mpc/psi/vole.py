@@ -95,7 +95,7 @@ def _start(party: Party[VoleParams], tables: "Mapping[str, pa.Table]") -> "tuple
     matching: Party[Params] = Party(
         party.name, party.job, party.params.matching, party.peers, party.rng, party.progress, party.session
     )
-    keys = load_keys(matching, tables)
+    keys = load_keys(matching, tables, fast.digests)
     if party.params.release == "aligned" and keys.quality.duplicates:
         raise InputError(
             f"{keys.quality.duplicates} rows repeat the key of an earlier one, so that rows cannot be aligned",

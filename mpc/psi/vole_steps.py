@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -16,11 +16,15 @@ from mpc.psi.params import VoleParams
 from mpc.spec import Party
 from protos import psi_vole_pb2
 
+if TYPE_CHECKING:
+    import pyarrow as pa
+
 CANARIES = 64  # a fault that loses one key in ten is missed with probability 0.9^64 = 0.1 %
 NONCE_BYTES = 16
 STATISTICAL_BITS = 40
 PIECE_BYTES = 2**20
 
+_KEYS = b"sealane/psi.vole.keys/1\0"
 _CANARY = b"sealane/psi.vole.canary/1\0"
 _WORD_BITS = 64
 _NARROW_COUNT = 64  # tags a prefix, on average, up to which their number fits one byte but for probability 2^-200
@@ -59,7 +63,23 @@ def check_size(link: steps.Link) -> None:
         raise ProtocolError(f"{link.peer}: claims {link.theirs} keys (at most {most})")
 
 
-def with_canaries(digests: U8, session: bytes, receiver_nonce: bytes, sender_nonce: bytes) -> U64:
+def digests(messages: "pa.LargeBinaryArray", header: bytes, session: bytes) -> U8:
+    """BLAKE2s-256 of each message, its salt and personalisation derived from the header and the session."""
+    from mpc.kernels.blake2s import hash_messages, initial_state
+
+    derived = blake2b(_KEYS + header, digest_size=16, salt=session).digest()
+    _, offsets, data = messages.buffers()
+    out = np.empty((len(messages), 4), np.uint64)
+    hash_messages(
+        np.frombuffer(data or b"", np.uint8).copy(),
+        np.frombuffer(offsets, np.int64)[messages.offset : messages.offset + len(messages) + 1].copy(),
+        initial_state(derived[:8], derived[8:]),
+        out,
+    )
+    return out.view(np.uint8)
+
+
+def with_canaries(keys: U8, session: bytes, receiver_nonce: bytes, sender_nonce: bytes) -> U64:
     """The digests as words, followed by those of keys that both parties add and must find again."""
     state = blake2b(_CANARY + receiver_nonce + sender_nonce, digest_size=32, salt=session)
     canaries = b""
@@ -67,7 +87,7 @@ def with_canaries(digests: U8, session: bytes, receiver_nonce: bytes, sender_non
         each = state.copy()
         each.update(index.to_bytes(4, "little"))
         canaries += each.digest()
-    return np.concatenate([digests.reshape(-1), np.frombuffer(canaries, np.uint8)]).view(np.uint64).reshape(-1, 4)
+    return np.concatenate([keys.reshape(-1), np.frombuffer(canaries, np.uint8)]).view(np.uint64).reshape(-1, 4)
 
 
 def receive_nonce(link: steps.Link, expected: type[N]) -> N:
