@@ -65,7 +65,7 @@ def failure_bits(keys: int, band_bits: int = BAND_BITS) -> float:
 
 
 def arrange(words: U64, total_columns: int) -> Rows:
-    """The rows of n keys in a matrix of `total_columns`, from three uniform words each, more ignored: key, key, start."""
+    """The rows of n keys in a matrix of `total_columns`, from three or more uniform words each: key, key, start."""
     positions = np.uint64(total_columns - BAND_BITS + 1)
     half = np.uint64(32)
     low = ((words[:, 2] & np.uint64(2**32 - 1)) * positions) >> half
