@@ -3,7 +3,7 @@
 from typing import Any
 
 from mpc.errors import InputError
-from mpc.psi import cardinality, dry_run, ecdh
+from mpc.psi import cardinality, dry_run, ecdh, vole
 from mpc.sharing import masked_statistics
 from mpc.spec import Spec
 
@@ -11,6 +11,7 @@ _ALL: tuple[Spec[Any], ...] = (
     dry_run.SPEC,
     ecdh.SPEC,
     cardinality.SPEC,
+    vole.SPEC,
     masked_statistics.SPEC,
 )
 

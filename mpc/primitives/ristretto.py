@@ -82,3 +82,13 @@ def multiply(scalar: bytes, point: bytes) -> bytes:
         return bytes(rbcl.crypto_scalarmult_ristretto255(scalar, point))
     except RuntimeError:
         raise ProtocolError(_NO_POINT) from None
+
+
+def multiply_base(scalar: bytes) -> bytes:
+    """`scalar` times the group's generator, for a scalar other than zero."""
+    return bytes(rbcl.crypto_scalarmult_ristretto255_base(scalar))
+
+
+def subtract(point: bytes, other: bytes) -> bytes:
+    """`point` minus `other`, two encodings that were made or checked here."""
+    return bytes(rbcl.crypto_core_ristretto255_sub(point, other))

@@ -1,7 +1,7 @@
 """What the protocols that match keys agree on beside the job itself."""
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, StrictInt
 
@@ -22,6 +22,27 @@ class Params:
 
     normalisation: tuple[str, ...] = ()
     min_result: Annotated[StrictInt, Field(ge=0, le=MAX_KEYS)] = 1
+
+
+@dataclass(frozen=True)
+class VoleParams:
+    """Parameters of psi.vole: `normalisation` and `min_result` as in `Params`.
+
+    `release`: "rows", a party's own matching rows in their order; "aligned", the same in an order that both parties'
+    results share, so that row i of either belongs to one key, for which keys must not repeat within a table; "count",
+    only the number of common keys. `code`: "standard", or "conservative", a denser code at more work (see
+    `mpc.primitives.lpn`).
+    """
+
+    normalisation: tuple[str, ...] = ()
+    min_result: Annotated[StrictInt, Field(ge=0, le=MAX_KEYS)] = 1
+    release: Literal["rows", "aligned", "count"] = "rows"
+    code: Literal["standard", "conservative"] = "standard"
+
+    @property
+    def matching(self) -> Params:
+        """The part that all matching protocols share."""
+        return Params(self.normalisation, self.min_result)
 
 
 @dataclass(frozen=True)

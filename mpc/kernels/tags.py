@@ -1,0 +1,43 @@
+"""Matching two ascending lists of two-word tags."""
+
+import numpy as np
+import numpy.typing as npt
+
+from mpc.kernels.jit import kernel
+
+U64 = npt.NDArray[np.uint64]
+BOOL = npt.NDArray[np.bool_]
+
+
+@kernel("boolean(uint64[::1], uint64[::1])")
+def ascending(high: U64, low: U64) -> bool:
+    """Whether no tag (high, low) is less than the one before it."""
+    for i in range(1, high.shape[0]):
+        if high[i] < high[i - 1] or (high[i] == high[i - 1] and low[i] < low[i - 1]):
+            return False
+    return True
+
+
+@kernel("boolean(uint64[::1], uint64[::1], uint64[::1], uint64[::1], boolean[::1], boolean[::1])")
+def mark_common(high: U64, low: U64, other_high: U64, other_low: U64, hits: BOOL, other_hits: BOOL) -> bool:
+    """Set `hits` and `other_hits`, all false at first, where a tag is in both lists.
+
+    Gives whether each common tag is in either list once, so that it is certain which of its keys match.
+    """
+    i = j = 0
+    certain = True
+    while i < high.shape[0] and j < other_high.shape[0]:
+        if high[i] < other_high[j] or (high[i] == other_high[j] and low[i] < other_low[j]):
+            i += 1
+        elif high[i] > other_high[j] or low[i] > other_low[j]:
+            j += 1
+        else:
+            hits[i] = True
+            other_hits[j] = True
+            if i + 1 < high.shape[0] and high[i + 1] == high[i] and low[i + 1] == low[i]:
+                certain = False
+            if j + 1 < other_high.shape[0] and other_high[j + 1] == other_high[j] and other_low[j + 1] == other_low[j]:
+                certain = False
+            i += 1
+            j += 1
+    return certain

@@ -1,0 +1,78 @@
+"""Puncturable pseudorandom functions from GGM trees, many at once.
+
+A tree's owner grows it from a seed and keeps the sums of the left and of the right nodes of every level. Who is given,
+by oblivious transfer, the sums of the sides off the path to one leaf regrows all leaves but that one.
+
+Security: two fixed-key AES-128 permutations in Matyas-Meyer-Oseas mode as random oracles, keyed by the session.
+Source:   Goldreich, Goldwasser, Micali, J. ACM 33(4), 1986; puncturing by oblivious transfer:
+          Boyle et al., CCS 2019, eprint.iacr.org/2019/1159.
+"""
+
+from dataclasses import dataclass, field
+from hashlib import blake2b
+
+import numpy as np
+import numpy.typing as npt
+
+from mpc.primitives.aes import KEY_BYTES, FixedKey
+
+_DOMAIN = b"sealane/ggm/1\0"
+
+U64 = npt.NDArray[np.uint64]
+I64 = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Trees:
+    """The functions that make a node's left and right child. Not to be shared between threads."""
+
+    left: FixedKey = field(repr=False)
+    right: FixedKey = field(repr=False)
+
+    @classmethod
+    def of_session(cls, session: bytes) -> "Trees":
+        """Both sides of a session use the same two permutations."""
+        keys = blake2b(_DOMAIN, digest_size=2 * KEY_BYTES, salt=session).digest()
+        return cls(FixedKey(keys[:KEY_BYTES]), FixedKey(keys[KEY_BYTES:]))
+
+
+def plant(trees: Trees, seeds: U64, depth: int) -> tuple[U64, U64]:
+    """From n seeds (n x 2 words): the leaves (n x 2^depth x 2), and the sums (n x depth x side x 2)."""
+    from mpc.kernels.ggm import grow
+
+    nodes = seeds[:, None, :].copy()
+    sums = np.empty((len(seeds), depth, 2, 2), np.uint64)
+    for level in range(depth):
+        children = np.empty((len(seeds), 2 * nodes.shape[1], 2), np.uint64)
+        level_sums = np.empty((len(seeds), 2, 2), np.uint64)
+        grow(nodes, trees.left.encrypt(nodes), trees.right.encrypt(nodes), children, level_sums)
+        sums[:, level] = level_sums
+        nodes = children
+    return nodes, sums
+
+
+def sides(points: I64, depth: int) -> npt.NDArray[np.bool_]:
+    """For each point and level, the side off the path to it (true: right), whose sum its chooser needs."""
+    bits: npt.NDArray[np.bool_] = (points[:, None] >> np.arange(depth - 1, -1, -1)) & 1 == 0
+    return bits
+
+
+def puncture(trees: Trees, points: I64, sums: U64, depth: int) -> U64:
+    """All leaves but those at `points`, which are zero; `sums` (n x depth x 2) are of the sides off the paths."""
+    from mpc.kernels.ggm import grow
+
+    count = np.arange(len(points))
+    nodes = np.zeros((len(points), 1, 2), np.uint64)
+    path = np.zeros(len(points), np.int64)
+    off_path = sides(points, depth).astype(np.int64)
+    for level in range(depth):
+        children = np.empty((len(points), 2 * nodes.shape[1], 2), np.uint64)
+        level_sums = np.empty((len(points), 2, 2), np.uint64)
+        grow(nodes, trees.left.encrypt(nodes), trees.right.encrypt(nodes), children, level_sums)
+        side = off_path[:, level]
+        sibling, unknown = 2 * path + side, 2 * path + 1 - side
+        # The kernel grew children of the unknown node too, from zero: they leave the sum again.
+        children[count, sibling] ^= level_sums[count, side] ^ sums[:, level]
+        children[count, unknown] = 0
+        nodes, path = children, unknown
+    return nodes

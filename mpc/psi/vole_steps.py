@@ -1,0 +1,301 @@
+"""The steps of psi.vole between messages: correlations, masked vectors, tags. Contract and sources: `mpc.psi.vole`."""
+
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from mpc.channel import Channel
+from mpc.errors import InputError, ProtocolError
+from mpc.primitives import lpn, okvs, oprf, vole
+from mpc.primitives.threads import usable_cores
+from mpc.psi import steps
+from mpc.psi.params import VoleParams
+from mpc.spec import Party
+from protos import psi_vole_pb2
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+CANARIES = 64  # a fault that loses one key in ten is missed with probability 0.9^64 = 0.1 %
+NONCE_BYTES = 16
+STATISTICAL_BITS = 40
+PIECE_BYTES = 2**20
+
+_KEYS = b"sealane/psi.vole.keys/1\0"
+_CANARY = b"sealane/psi.vole.canary/1\0"
+_WORD_BITS = 64
+_NARROW_COUNT = 64  # tags a prefix, on average, up to which their number fits one byte but for probability 2^-200
+
+U8 = npt.NDArray[np.uint8]
+U64 = npt.NDArray[np.uint64]
+I64 = npt.NDArray[np.int64]
+BOOL = npt.NDArray[np.bool_]
+N = TypeVar("N", psi_vole_pb2.Offer, psi_vole_pb2.Choices)
+
+
+@dataclass(frozen=True)
+class Tags:
+    """A party's tags in ascending order; `order` gives the key of each, canaries after the party's own keys."""
+
+    high: U64 = field(repr=False)
+    low: U64 = field(repr=False)
+    order: I64 = field(repr=False)
+
+
+def plan(params: VoleParams, receiver_keys: int) -> list[vole.Level]:
+    """The levels of the correlation for a receiver with this many keys, canaries included."""
+    weight = lpn.CONSERVATIVE_WEIGHT if params.code == "conservative" else lpn.WEIGHT
+    return vole.levels(okvs.columns(receiver_keys), weight)
+
+
+def check_size(link: steps.Link) -> None:
+    """Raises unless both sets are of a size for which false matches have probability at most 2^-40."""
+    most = oprf.MAX_KEYS - CANARIES
+    if link.own > most:
+        raise InputError(
+            f"{link.own} different keys are too many for psi.vole (at most {most})",
+            hint="split the set, or use psi.ecdh",
+        )
+    if link.theirs > most:
+        raise ProtocolError(f"{link.peer}: claims {link.theirs} keys (at most {most})")
+
+
+def digests(messages: "pa.LargeBinaryArray", header: bytes, session: bytes) -> U8:
+    """BLAKE2s-256 of each message, its salt and personalisation derived from the header and the session."""
+    from mpc.kernels.blake2s import hash_messages, initial_state
+
+    derived = blake2b(_KEYS + header, digest_size=16, salt=session).digest()
+    _, offsets, data = messages.buffers()
+    out = np.empty((len(messages), 4), np.uint64)
+    hash_messages(
+        np.frombuffer(data or b"", np.uint8).copy(),
+        np.frombuffer(offsets, np.int64)[messages.offset : messages.offset + len(messages) + 1].copy(),
+        initial_state(derived[:8], derived[8:]),
+        out,
+    )
+    return out.view(np.uint8)
+
+
+def with_canaries(keys: U8, session: bytes, receiver_nonce: bytes, sender_nonce: bytes) -> U64:
+    """The digests as words, followed by those of keys that both parties add and must find again."""
+    state = blake2b(_CANARY + receiver_nonce + sender_nonce, digest_size=32, salt=session)
+    canaries = b""
+    for index in range(CANARIES):
+        each = state.copy()
+        each.update(index.to_bytes(4, "little"))
+        canaries += each.digest()
+    return np.concatenate([keys.reshape(-1), np.frombuffer(canaries, np.uint8)]).view(np.uint64).reshape(-1, 4)
+
+
+def receive_nonce(link: steps.Link, expected: type[N]) -> N:
+    """The peer's message with its part in the canaries."""
+    message = link.channel.recv(expected)
+    if len(message.nonce) != NONCE_BYTES:
+        raise ProtocolError(f"{link.peer}: sent a nonce of {len(message.nonce)} bytes, not {NONCE_BYTES}")
+    return message
+
+
+def receiver_tags(
+    link: steps.Link, party: Party[VoleParams], pairs: Sequence[tuple[bytes, bytes]], digests: U64
+) -> tuple[Tags, int]:
+    """The tags of the receiver's keys, and how often a seed was drawn in vain."""
+    levels = plan(party.params, len(digests))
+    receiver, request = vole.ask(pairs, levels, party.session, party.rng)
+    send_bytes(link.channel, request)
+    query = oprf.query(digests, party.rng)
+    link.channel.send(psi_vole_pb2.Seed(seed=query.keys.seed))
+    noise, shares = receiver.noise, receiver.shares
+    for index in range(len(levels)):
+        planes = _receive_level(link, party, receiver, levels, index, noise, shares)
+        noise, shares = planes[0], planes[1:]
+    send_bytes(link.channel, (query.vector ^ noise[: len(query.vector)]).view(np.uint8))
+    bits = prefix_bits(len(digests), link.theirs + CANARIES)
+    return cut_tags(oprf.receiver_outputs(query, shares), query.keys.rows.order, bits), query.retries
+
+
+def sender_tags(link: steps.Link, party: Party[VoleParams], keys: Sequence[bytes], secret: bytes, digests: U64) -> Tags:
+    """The tags of the sender's keys, given the base keys that it chose by the bits of `secret`."""
+    receiver_keys = link.theirs + CANARIES
+    levels, columns = plan(party.params, receiver_keys), okvs.columns(receiver_keys)
+    request = receive_bytes(link, "a request for a correlation", vole.request_bytes(levels))
+    sender = vole.answer(keys, secret, request, levels, party.session)
+    shares = sender.shares
+    for index in range(len(levels)):
+        shares = _send_level(link, party, sender, levels, index, shares)
+    seed = link.channel.recv(psi_vole_pb2.Seed).seed
+    if len(seed) != okvs.SEED_BYTES:
+        raise ProtocolError(f"{link.peer}: sent a seed of {len(seed)} bytes, not {okvs.SEED_BYTES}")
+    arranged = oprf.arrange(digests, columns, seed)
+    masked = receive_bytes(link, "a masked vector", 8 * columns).view(np.uint64)
+    outputs = oprf.sender_outputs(arranged, masked, sender.delta, shares[:, :columns].copy())
+    return cut_tags(outputs, arranged.rows.order, prefix_bits(receiver_keys, len(digests)))
+
+
+def _receive_level(
+    link: steps.Link,
+    party: Party[VoleParams],
+    receiver: vole.Receiver,
+    levels: Sequence[vole.Level],
+    index: int,
+    noise: U64,
+    shares: U64,
+) -> U64:
+    """The receiver's planes of a level; chunks are worked on while further ones arrive."""
+    level = levels[index]
+    planes = np.empty((3, level.chunks * level.chunk_outputs), np.uint64)
+
+    def finish(chunk: int, message: U64) -> None:
+        planes[:, level.part(chunk)] = vole.puncture_chunk(receiver, levels, index, chunk, message, noise, shares)
+
+    with ThreadPoolExecutor(usable_cores()) as pool:
+        work = []
+        for chunk in range(level.chunks):
+            message = receive_bytes(link, "a chunk of a correlation", 8 * level.message_words).view(np.uint64)
+            work.append(pool.submit(finish, chunk, message))
+        _await(work, party)
+    return planes
+
+
+def _send_level(
+    link: steps.Link,
+    party: Party[VoleParams],
+    sender: vole.Sender,
+    levels: Sequence[vole.Level],
+    index: int,
+    shares: U64,
+) -> U64:
+    """The sender's planes of a level; leaves are encoded while further trees grow."""
+    level, cores = levels[index], usable_cores()
+    planes = np.empty((2, level.chunks * level.chunk_outputs), np.uint64)
+
+    def finish(chunk: int, leaves: U64) -> None:
+        planes[:, level.part(chunk)] = vole.encode_leaves(level, leaves)
+
+    with ThreadPoolExecutor(cores) as pool:
+        work: list[Future[None]] = []
+        for chunk in range(level.chunks):
+            if chunk >= cores:
+                work[chunk - cores].result()  # bounds the leaves that wait
+            message, leaves = vole.plant_chunk(sender, levels, index, chunk, shares, party.rng)
+            send_bytes(link.channel, message.view(np.uint8))
+            work.append(pool.submit(finish, chunk, leaves))
+        _await(work, party)
+    return planes
+
+
+def _await(work: Sequence[Future[None]], party: Party[VoleParams]) -> None:
+    for done, future in enumerate(work, 1):
+        future.result()
+        party.progress("correlate", done, len(work))
+
+
+def prefix_bits(x: int, y: int) -> int:
+    """Bits of a tag beyond 64, for sets of `x` and `y` keys: 40 + log2 x + log2 y in all, rounded up, at least 64."""
+    return max(0, STATISTICAL_BITS + (x * y - 1).bit_length() - _WORD_BITS)
+
+
+def cut_tags(outputs: U64, places: I64, bits: int) -> Tags:
+    """The tags of PRF outputs (n x 2 words) of keys at `places`: `bits` bits of prefix, then 64 of remainder."""
+    high, low = np.ascontiguousarray(outputs[:, 0]), outputs[:, 1]
+    order = np.argsort(high)
+    if (np.diff(high[order]) == 0).any():
+        order = np.lexsort((low, high))
+    places, high, low = places[order], high[order], low[order]
+    if bits:
+        shift, back = np.uint64(bits), np.uint64(_WORD_BITS - bits)
+        return Tags(high >> back, (high << shift) | (low >> back), places)
+    return Tags(np.zeros_like(high), high, places)
+
+
+def send_tags(link: steps.Link, tags: Tags) -> None:
+    """The sender's tags, in ascending order, so that they say nothing about its rows."""
+    bits = prefix_bits(link.theirs + CANARIES, len(tags.high))
+    if bits:
+        counts = np.bincount(tags.high.astype(np.int64), minlength=1 << bits)
+        send_bytes(link.channel, counts.astype(_count_type(len(tags.high), bits)).view(np.uint8))
+    send_bytes(link.channel, tags.low.view(np.uint8))
+
+
+def receive_tags(link: steps.Link) -> tuple[U64, U64]:
+    """The sender's tags, prefixes and remainders."""
+    from mpc.kernels.tags import ascending
+
+    count = link.theirs + CANARIES
+    bits = prefix_bits(link.own + CANARIES, count)
+    high = np.zeros(count, np.uint64)
+    if bits:
+        kind = _count_type(count, bits)
+        counts = receive_bytes(link, "the prefixes of tags", kind.itemsize << bits).view(kind)
+        if int(counts.sum(dtype=np.uint64)) != count:
+            raise ProtocolError(f"{link.peer}: sent prefixes of other than {count} tags")
+        high = np.repeat(np.arange(1 << bits, dtype=np.uint64), counts)
+    low = receive_bytes(link, "tags", 8 * count).view(np.uint64)
+    if not ascending(high, low):
+        raise ProtocolError(f"{link.peer}: sent tags that are not in ascending order")
+    return high, low
+
+
+def match(link: steps.Link, own: Tags, high: U64, low: U64) -> tuple[BOOL, BOOL]:
+    """Which of the own and of the peer's tags are common, canaries included, in the order of the tags."""
+    from mpc.kernels.tags import mark_common
+
+    hits, other_hits = np.zeros(len(own.high), np.bool_), np.zeros(len(high), np.bool_)
+    if not mark_common(own.high, own.low, high, low, hits, other_hits):
+        raise ProtocolError(f"{link.peer}: tags repeat, so that it is not certain which keys are common")
+    return hits, other_hits
+
+
+def common_keys(link: steps.Link, tags: Tags, hits: BOOL) -> I64:
+    """The own keys that are common, in the order of their tags; raises `ProtocolError` unless all canaries are."""
+    found = tags.order[hits]
+    keys = found[found < link.own]
+    if len(found) - len(keys) != CANARIES:
+        raise ProtocolError(
+            f"{link.peer}: {CANARIES - len(found) + len(keys)} of the {CANARIES} keys that both added were not found",
+            hint="the result would miss keys: report this together with both parties' releases",
+        )
+    return keys
+
+
+def send_bytes(channel: Channel, data: U8) -> None:
+    """A vector whose length the peer knows, in pieces."""
+    for start in range(0, len(data), PIECE_BYTES):
+        channel.send(psi_vole_pb2.Piece(data=data[start : start + PIECE_BYTES].tobytes()))
+
+
+def receive_bytes(link: steps.Link, what: str, size: int) -> U8:
+    """The peer's vector of `size` bytes, writable; raises `ProtocolError` for a piece of another length."""
+    data = np.empty(size, np.uint8)
+    for start in range(0, size, PIECE_BYTES):
+        piece = link.channel.recv(psi_vole_pb2.Piece).data
+        due = min(PIECE_BYTES, size - start)
+        if len(piece) != due:
+            raise ProtocolError(f"{link.peer}: sent {len(piece)} bytes of {what} where {due} were due")
+        data[start : start + due] = np.frombuffer(piece, np.uint8)
+    return data
+
+
+def base_choices(secret: bytes) -> list[bool]:
+    """The bits of `secret`, as choices."""
+    return np.unpackbits(np.frombuffer(secret, np.uint8), bitorder="little").astype(bool).tolist()
+
+
+def wire_bytes(params: VoleParams, receiver_keys: int, sender_keys: int) -> tuple[int, int]:
+    """Bytes of vectors and points, without framing, that the receiver and the sender send; canaries excluded from
+    the arguments and included in the result. The verdict is not in it.
+    """
+    x, y = receiver_keys + CANARIES, sender_keys + CANARIES
+    levels, bits = plan(params, x), prefix_bits(x, y)
+    by_receiver = 32 + 2 * NONCE_BYTES + vole.request_bytes(levels) + 8 * okvs.columns(x)
+    correlation = sum(level.chunks * 8 * level.message_words for level in levels)
+    counts = _count_type(y, bits).itemsize << bits if bits else 0
+    return by_receiver, 32 * vole.BASE_COUNT + NONCE_BYTES + correlation + counts + 8 * y
+
+
+def _count_type(count: int, bits: int) -> np.dtype[Any]:
+    return np.dtype(np.uint8 if count >> bits <= _NARROW_COUNT else np.uint32)

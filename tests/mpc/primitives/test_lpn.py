@@ -1,0 +1,102 @@
+"""The code is one over GF(2^64), not a binary code applied to 64 bit planes, and its noise is enough by its formula."""
+
+import hashlib
+import math
+
+import numpy as np
+import pytest
+
+from mpc.kernels.lpn import expand
+from mpc.primitives import lpn
+
+OUTPUTS = 256
+POSITIONS = 32  # noise positions: no more than a word has bits, where interleaved LPN is linear algebra
+
+
+def span(vectors: list[int]) -> list[int]:
+    """A basis over GF(2), each vector with a leading bit that no later one has."""
+    basis: list[int] = []
+    for vector in vectors:
+        vector = rest(basis, vector)
+        if vector:
+            basis.append(vector)
+    return basis
+
+
+def rest(basis: list[int], vector: int) -> int:
+    for known in basis:
+        vector = min(vector, vector ^ known)
+    return vector
+
+
+def bit_planes(out: np.ndarray) -> list[int]:
+    """Bit i of all outputs, as one integer, for each i."""
+    bits = np.unpackbits(out.view(np.uint8).reshape(-1, 8), axis=1, bitorder="little")
+    return [int.from_bytes(np.packbits(plane).tobytes(), "big") for plane in bits.T]
+
+
+def noise(rng: np.random.Generator) -> tuple[np.ndarray, set[int]]:
+    """Regular noise of POSITIONS blocks, and where it is."""
+    size = 2 * OUTPUTS // POSITIONS
+    at = np.arange(POSITIONS) * size + rng.integers(0, size, POSITIONS)
+    values = np.zeros((1, 2 * OUTPUTS), np.uint64)
+    values[0, at] = rng.integers(1, 2**64, POSITIONS, np.uint64)
+    return values, set(at.tolist())
+
+
+def encode_over_gf2(values: np.ndarray) -> np.ndarray:
+    """The expander alone with entries 0 and 1: a binary code."""
+    code = lpn.code(OUTPUTS, lpn.WEIGHT)
+    mixed = np.concatenate([np.zeros((1, lpn.PADDING), np.uint64), values[:, OUTPUTS:]], axis=1)
+    out = np.empty((1, OUTPUTS), np.uint64)
+    expand(np.ascontiguousarray(values[:, :OUTPUTS]), mixed, code.choices, code.weight, 0, out)
+    return out
+
+
+def test_a_binary_code_gives_away_the_noise_positions_by_linear_algebra() -> None:
+    """The pitfall itself: the bit planes of the output span the columns of the noise positions, and no others."""
+    values, at = noise(np.random.default_rng(1))
+    basis = span(bit_planes(encode_over_gf2(values)))
+    assert len(basis) <= POSITIONS
+    found = set()
+    for position in range(2 * OUTPUTS):
+        unit = np.zeros((1, 2 * OUTPUTS), np.uint64)
+        unit[0, position] = 1
+        column = bit_planes(encode_over_gf2(unit))[0]
+        if column and not rest(basis, column):
+            found.add(position)
+    assert found == at
+
+
+@pytest.mark.parametrize("weight", [lpn.WEIGHT, lpn.CONSERVATIVE_WEIGHT])
+def test_bit_planes_of_the_code_in_use_span_everything(weight: int) -> None:
+    values, _ = noise(np.random.default_rng(2))
+    out = lpn.encode(values, lpn.code(OUTPUTS, weight))
+    assert len(span(bit_planes(out))) == 64
+
+
+def test_no_plane_of_the_noise_is_encoded_by_itself() -> None:
+    """Even noise that is zero but in one bit reaches every bit of the outputs."""
+    values = np.zeros((1, 2 * OUTPUTS), np.uint64)
+    values[0, ::16] = 1
+    assert len(span(bit_planes(lpn.encode(values, lpn.code(OUTPUTS, lpn.WEIGHT))))) == 64
+
+
+def test_noise_leaves_linear_tests_a_bias_of_at_most_2_to_the_minus_128() -> None:
+    assert -lpn.BLOCKS * math.log2(1 - lpn.PSEUDO_DISTANCE) >= 128
+    assert lpn.BLOCKS >= 256
+    assert lpn.noise_blocks(distance=0.20) < lpn.BLOCKS
+
+
+@pytest.mark.parametrize("place", [0, 1, OUTPUTS // 2, OUTPUTS - 2, OUTPUTS - 1])
+def test_every_place_of_the_second_half_reaches_all_outputs(place: int) -> None:
+    """Outputs that depended on part of it alone would make linear tests with little noise in them."""
+    unit = np.zeros((1, 2 * OUTPUTS), np.uint64)
+    unit[0, OUTPUTS + place] = 1
+    assert lpn.encode(unit, lpn.code(OUTPUTS, lpn.WEIGHT)).all()
+
+
+def test_the_code_is_the_same_for_everyone() -> None:
+    code = lpn.code(1000, lpn.WEIGHT)
+    digest = hashlib.sha256(b"".join(part.tobytes() for part in (*code.taps, code.choices))).hexdigest()
+    assert digest == "a41f19f388745bf4a194fb35860ac76cbb1cb4d8b6bd116b82b39b70e02f81a7"

@@ -1,0 +1,93 @@
+"""The store gives every value back, refuses what it cannot solve, and fails no more often than its bound says."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mpc.kernels.okvs import eliminate
+from mpc.primitives import okvs
+
+
+def words(rng: np.random.Generator, *shape: int) -> np.ndarray:
+    return rng.integers(0, 2**64, shape, np.uint64)
+
+
+@given(keys=st.integers(1, 3000), seed=st.integers(0, 2**32))
+def test_every_value_comes_back(keys: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    total = okvs.columns(keys)
+    rows = okvs.arrange(words(rng, keys, 3), total)
+    values, band_seed = words(rng, keys), rng.bytes(16)
+    vector = okvs.encode(rows, values, band_seed, words(rng, total))
+    assert (okvs.decode(rows, band_seed, vector, vector)[1] == values).all()
+
+
+def test_two_vectors_are_decoded_at_once() -> None:
+    rng = np.random.default_rng(1)
+    keys, seed = 40_000, bytes(range(16))
+    total = okvs.columns(keys)
+    rows = okvs.arrange(words(rng, keys, 3), total)
+    values, others = words(rng, 2, keys)
+    low = okvs.encode(rows, values, seed, words(rng, total))
+    high = okvs.encode(rows, others, seed, words(rng, total))
+    decoded = okvs.decode(rows, seed, low, high)
+    assert (decoded == [values, others]).all()
+
+
+def test_another_seed_decodes_nothing() -> None:
+    rng = np.random.default_rng(2)
+    total = okvs.columns(1000)
+    rows = okvs.arrange(words(rng, 1000, 3), total)
+    values = words(rng, 1000)
+    vector = okvs.encode(rows, values, bytes(16), words(rng, total))
+    decoded = okvs.decode(rows, bytes(15) + b"\1", vector, vector)
+    assert not (decoded[0] == values).any()
+
+
+def test_columns_that_no_key_determines_keep_the_free_choice() -> None:
+    free = words(np.random.default_rng(3), okvs.columns(0))
+    rows = okvs.arrange(np.empty((0, 3), np.uint64), len(free))
+    assert (okvs.encode(rows, np.empty(0, np.uint64), bytes(16), free) == free).all()
+
+
+def test_equal_keys_with_different_values_are_refused() -> None:
+    rng = np.random.default_rng(4)
+    total = okvs.columns(100)
+    key_words = words(rng, 100, 3)
+    key_words[57] = key_words[11]
+    rows = okvs.arrange(key_words, total)
+    with pytest.raises(okvs.Unsolvable):
+        okvs.encode(rows, words(rng, 100), bytes(16), words(rng, total))
+
+
+@pytest.mark.parametrize("start", [0, 2**64 - 1])
+def test_bands_stay_inside_the_matrix(start: int) -> None:
+    rows = okvs.arrange(np.array([[1, 2, start]], np.uint64), okvs.columns(1))
+    assert rows.starts.tolist() == [0 if start == 0 else okvs.columns(1) - okvs.BAND_BITS]
+
+
+def test_starts_are_the_exact_fraction_of_the_columns() -> None:
+    key_words = words(np.random.default_rng(5), 1000, 3)
+    rows = okvs.arrange(key_words, 2**24)
+    positions = 2**24 - okvs.BAND_BITS + 1
+    assert rows.starts.tolist() == sorted(int(word) * positions >> 64 for word in key_words[:, 2])
+
+
+def test_failure_is_below_2_to_the_minus_40_up_to_the_largest_size() -> None:
+    assert okvs.failure_bits(2**24) > 40
+    assert okvs.failure_bits(1000) > okvs.failure_bits(10**6)
+
+
+def test_narrow_bands_fail_no_more_often_than_the_bound() -> None:
+    """At 256 bits failures cannot be seen; at 56 they can, and the bound is not yet vacuous."""
+    keys, band_bits, trials = 2**13, 56, 800
+    rng = np.random.default_rng(6)
+    total = keys + keys // 10 + band_bits + 64
+    mask = np.array([(1 << band_bits) - 1, 0, 0, 0], np.uint64)
+    failed = 0
+    for _ in range(trials):
+        starts = np.sort(rng.integers(0, total - band_bits + 1, keys))
+        pivots, sides = np.zeros((total, 4), np.uint64), np.zeros(total, np.uint64)
+        failed += bool(eliminate(words(rng, keys, 4) & mask, starts, sides[:keys], pivots, sides))
+    assert 0 < failed / trials <= 2.0 ** -okvs.failure_bits(keys, band_bits) < 1
