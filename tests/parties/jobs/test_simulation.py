@@ -7,7 +7,7 @@ from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
-from hypothesis import HealthCheck, Phase, settings
+from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
@@ -170,6 +170,5 @@ def test_every_job_ends_the_same_way_everywhere_whatever_happens(tmp_path: Path)
                 stateful_step_count=40,
                 deadline=None,
                 suppress_health_check=list(HealthCheck),
-                phases=[Phase.generate],  # XX
             ),
         )
