@@ -57,7 +57,7 @@ def _contract(text: str) -> Iterator[str]:
     for paragraph in first.strip().split("\n\n"):
         yield f"{_prose(paragraph)}\n"
     for name, body in zip(parts[::2], parts[1::2], strict=True):
-        yield f"**{name}.** {_prose(body)}\n"
+        yield f"**{name}:** {_prose(body)}\n"
 
 
 def _role(name: str, role: Role[Any]) -> Iterator[str]:

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -103,13 +103,12 @@ class Sandbox(Mapping[str, Party]):
 
     def wait_connected(self, timeout_s: float = _START_S) -> None:
         """Return when every node is connected to every other."""
-        deadline = time.monotonic() + timeout_s
-        while time.monotonic() < deadline:
+
+        def connected() -> bool:
             states = [link["state"] for party in self.parties.values() for link in party.node.links().values()]
-            if states.count("connected") == len(self.parties) * (len(self.parties) - 1):
-                return
-            time.sleep(_POLL_S)
-        raise ChannelError(f"the nodes did not find each other within {timeout_s:.0f} s")
+            return states.count("connected") == len(self.parties) * (len(self.parties) - 1)
+
+        _wait_until(connected, timeout_s, "the nodes did not find each other")
 
     def allow(self, job: Job, *, automatic: bool = True) -> None:
         """Grant each party's part of `job` to the other members; `automatic`: without a person's approval."""
@@ -142,22 +141,28 @@ class Sandbox(Mapping[str, Party]):
 
     def await_job(self, name: str, job_id: str, timeout_s: float = _START_S) -> None:
         """Return when the proposal has reached the party `name`."""
-        deadline = time.monotonic() + timeout_s
-        while time.monotonic() < deadline:
-            if any(record.id == job_id for record in self.parties[name].node.jobs()):
-                return
-            time.sleep(_POLL_S)
-        raise ChannelError(f"the proposal did not reach {name} within {timeout_s:.0f} s")
+        node = self.parties[name].node
+
+        def arrived() -> bool:
+            return any(record.id == job_id for record in node.jobs())
+
+        _wait_until(arrived, timeout_s, f"the proposal did not reach {name}")
 
     def await_receipt(self, name: str, job_id: str, timeout_s: float = _START_S) -> Receipt:
         """The receipt of a job at the party `name`, once every party has signed how the job ended."""
         self.await_job(name, job_id, timeout_s)
-        deadline = time.monotonic() + timeout_s
-        while self.parties[name].node.job(job_id).receipt is None:
-            if time.monotonic() > deadline:
-                raise ChannelError(f"not every party signed for the job within {timeout_s:.0f} s")
-            time.sleep(_POLL_S)
-        return self.parties[name].node.receipt(job_id)
+        node = self.parties[name].node
+        _wait_until(lambda: node.job(job_id).receipt is not None, timeout_s, "not every party signed for the job")
+        return node.receipt(job_id)
+
+
+def _wait_until(happened: Callable[[], bool], timeout_s: float, complaint: str) -> None:
+    """Return once `happened` says so; raises `ChannelError` with the complaint after `timeout_s`."""
+    deadline = time.monotonic() + timeout_s
+    while not happened():
+        if time.monotonic() > deadline:
+            raise ChannelError(f"{complaint} within {timeout_s:.0f} s")
+        time.sleep(_POLL_S)
 
 
 @contextmanager

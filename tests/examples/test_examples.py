@@ -39,7 +39,7 @@ PRINTED = {
 def run(command: Sequence[str], tmp_path: Path) -> str:
     """What the command prints, after checking that it ended well and left no file behind."""
     done = subprocess.run(
-        command, cwd=ROOT, env=ENVIRONMENT | {"TMPDIR": str(tmp_path)}, capture_output=True, text=True, timeout=100
+        command, cwd=ROOT, env=ENVIRONMENT | {"TMPDIR": str(tmp_path)}, capture_output=True, text=True, timeout=250
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert list(tmp_path.iterdir()) == []
@@ -51,7 +51,12 @@ def test_every_example_is_tested() -> None:
     assert scripts == set(PRINTED)
 
 
-@pytest.mark.parametrize("name", PRINTED)
+SPAWNING = {"spawned_nodes", "policy_and_approval", "evidence"}
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.nodes] * (name in SPAWNING)) for name in PRINTED]
+)
 def test_an_example_prints_what_it_promises(name: str, tmp_path: Path) -> None:
     printed = run([sys.executable, str(EXAMPLES / f"{name}.py")], tmp_path)
     for expected in PRINTED[name]:
@@ -59,19 +64,21 @@ def test_an_example_prints_what_it_promises(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.nodes
+@pytest.mark.timeout(300)
 def test_the_demonstration_finds_the_truth_and_leaves_nothing_behind(tmp_path: Path) -> None:
     printed = run([sys.executable, "-m", "examples.demo"], tmp_path)
-    assert printed.count("agrees") == 16
+    assert printed.count("agrees") == 14
     assert "DIFFERS" not in printed
     assert "1,175 of its own 4,000" in printed
     assert re.search(r"70 and over .* suppressed", printed)
     assert "payments is told  denied: hk-bank: this party's policy does not allow the job" in printed
     assert "sealane grant add payments --protocol psi.ecdh --dataset customers --column id_document" in printed
     assert "entry 4 (line 5): was edited" in printed
-    assert "All 19 checks agree with the truth." in printed
+    assert "All 18 checks agree with the truth." in printed
 
 
 @pytest.mark.nodes
+@pytest.mark.timeout(300)
 def test_the_commands_of_two_machines_do_what_is_said(tmp_path: Path) -> None:
     text = (EXAMPLES / "two_machines.md").read_text()
     port = free_port()
@@ -111,7 +118,7 @@ def sealane(machine: str, command: str, folder: Path) -> "subprocess.CompletedPr
         input="y\n",
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=100,
     )
 
 
