@@ -4,6 +4,7 @@ import hashlib
 import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from functools import partial
 from typing import NamedTuple
 
 from mpc.channel import MessageChannel, Pipe
@@ -43,14 +44,19 @@ def check_pipe_contract(make_pair: Callable[[], AbstractContextManager[PipePair]
 
 def _keeps_order(pair: PipePair) -> None:
     messages = [b"%d" % i for i in range(300)]
-    _in_thread(lambda: [pair.near.send_bytes(message) for message in messages])
+    _in_thread(lambda: _send_all(pair.near, messages))
     assert [pair.far.recv_bytes() for _ in messages] == messages
+
+
+def _send_all(pipe: Pipe, messages: list[bytes]) -> None:
+    for message in messages:
+        pipe.send_bytes(message)
 
 
 def _carries_any_length(pair: PipePair) -> None:
     for size in (0, 1, 2**20 - 1, 2**20, 2**20 + 1, 5 * 2**20 + 3, 64 * 2**20):
         message = (hashlib.sha256(b"%d" % size).digest() * (size // 32 + 1))[:size]
-        _in_thread(lambda data=message: pair.near.send_bytes(data))  # type: ignore[misc]
+        _in_thread(partial(pair.near.send_bytes, message))
         received = pair.far.recv_bytes()
         assert type(received) is bytes
         assert received == message
@@ -65,7 +71,7 @@ def _lets_both_send_first(pair: PipePair) -> None:
             pipe.send_bytes(message)
         counts.append(sum(len(pipe.recv_bytes()) for _ in range(48)))
 
-    threads = [_in_thread(lambda end=end: play(end)) for end in (pair.near, pair.far)]  # type: ignore[misc]
+    threads = [_in_thread(partial(play, end)) for end in (pair.near, pair.far)]
     for thread in threads:
         thread.join()
     assert counts == [48 * 2**20] * 2

@@ -87,7 +87,7 @@ def _reveals(job: Job, params: Params) -> Mapping[str, str]:
     to_sender = (
         f"how many keys it shares with {receiver}"
         if sender in job.receivers
-        else f"whether at least {params.min_result} keys are common"
+        else f"whether the common keys number at least {params.min_result}"
     )
     return {
         receiver: f"how many keys it shares with {sender}, not which, and how many different keys {sender} has",

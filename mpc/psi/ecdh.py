@@ -113,7 +113,7 @@ def _reveals(job: Job, params: Params) -> Mapping[str, str]:
     to_sender = (
         f"which of its own rows have a key that {receiver} also has"
         if sender in job.receivers
-        else f"whether at least {params.min_result} keys are common, not which"
+        else f"whether the common keys number at least {params.min_result}, not which they are"
     )
     return {
         receiver: f"which of its own rows have a key that {sender} also has, and how many different keys {sender} has",

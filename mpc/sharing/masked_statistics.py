@@ -8,8 +8,9 @@ Output:   each receiver learns, for each cell that is not suppressed, the counts
           them the sums and sums of squares, of all parties' rows; for the others, that they are suppressed.
 Leaks:    the aggregator's process sees the first counts, of small cells too. All learn which cells have small counts
           and who survived. When a party drops out between the two sums, the aggregator's process learns that party's
-          counts by difference, and the sums of a cell that fell below the minimum just then, which is suppressed.
-          A receiver can subtract its own part.
+          counts by difference, and the sums of a cell that fell below the minimum just then, which is suppressed; an
+          aggregator that is not honest can bring this about by calling a party lost. A receiver can subtract its
+          own part. A cell to which one party alone brought rows shows that party's figures, though not whose.
 Security: that of `mpc.sharing.masked_sum`. The aggregator is trusted to name the small cells; a party does notice when
           a cell is called small in which it alone has the minimum.
 Cost:     8 bytes a cell, party and integer: see `mpc.sharing.statistics`.
@@ -37,46 +38,42 @@ if TYPE_CHECKING:
 
 
 def run(party: Party[Params], tables: "Mapping[str, pa.Table]") -> Outcome:
-    """Play one party; what it brings is checked whole before anything is sent."""
+    """Play one party; what it brings is checked whole before anything is sent.
+
+    Facts: "parties", "survivors", "groups" (cells of the table) and "suppressed" (cells withheld; a party that is no
+    receiver knows only of those of the first sum).
+    """
     from mpc.sharing import statistics  # loads Arrow, which a process that only reads SPEC does without
 
     params = party.params
     own = statistics.contribution(params, tables, len(party.job.members), party.rng)
     setting = _setting(party)
-    suppressed = np.zeros(params.cells, np.bool_)
+    suppressed, counts = np.zeros(params.cells, np.bool_), None
     if params.minimum_group:
-        first = masked_sum(setting, statistics.counts(params, own).reshape(-1))
-        counts = None if first.total is None else first.total.reshape(params.cells, -1)
-        suppressed = _agree_on_suppressed(setting, params, first.survivors, counts, statistics.counts(params, own))
+        own_counts = own[:, params.count_columns]
+        first = masked_sum(setting, own_counts.reshape(-1))
+        counts = None if first.total is None else first.total.reshape(own_counts.shape)
+        suppressed = _agree_on_suppressed(setting, params, first.survivors, counts, own_counts)
         setting = _among(setting, first.survivors)
-    else:
-        counts = None
-    sums = np.zeros((0, own.shape[1]), np.int64)
+    sums = np.zeros((0, params.width), np.int64)
     if not suppressed.all():
         second = masked_sum(replace(setting, label=b"values"), own[~suppressed].reshape(-1))
         if second.total is not None:
-            sums = second.total.reshape(-1, own.shape[1])
-            again = statistics.counts(params, sums)
-            if counts is not None and second.survivors == setting.members and (again != counts[~suppressed]).any():
-                raise ProtocolError("a party brought other counts to the second sum than to the first")
-            kept = ~_small(params, again)
-            suppressed[~suppressed] = ~kept
-            sums = sums[kept]
+            sums = second.total.reshape(-1, params.width)
+            same_parties = second.survivors == setting.members
+            suppressed, sums = _still_large(params, suppressed, sums, counts if same_parties else None)
         setting = _among(setting, second.survivors)
     table = None
     if party.name in party.job.receivers:
         suppressed, sums = _share_result(setting, party.job.receivers, params, suppressed, sums)
         table = statistics.result_table(params, suppressed, sums)
-    return Outcome(
-        table,
-        {
-            "parties": len(party.job.members),
-            "survivors": len(setting.members),
-            "groups": params.cells,
-            "suppressed": int(suppressed.sum()),
-        },
-        dropped=tuple(sorted(set(party.job.members) - set(setting.members))),
-    )
+    facts = {
+        "parties": len(party.job.members),
+        "survivors": len(setting.members),
+        "groups": params.cells,
+        "suppressed": int(suppressed.sum()),
+    }
+    return Outcome(table, facts, dropped=tuple(sorted(set(party.job.members) - set(setting.members))))
 
 
 def _setting(party: Party[Params]) -> Setting:
@@ -125,6 +122,23 @@ def _agree_on_suppressed(
     return suppressed
 
 
+def _still_large(
+    params: Params, suppressed: NDArray[np.bool_], sums: NDArray[np.int64], counts: NDArray[np.int64] | None
+) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
+    """As the aggregator: which cells are suppressed after the second sum, and the sums of the others.
+
+    A cell may have become too small when a party dropped out. `counts` are the first sum's, if it was over the same
+    parties and so must have given the same.
+    """
+    again = sums[:, params.count_columns]
+    if counts is not None and (again != counts[~suppressed]).any():
+        raise ProtocolError("a party brought other counts to the second sum than to the first")
+    kept = ~_small(params, again)
+    final = suppressed.copy()
+    final[~suppressed] = ~kept
+    return final, sums[kept]
+
+
 def _share_result(
     setting: Setting,
     receivers: tuple[str, ...],
@@ -135,7 +149,9 @@ def _share_result(
     """From the aggregator to the other receivers: which cells are suppressed, and the sums of the others."""
     if setting.name == setting.aggregator:
         reached = [name for name in setting.members if name not in receivers[1:]]
-        for peer in set(setting.members).intersection(receivers[1:]):
+        for peer in receivers[1:]:
+            if peer not in setting.members:
+                continue
             try:
                 setting.links.send(peer, _bitmap(suppressed))
                 send_words(setting.links, peer, sums.reshape(-1).view(np.uint64))

@@ -47,11 +47,6 @@ def contribution(params: Params, tables: Mapping[str, pa.Table], parties: int, r
     return np.concatenate(parts, axis=1)
 
 
-def counts(params: Params, sums: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The columns of `sums` that are counts: of rows, then of each value."""
-    return sums[:, [0, *range(1, params.width, params.value_width)]]
-
-
 def result_table(params: Params, suppressed: NDArray[np.bool_], sums: NDArray[np.int64]) -> pa.Table:
     """The released table, a row for each cell, groups in their order and bins ascending within each.
 

@@ -130,3 +130,8 @@ class Params:
     def width(self) -> int:
         """How many integers a party brings for a cell: the count of rows, and its values."""
         return 1 + len(self.values) * self.value_width
+
+    @property
+    def count_columns(self) -> list[int]:
+        """Which of a cell's integers are counts: of rows, then of each value."""
+        return [0, *range(1, self.width, self.value_width)]

@@ -10,8 +10,7 @@ from dataclasses import replace
 from mpc import registry
 from mpc.errors import InputError, ProtocolError
 from mpc.job import Job, digest_of
-from parties import policy
-from parties.datasets import find as find_dataset
+from parties import datasets, policy
 from parties.grants import debit
 from parties.identity import peers
 from parties.identity.keys import Identity, verify
@@ -60,7 +59,7 @@ def propose(db: sqlite3.Connection, me: Identity, job: Job, now: float) -> JobRe
         raise authority.decision.error()
     record = _insert(db, job, me.fingerprint, now)
     evidence.job_proposed(db, me, record, now)
-    hint = _own_rows(db, me, job)
+    hint = _rows_to_tell(db, me, job)
     _note_rows(db, record, {me.name: hint})
     message = control_pb2.Propose(job=record.spec, rows=[control_pb2.RowHint(party=me.name, rows=hint)])
     for party in record.others(me.fingerprint):
@@ -255,11 +254,26 @@ def _public(job: Job) -> str:
     return policy.TOLD_TO_PEER
 
 
-def _own_rows(db: sqlite3.Connection, me: Identity, job: Job) -> int:
-    """The rows of the own dataset, rounded up to a power of two: enough for an estimate."""
+def _rows_to_tell(db: sqlite3.Connection, me: Identity, job: Job) -> int:
+    """The rows of the own dataset, rounded up to a power of two, or 0 where the others' costs do not depend on them.
+
+    A protocol whose costs show its parties each other's sizes declares that; one whose costs do not may hide them.
+    """
     name = job.members[me.name].dataset
-    dataset = find_dataset(db, name) if name else None
-    return 0 if dataset is None else 1 << (dataset.rows - 1).bit_length()
+    dataset = datasets.find(db, name) if name else None
+    if dataset is None:
+        return 0
+    spec = registry.get(job.protocol)
+    params = spec.parse(job)
+    rounded = 1 << (dataset.rows - 1).bit_length()
+    unknown = dict.fromkeys(job.members, 0)
+    told = unknown | {me.name: rounded}
+    matters = any(
+        spec.estimate(job, params, told, other) != spec.estimate(job, params, unknown, other)
+        for other in job.members
+        if other != me.name
+    )
+    return rounded if matters else 0
 
 
 def _note_rows(db: sqlite3.Connection, record: JobRecord, rows: dict[str, int]) -> None:

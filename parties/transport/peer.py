@@ -164,8 +164,9 @@ class PeerLink:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-        for task in done:
-            task.result()
+        errors = [error for task in done if (error := task.exception()) is not None]
+        if errors:  # what the peer did wrong says more than that the stream broke
+            raise next((error for error in errors if isinstance(error, ProtocolError)), errors[0])
 
     def _enter(self, stream: Stream, hello: frames.Hello) -> None:
         current = self._stream

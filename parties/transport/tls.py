@@ -46,6 +46,7 @@ def _common_options(limits: Limits) -> Options:
         ("grpc.max_metadata_size", 8 * 2**10),
         ("grpc.keepalive_time_ms", round(limits.keepalive_s * 1000)),
         ("grpc.keepalive_timeout_ms", round(limits.keepalive_s * 500)),
+        ("grpc.http2.ping_timeout_ms", round(limits.keepalive_s * 500)),  # else a minute, whatever the line above says
         ("grpc.keepalive_permit_without_calls", 1),
         ("grpc.http2.max_pings_without_data", 0),
         ("grpc.http2.max_ping_strikes", 0),

@@ -477,7 +477,7 @@ def test_what_each_party_learns_is_said_of_every_party() -> None:
         assert set(said) == {"alice", "bob"}
         assert "which of its own rows" in said["alice"]
         assert ("which of its own rows" in said["bob"]) == ("bob" in receivers)
-        assert ("at least 5 keys" in said["bob"]) == ("bob" not in receivers)
+        assert ("number at least 5" in said["bob"]) == ("bob" not in receivers)
 
 
 @pytest.mark.parametrize("receivers", [("alice",), ("alice", "bob")])

@@ -1,4 +1,5 @@
 import itertools
+import os
 from collections.abc import Callable
 
 import numpy as np
@@ -8,11 +9,13 @@ from hypothesis import strategies as st
 from sum_parties import Died, cheating, cut, dying, names, sum_vectors
 
 from mpc.channel import CountingPipe, Pipe, RecordingPipe
-from mpc.errors import ChannelError, InputError, ProtocolError
+from mpc.errors import ChannelError, InputError, ProtocolError, SealaneError
 from mpc.primitives.key_agreement import public_key
 from mpc.sharing import masked_sum as module
 from mpc.sharing.masked_sum import Sum, largest_summand
 from protos import masked_sum_pb2 as wire
+
+FUZZ_EXAMPLES = int(os.environ.get("SEALANE_FUZZ_EXAMPLES", "100"))
 
 # Of the messages that a party sends among five that survive one drop-out: the vector, and how many there are.
 WORDS, END = 9, 14
@@ -366,6 +369,30 @@ def test_a_party_that_is_left_out_is_told_so():
     results = sum_vectors(vectors(4), 1, cheating("p1", wire.Roster, set_members(1, 2, 3)))
     assert isinstance(results["p0"], ChannelError)
     assert "p1: goes on without this party" in str(results["p0"])
+
+
+@pytest.mark.fuzz
+@settings(deadline=None, max_examples=FUZZ_EXAMPLES)
+@given(st.data())
+def test_any_bytes_in_any_message_end_in_a_named_error_or_a_sum(data):
+    kinds = [wire.Advertise, wire.Shares, wire.Heard, wire.Words, wire.Confirm, wire.Unmask, wire.Roster]
+    kind = data.draw(st.sampled_from(kinds))
+    field = data.draw(st.sampled_from(list(kind.DESCRIPTOR.fields)))
+    draw = {
+        "members": st.lists(st.integers(0, 2**32 - 1) | st.integers(0, 4), max_size=6),
+        "length": st.integers(0, 2**64 - 1),
+    }.get(field.name, st.binary(max_size=100) | st.binary(min_size=32, max_size=32))
+    content = data.draw(draw)
+
+    def alter(message, _index: int) -> None:
+        if field.name == "members":
+            message.members[:] = content
+        else:
+            setattr(message, field.name, content)
+
+    cheater = "p1" if kind is wire.Roster else "p3"
+    results = sum_vectors(vectors(4), 1, cheating(cheater, kind, alter))
+    assert all(isinstance(result, Sum | SealaneError) for result in results.values())
 
 
 def test_no_secret_appears_in_a_setting_or_a_sum():

@@ -55,6 +55,26 @@ class Node:
         self.transport.set_peers({identity.fingerprint: address for identity, address in peers.items()})
 
 
+_started: list[Node] = []
+_workers: list[WorkerLink] = []
+
+
+def run(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Run a test, then stop the workers and nodes that it left."""
+
+    async def body() -> None:
+        try:
+            await work()
+        finally:
+            workers, _workers[:] = list(_workers), []
+            for worker in workers:
+                await asyncio.to_thread(worker.close, finished=False)
+            nodes, _started[:] = list(_started), []
+            await asyncio.gather(*(node.transport.stop(0) for node in nodes))
+
+    asyncio.run(body())
+
+
 async def start_node(identity: Identity, *, limits: Limits = FAST, trusted: bytes | None = None) -> Node:
     registered: list[Identity] = []
     handler = Recorder(greeting=b"hello from " + identity.name.encode())
@@ -67,7 +87,9 @@ async def start_node(identity: Identity, *, limits: Limits = FAST, trusted: byte
         handler,
         limits,
     )
-    return Node(identity, transport, handler, await transport.start("127.0.0.1:0"), registered)
+    node = Node(identity, transport, handler, await transport.start("127.0.0.1:0"), registered)
+    _started.append(node)
+    return node
 
 
 @contextlib.asynccontextmanager
@@ -110,7 +132,9 @@ def start_worker(
     """A worker's link, for use in a thread, and the relay that serves it."""
     mine, theirs = socket.socketpair()
     task = asyncio.create_task(node.transport.run_worker(mine, session, peers, on_event))
-    return connect(theirs, list(peers), **window), task
+    link = connect(theirs, list(peers), **window)
+    _workers.append(link)
+    return link, task
 
 
 @contextlib.contextmanager
