@@ -30,6 +30,7 @@ Source:   Kolesnikov, Matania, Pinkas, Rosulek, Trieu, CCS 2017, eprint.iacr.org
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -58,7 +59,7 @@ def intersect(party: Party[MultiParams], tables: "Mapping[str, pa.Table]") -> Ou
     matching: Party[Params] = Party(
         party.name, party.job, party.params.matching, party.peers, party.rng, party.progress, party.session
     )
-    keys = load_keys(matching, tables)
+    keys = load_keys(matching, tables, fast.digests)
     group = multi_steps.start(party, keys.digests)
     if party.name == multi_steps.leader_of(party):
         return _lead(party, tables, keys, group)
@@ -91,8 +92,7 @@ def _lead(
             link.channel.send(psi_multi_pb2.Verdict())
             continue
         link.channel.send(psi_multi_pb2.Verdict(keys=len(common)))
-        bits = fast.prefix_bits(link.theirs + fast.CANARIES, len(found))
-        fast.send_tags(link, multi_steps.tags(party, group.digests[found], output[found], bits), bits)
+        fast.send_tags(link, multi_steps.tags(party, link, found, group.digests, output, len(found)))
     return _outcome(tables, keys, links, common, {"okvs_retries": retries})
 
 
@@ -115,10 +115,9 @@ def _follow(
         return Outcome(None, {**_input_facts(keys, group.links), **more})
     if not params.min_result <= verdict.keys <= min(link.own, link.theirs):
         raise ProtocolError(f"{link.peer}: sent a result that the sizes of the sets and the minimum exclude")
-    count = verdict.keys + fast.CANARIES
-    bits = fast.prefix_bits(len(group.digests), count)
-    own = multi_steps.tags(party, group.digests, outputs, bits)
-    hits, their_hits = fast.match(link, own, *fast.receive_tags(link, count, bits))
+    told, every = verdict.keys + fast.CANARIES, np.arange(len(group.digests))
+    own = multi_steps.tags(party, link, every, group.digests, outputs, told)
+    hits, their_hits = fast.match(link, own, *fast.receive_tags(replace(link, theirs=verdict.keys)))
     if not their_hits.all():
         raise ProtocolError(f"{link.peer}: names common keys that this party does not have")
     return _outcome(tables, keys, group.links, fast.common_keys(link, own, hits), more)

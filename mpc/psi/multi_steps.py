@@ -170,7 +170,9 @@ def leader_prfs(
     planes = _correlate(party, links, receivers, levels, pool)
     for link, (noise, *_) in zip(links, planes, strict=True):
         fast.send_bytes(link.channel, (query.vector ^ noise[: len(query.vector)]).view(np.uint8))
-    return list(pool.map(partial(oprf.receiver_outputs, query), [shares[1:] for shares in planes])), query.retries
+    evaluate = partial(oprf.receiver_outputs, query)
+    outputs = pool.map(evaluate, [shares[1:] for shares in planes])
+    return [_in_order_of_digests(query.keys, output) for output in outputs], query.retries
 
 
 def _correlate(
@@ -203,9 +205,38 @@ def other_prf(party: Party[MultiParams], link: steps.Link, offered: bytes, diges
     pair = pair_with(party, party.name)
     secret = party.rng(vole.BASE_COUNT // 8)
     with naming(link.peer):
-        keys, points = base_ot.choose(offered, fast.base_choices(secret), pair.session, party.rng)
+        base_keys, points = base_ot.choose(offered, fast.base_choices(secret), pair.session, party.rng)
     link.channel.send(psi_multi_pb2.Choices(points=points))
-    return fast.sender_prf(link, pair, keys, secret, digests)
+    leader_keys = link.theirs + fast.CANARIES
+    levels, columns = fast.plan(pair.params, leader_keys), okvs.columns(leader_keys)
+    request = fast.receive_bytes(link, "a request for a correlation", vole.request_bytes(levels))
+    sender = vole.answer(base_keys, secret, request, levels, pair.session)
+    shares = sender.shares
+    for index, level in enumerate(levels):
+        planes = np.empty((2, level.chunks * level.chunk_outputs), np.uint64)
+        for chunk in range(level.chunks):
+            message, leaves = vole.plant_chunk(sender, levels, index, chunk, shares, party.rng)
+            fast.send_bytes(link.channel, message.view(np.uint8))
+            planes[:, level.part(chunk)] = vole.encode_leaves(level, leaves)
+            party.progress("correlate", chunk + 1, level.chunks)
+        shares = planes
+    keys = oprf.arrange(digests, columns, _receive_seed(link))
+    masked = fast.receive_bytes(link, "a masked vector", 8 * columns).view(np.uint64)
+    outputs = oprf.sender_outputs(keys, masked, sender.delta, np.ascontiguousarray(shares[:, :columns]))
+    return _in_order_of_digests(keys, outputs)
+
+
+def _in_order_of_digests(keys: oprf.Keys, outputs: fast.U64) -> fast.U64:
+    placed = np.empty_like(outputs)
+    placed[keys.rows.order] = outputs
+    return placed
+
+
+def _receive_seed(link: steps.Link) -> bytes:
+    seed = link.channel.recv(psi_vole_pb2.Seed).seed
+    if len(seed) != okvs.SEED_BYTES:
+        raise ProtocolError(f"{link.peer}: sent a seed of {len(seed)} bytes, not {okvs.SEED_BYTES}")
+    return seed
 
 
 def send_shares(link: steps.Link, digests: fast.U64, values: fast.U64, rng: Rng) -> int:
@@ -217,7 +248,7 @@ def send_shares(link: steps.Link, digests: fast.U64, values: fast.U64, rng: Rng)
         free = np.empty(total, np.uint64)
         Prg(rng(SEED_BYTES)).fill(free)
         try:
-            vector = okvs.encode(rows, values, seed, free)
+            vector = okvs.encode(rows, values[rows.order], seed, free)
         except okvs.Unsolvable:
             continue
         link.channel.send(psi_vole_pb2.Seed(seed=seed))
@@ -228,14 +259,12 @@ def send_shares(link: steps.Link, digests: fast.U64, values: fast.U64, rng: Rng)
 
 def receive_shares(link: steps.Link, digests: fast.U64) -> fast.U64:
     """The word that the peer stored under each key; under a key that it does not have, one that looks random."""
-    seed = link.channel.recv(psi_vole_pb2.Seed).seed
-    if len(seed) != okvs.SEED_BYTES:
-        raise ProtocolError(f"{link.peer}: sent a seed of {len(seed)} bytes, not {okvs.SEED_BYTES}")
+    seed = _receive_seed(link)
     columns = okvs.columns(link.theirs + fast.CANARIES)
     vector = fast.receive_bytes(link, "masked shares", 8 * columns).view(np.uint64)
     rows = oprf.arrange(digests, columns, seed).rows
     values = np.empty(len(digests), np.uint64)
-    values[rows.order] = okvs.decode(rows, seed, vector, vector)[:, 0]
+    values[rows.order] = okvs.decode(rows, seed, vector, vector)[0]
     return values
 
 
@@ -251,13 +280,19 @@ def found_by_all(peers: str, sums: fast.U64) -> fast.I64:
     return found
 
 
-def tags(party: Party[MultiParams], digests: fast.U64, outputs: fast.U64, bits: int) -> fast.Tags:
-    """Tags of keys from their digests and their F: only who has F's key or evaluated it can make them."""
+def tags(
+    party: Party[MultiParams], link: steps.Link, chosen: fast.I64, digests: fast.U64, outputs: fast.U64, told: int
+) -> fast.Tags:
+    """Tags of the chosen keys for a comparison in which the leader sends `told` of them.
+
+    Made from digests and F, so that only the leader and the other party of the link can make them.
+    """
     from mpc.kernels.blake2s import hash_rows
 
-    rows = np.concatenate([outputs[:, 1:], digests], axis=1)  # the first word of F masks a share
-    words = hash_rows(rows, party.session[:8], _PERSON_TAG)[:, :2]
-    return fast.cut_tags(np.ascontiguousarray(words), bits)
+    rows = np.concatenate([outputs[chosen, 1:], digests[chosen]], axis=1)  # the first word of F masks a share
+    words = hash_rows(rows, party.session[:8], _PERSON_TAG)
+    others = link.theirs if party.name == leader_of(party) else link.own
+    return fast.cut_tags(words, chosen, fast.prefix_bits(others + fast.CANARIES, told))
 
 
 def wire_bytes(params: MultiParams, leader_keys: int, other_keys: int) -> tuple[int, int]:
