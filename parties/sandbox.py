@@ -18,6 +18,7 @@ from typing import Any
 
 from mpc.errors import ChannelError
 from mpc.job import Job
+from parties.evidence.receipt import Receipt
 from parties.node import Node
 
 _START_S = 30.0
@@ -106,8 +107,8 @@ class Sandbox(Mapping[str, Party]):
             time.sleep(_POLL_S)
         raise ChannelError(f"the nodes did not find each other within {timeout_s:.0f} s")
 
-    def allow(self, job: Job) -> None:
-        """Grant each party's part of `job` to the other members, without a person's approval."""
+    def allow(self, job: Job, *, automatic: bool = True) -> None:
+        """Grant each party's part of `job` to the other members; `automatic`: without a person's approval."""
         for name, member in job.members.items():
             columns = sorted({column for names in member.columns.values() for column in names})
             for other in job.members:
@@ -120,17 +121,20 @@ class Sandbox(Mapping[str, Party]):
                         purpose=job.purpose,
                         receivers=job.receivers,
                         min_result=0,
-                        automatic=True,
+                        automatic=automatic,
                     )
 
     def run(self, job: Job, timeout_s: float = 600.0) -> dict[str, Any]:
         """Propose `job` at its first member, wait until all have ended it, and give each receiver's table by name."""
-        names = list(job.members)
-        record = self.parties[names[0]].node.propose(job)
-        for name in names:
-            self.await_job(name, record.id)
-            self.parties[name].node.wait(record.id, timeout_s)
-        return {name: self.parties[name].node.result(record.id) for name in job.receivers}
+        self.parties[next(iter(job.members))].node.propose(job)
+        return self.results(job, timeout_s)
+
+    def results(self, job: Job, timeout_s: float = 600.0) -> dict[str, Any]:
+        """Wait until all members have ended the proposed `job`, and give each receiver's table by name."""
+        for name in job.members:
+            self.await_job(name, job.id)
+            self.parties[name].node.wait(job.id, timeout_s)
+        return {name: self.parties[name].node.result(job.id) for name in job.receivers}
 
     def await_job(self, name: str, job_id: str, timeout_s: float = _START_S) -> None:
         """Return when the proposal has reached the party `name`."""
@@ -140,6 +144,16 @@ class Sandbox(Mapping[str, Party]):
                 return
             time.sleep(_POLL_S)
         raise ChannelError(f"the proposal did not reach {name} within {timeout_s:.0f} s")
+
+    def await_receipt(self, name: str, job_id: str, timeout_s: float = _START_S) -> Receipt:
+        """The receipt of a job at the party `name`, once every party has signed how the job ended."""
+        self.await_job(name, job_id, timeout_s)
+        deadline = time.monotonic() + timeout_s
+        while self.parties[name].node.job(job_id).receipt is None:
+            if time.monotonic() > deadline:
+                raise ChannelError(f"not every party signed for the job within {timeout_s:.0f} s")
+            time.sleep(_POLL_S)
+        return self.parties[name].node.receipt(job_id)
 
 
 @contextmanager

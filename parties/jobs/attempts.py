@@ -18,8 +18,7 @@ from parties.identity.keys import Identity
 from parties.jobs import endings, evidence
 from parties.jobs.authorise import check_start
 from parties.jobs.outbox import queue
-from parties.jobs.proposals import clean
-from parties.jobs.records import JobRecord, coordinated, get, in_states, led_by, move
+from parties.jobs.records import JobRecord, clean, coordinated, get, in_states, led_by, move
 from parties.jobs.states import OPEN, Event, State
 from protos import control_pb2
 
@@ -40,6 +39,11 @@ class Failure:
     public: str
     detail: str = ""
     hint: str = ""
+
+
+def running(db: sqlite3.Connection) -> int:
+    """How many attempts are under way here."""
+    return int(db.execute("SELECT count(*) FROM jobs WHERE state = ?", (State.RUNNING,)).fetchone()[0])
 
 
 def startable(db: sqlite3.Connection, me: Identity, now: float) -> list[JobRecord]:
@@ -78,13 +82,14 @@ def started(
 ) -> None:
     """The coordinator starts an attempt: take part in it if that is still allowed and there is a free worker."""
     record = led_by(db, peer, message.job)
-    if record.ended:
-        return  # this party gave up; the coordinator hears so, or decides by itself at the deadline
+    own = record.party(me.fingerprint)
+    if record.ended or own.decision == "denied":
+        return  # this party gave up or withdrew; the coordinator hears so, or decides by itself at the deadline
     if message.digest.hex() != record.digest:
         raise ProtocolError("started a job with another digest than the one approved")
     if message.attempt <= record.attempt or len(message.session) != SESSION_BYTES or message.started_at > MAX_COUNT:
         raise ProtocolError("started an attempt that is not a new one")
-    if record.state is State.PROPOSED or (record.state is State.STOPPED and not record.attempt):
+    if own.decision != "approved":
         raise ProtocolError("started a job that is not approved here")
     try:
         check_start(db, me.fingerprint, record, now)
@@ -149,6 +154,10 @@ def cancel(db: sqlite3.Connection, me: Identity, job_id: str, now: float) -> Job
             f"job {record.id}: this party has signed that its part is done; {record.party(record.initiator).name} "
             "ends it"
         )
+    # Not even an attempt that the coordinator starts before it hears of this runs here.
+    db.execute(
+        "UPDATE job_parties SET decision = 'denied' WHERE job = ? AND fingerprint = ?", (record.id, me.fingerprint)
+    )
     _report(db, record, record.attempt, Failure(Kind.CANCELLED, reason))
     return record if record.state is State.STOPPED else move(db, record, Event.STOP, now)
 
@@ -161,11 +170,6 @@ def done(db: sqlite3.Connection, me: Identity, peer: str, message: control_pb2.D
         return
     if message.attempt != record.attempt or record.state is State.WAITING:
         return  # of an attempt that was given up
-    party = record.party(peer)
-    if record.state is State.FINISHED and tuple(message.dropped) != record.dropped:
-        failure = Failure(Kind.PROTOCOL, f"it says that other parties dropped out than {me.name} says")
-        fail(db, me, record, party.name, failure, now)
-        return
     statement = endings.success(record, message.attempt, message.dropped)
     endings.take(db, me, record, peer, statement, message.signature)
     _mark(db, record, peer, done=message.attempt)
@@ -284,8 +288,19 @@ def _begin(
 
 def _conclude(db: sqlite3.Connection, me: Identity, job_id: str, results: Path, now: float) -> None:
     record = get(db, job_id)
+    if record.state is not State.FINISHED:
+        return
     left = [party for party in record.parties if party.name not in record.dropped]
-    if record.state is State.FINISHED and all(party.done == record.attempt for party in left):
+    for party in left:
+        if party.done == record.attempt and not endings.agrees(db, me, record, party):
+            failure = Failure(Kind.PROTOCOL, f"it says that other parties dropped out than {me.name} says")
+            fail(db, me, record, party.name, failure, now)
+            return
+        if party.lost == record.attempt and party.done != record.attempt:
+            failure = Failure(Kind.INTERRUPTED, "it was lost after its part, before it could sign")
+            fail(db, me, record, party.name, failure, now)
+            return
+    if all(party.done == record.attempt for party in left):
         endings.end(db, me, record, Event.SUCCEED, "", now, results=results)
 
 
@@ -301,6 +316,8 @@ def _mark(db: sqlite3.Connection, record: JobRecord, party: str, **attempt: int)
 def _can_go_on(record: JobRecord, name: str, kind: int) -> bool:
     """Whether the protocol may do without a party that was lost: then its own word is awaited, not the party's."""
     if kind not in (Kind.INTERRUPTED, Kind.CRASHED) or name in record.job.receivers:
+        return False
+    if record.state is State.FINISHED and name not in record.dropped:
         return False
     spec = registry.get(record.job.protocol)
     lost = sum(party.lost == record.attempt for party in record.parties if party.name != name)

@@ -17,14 +17,13 @@ from parties.identity.keys import Identity, verify
 from parties.jobs import endings, evidence
 from parties.jobs.authorise import Authority, authorise, name_in
 from parties.jobs.outbox import queue
-from parties.jobs.records import JobRecord, coordinated, find, get, move
+from parties.jobs.records import JobRecord, clean, coordinated, find, get, move
 from parties.jobs.states import OPEN, Event, State
 from protos import control_pb2
 
 APPROVAL_DOMAIN = b"sealane/approval/1"
 DEFAULT_DEADLINE_S = 24 * 3600
 DIGEST_BYTES = 32
-_REASON_CHARACTERS = 500
 
 
 def complete(db: sqlite3.Connection, me: Identity, job: Job, now: float) -> Job:
@@ -35,6 +34,9 @@ def complete(db: sqlite3.Connection, me: Identity, job: Job, now: float) -> Job:
     unknown = sorted(set(job.members) - set(known))
     if unknown:
         raise InputError(f"{unknown[0]} is not a peer of this node", hint="see them with `sealane peer list`")
+    for name, member in job.members.items():
+        if member.fingerprint not in ("", known[name]):
+            raise InputError(f"the job gives {name} another fingerprint than the one that is pinned here")
     if me.name not in job.members:
         raise InputError(f"{me.name} (this node) takes no part in the job")
     members = {name: replace(member, fingerprint=known[name]) for name, member in job.members.items()}
@@ -162,11 +164,6 @@ def conflicting(db: sqlite3.Connection, me: Identity, peer: str, message: contro
     if not record.ended:
         reason = f"{record.party(peer).name}: a job of this id with other contents exists"
         endings.end(db, me, record, Event.FAIL, reason, now)
-
-
-def clean(text: str) -> str:
-    """A peer's words, bounded and without control characters, fit to be shown."""
-    return "".join(c if c.isprintable() else " " for c in text[:_REASON_CHARACTERS])
 
 
 def _check_members(db: sqlite3.Connection, me: Identity, peer: str, job: Job) -> None:
