@@ -20,8 +20,8 @@ Security: semi-honest, as above; the assumptions of psi.vole, AES-128 as PRF, Di
           what another receiver is told with 2^-40 more. The leader's node enforces the minimum. A party that departs
           from the protocol can do more than lie about its set: see docs/security-psi-multi.md.
 Checks:   all parties add 64 keys that they agree on; the leader and each receiver end in an error unless they find all.
-Cost:     per other party, with X its own and L the leader's set, about 10.8·|L| + 8.8·|X| bytes at a million keys; a
-          receiver is told about 8.1 a common key more; eight messages one after the other, whatever the number of
+Cost:     per other party, with X its own and L the leader's set, about 10.6·|L| + 8.8·|X| bytes at a million keys; a
+          receiver is told about 8.1 a common key more; nine messages one after the other, whatever the number of
           parties. The leader's work grows with their number, that of the others does not but for the shares.
 Source:   Kolesnikov, Matania, Pinkas, Rosulek, Trieu, CCS 2017, eprint.iacr.org/2017/799 (the protocol for augmented
           semi-honest parties, with unconditional shares of zero); programmable PRF from VOLE: Rindal, Schoppmann,
@@ -29,7 +29,6 @@ Source:   Kolesnikov, Matania, Pinkas, Rosulek, Trieu, CCS 2017, eprint.iacr.org
 """
 
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -37,7 +36,6 @@ import numpy as np
 
 from mpc.errors import ProtocolError
 from mpc.job import Job
-from mpc.primitives.threads import usable_cores
 from mpc.psi import multi_steps, steps
 from mpc.psi import vole_steps as fast
 from mpc.psi.params import MultiParams, Params, check_keys
@@ -75,8 +73,7 @@ def _lead(
         for link in links:
             link.channel.send(psi_multi_pb2.Offer(withheld=True))
         raise steps.too_small(params.matching, smallest)
-    with ThreadPoolExecutor(usable_cores()) as pool:
-        outputs, retries = multi_steps.leader_prfs(party, links, group.digests, pool)
+    outputs, retries = multi_steps.leader_prfs(party, links, group.digests)
     sums = multi_steps.shares_of_zero(group.shared, group.digests)
     for index, (link, output) in enumerate(zip(links, outputs, strict=True)):
         sums ^= output[:, 0] ^ multi_steps.receive_shares(link, group.digests)
@@ -167,14 +164,15 @@ def _reveals(job: Job, params: MultiParams) -> Mapping[str, str]:
     return said
 
 
-# Seconds a key on one core of about 3 GHz, and at the start: loading compiled loops.
-_SECONDS_A_KEY = 5e-6
-_SECONDS_A_LEADER_KEY_AND_LINK = 1.0e-6
-_SECONDS_AT_THE_START = 1.2
-_SECONDS_A_LINK = 0.1  # base transfers
-_BASE_BYTES = 250 * 2**20  # Python, numpy, Arrow and numba
-_KEY_BYTES = 350
-_LINK_KEY_BYTES = 70
+# Seconds on one core of about 3 GHz: a key, with normalisation; a key of the leader on each link; loading compiled
+# loops; base transfers.
+_SECONDS_A_KEY = 2.5e-6
+_SECONDS_A_LEADER_KEY_AND_LINK = 0.7e-6
+_SECONDS_AT_THE_START = 1.4
+_SECONDS_A_LINK = 0.1
+_BASE_BYTES = 230 * 2**20  # Python, numpy, Arrow and numba
+_KEY_BYTES = 300
+_LINK_KEY_BYTES = 100
 _TAG_BYTES = 9
 
 
@@ -182,11 +180,11 @@ def _estimate(job: Job, params: MultiParams, rows: Mapping[str, int], name: str)
     leader = job.receivers[0]
     others = [member for member in job.members if member != leader]
     links = others if name == leader else [name]
-    common = min(rows[member] for member in job.members) + fast.CANARIES
     by_leader = by_other = 0
-    for other in links:
+    for other in links:  # each party's cost depends on the sizes that it will learn, and on no others
         to_other, to_leader = multi_steps.wire_bytes(params, rows[leader], rows[other])
-        by_leader += to_other + (_TAG_BYTES * common if other in job.receivers else 0)
+        told = _TAG_BYTES * (min(rows[leader], rows[other]) + fast.CANARIES) if other in job.receivers else 0
+        by_leader += to_other + told
         by_other += to_leader
     starts = multi_steps.START_BYTES * (len(job.members) - 1 - len(links))
     sent, received = (by_leader, by_other) if name == leader else (by_other + starts, by_leader + starts)

@@ -1,10 +1,8 @@
 """The steps of psi.multi between messages: shares of zero, PRFs with all parties, tags. Contract: `mpc.psi.multi`."""
 
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Executor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import partial
 from hashlib import blake2b
 from typing import TypeVar
 
@@ -16,6 +14,7 @@ from mpc.errors import ChannelError, InputError, ProtocolError
 from mpc.primitives import base_ot, key_agreement, okvs, oprf, vole
 from mpc.primitives.aes import KEY_BYTES, FixedKey
 from mpc.primitives.prg import SEED_BYTES, Prg
+from mpc.primitives.row_hash import hash_rows
 from mpc.psi import steps
 from mpc.psi import vole_steps as fast
 from mpc.psi.params import MultiParams, VoleParams
@@ -145,12 +144,9 @@ def shares_of_zero(shared: Sequence[bytes], digests: fast.U64) -> fast.U64:
 
 
 def leader_prfs(
-    party: Party[MultiParams], links: Sequence[steps.Link], digests: fast.U64, pool: Executor
+    party: Party[MultiParams], links: Sequence[steps.Link], digests: fast.U64
 ) -> tuple[list[fast.U64], int]:
-    """F of the leader's keys under each other party's PRF, and how often a seed was drawn in vain.
-
-    The thread of the caller alone sends and receives, a chunk from each party in turn.
-    """
+    """F of the leader's keys under each other party's PRF, and how often a seed was drawn in vain."""
     pairs = [pair_with(party, link.peer) for link in links]
     levels = fast.plan(pairs[0].params, len(digests))
     offers = [base_ot.offer(party.rng) for _ in links]
@@ -167,37 +163,14 @@ def leader_prfs(
     query = oprf.query(digests, party.rng)  # one for all: each party sees it under another mask
     for link in links:
         link.channel.send(psi_vole_pb2.Seed(seed=query.keys.seed))
-    planes = _correlate(party, links, receivers, levels, pool)
-    for link, (noise, *_) in zip(links, planes, strict=True):
-        fast.send_bytes(link.channel, (query.vector ^ noise[: len(query.vector)]).view(np.uint8))
-    evaluate = partial(oprf.receiver_outputs, query)
-    outputs = pool.map(evaluate, [shares[1:] for shares in planes])
-    return [_in_order_of_digests(query.keys, output) for output in outputs], query.retries
-
-
-def _correlate(
-    party: Party[MultiParams],
-    links: Sequence[steps.Link],
-    receivers: Sequence[vole.Receiver],
-    levels: Sequence[vole.Level],
-    pool: Executor,
-) -> list[fast.U64]:
-    """The planes a and c (3 x outputs) of the last level, for each link."""
-    planes = [np.concatenate([receiver.noise[None], receiver.shares]) for receiver in receivers]
-    for index, level in enumerate(levels):
-        inner = planes
-        planes = [np.empty((3, level.chunks * level.chunk_outputs), np.uint64) for _ in links]
-        for chunk in range(level.chunks):
-            pending = []
-            for link, receiver, known in zip(links, receivers, inner, strict=True):
-                message = fast.receive_bytes(link, "a chunk of a correlation", 8 * level.message_words).view(np.uint64)
-                pending.append(
-                    pool.submit(vole.puncture_chunk, receiver, levels, index, chunk, message, known[0], known[1:])
-                )
-            for plane, outputs in zip(planes, pending, strict=True):
-                plane[:, level.part(chunk)] = outputs.result()
-            party.progress("correlate", chunk + 1, level.chunks)
-    return planes
+    shares = []
+    for link, receiver, pair in zip(links, receivers, pairs, strict=True):
+        planes = np.concatenate([receiver.noise[None], receiver.shares])
+        for index in range(len(levels)):
+            planes = fast._receive_level(link, pair, receiver, levels, index, planes[0], planes[1:])
+        fast.send_bytes(link.channel, (query.vector ^ planes[0, : len(query.vector)]).view(np.uint8))
+        shares.append(planes[1:])
+    return [_in_order_of_digests(query.keys, oprf.receiver_outputs(query, each)) for each in shares], query.retries
 
 
 def other_prf(party: Party[MultiParams], link: steps.Link, offered: bytes, digests: fast.U64) -> fast.U64:
@@ -212,14 +185,8 @@ def other_prf(party: Party[MultiParams], link: steps.Link, offered: bytes, diges
     request = fast.receive_bytes(link, "a request for a correlation", vole.request_bytes(levels))
     sender = vole.answer(base_keys, secret, request, levels, pair.session)
     shares = sender.shares
-    for index, level in enumerate(levels):
-        planes = np.empty((2, level.chunks * level.chunk_outputs), np.uint64)
-        for chunk in range(level.chunks):
-            message, leaves = vole.plant_chunk(sender, levels, index, chunk, shares, party.rng)
-            fast.send_bytes(link.channel, message.view(np.uint8))
-            planes[:, level.part(chunk)] = vole.encode_leaves(level, leaves)
-            party.progress("correlate", chunk + 1, level.chunks)
-        shares = planes
+    for index in range(len(levels)):
+        shares = fast._send_level(link, pair, sender, levels, index, shares)
     keys = oprf.arrange(digests, columns, _receive_seed(link))
     masked = fast.receive_bytes(link, "a masked vector", 8 * columns).view(np.uint64)
     outputs = oprf.sender_outputs(keys, masked, sender.delta, np.ascontiguousarray(shares[:, :columns]))
@@ -287,8 +254,6 @@ def tags(
 
     Made from digests and F, so that only the leader and the other party of the link can make them.
     """
-    from mpc.kernels.blake2s import hash_rows
-
     rows = np.concatenate([outputs[chosen, 1:], digests[chosen]], axis=1)  # the first word of F masks a share
     words = hash_rows(rows, party.session[:8], _PERSON_TAG)
     others = link.theirs if party.name == leader_of(party) else link.own
