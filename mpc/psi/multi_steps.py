@@ -35,13 +35,13 @@ M = TypeVar("M", bound=Message)
 
 @contextmanager
 def naming(peer: str) -> Iterator[None]:
-    """Puts the peer's name in front of the errors that its link or its messages raise."""
+    """Puts the peer's name in front of the errors that its link or its messages raise, if it is not there yet."""
     try:
         yield
-    except ChannelError as error:
-        raise ChannelError(f"{peer}: {error}", hint=error.hint) from error
-    except ProtocolError as error:
-        raise ProtocolError(f"{peer}: {error}", hint=error.hint) from error
+    except (ChannelError, ProtocolError) as error:
+        if str(error).startswith(f"{peer}: "):
+            raise
+        raise type(error)(f"{peer}: {error}", hint=error.hint) from error
 
 
 @dataclass(frozen=True)

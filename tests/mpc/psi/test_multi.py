@@ -117,7 +117,7 @@ def test_a_key_appears_only_if_all_have_it_whoever_else_has_it(parties: int) -> 
     assert outcomes["a"].table is None
 
 
-@pytest.mark.parametrize("sizes", [(1, 3000, 500), (3000, 1, 700), (6000, 5000, 4000), (700, 9000, 1)])
+@pytest.mark.parametrize("sizes", [(1, 3000, 500), (3000, 1, 700), (6000, 5000, 4500), (700, 9000, 1)])
 @pytest.mark.parametrize("overlap", ["none", "some", "all"])
 def test_no_row_is_lost_or_added_at_any_size_over_several_chunks(sizes: tuple[int, ...], overlap: str) -> None:
     smallest = min(sizes)
@@ -644,6 +644,14 @@ def test_a_party_that_ends_early_ends_the_others_who_name_it(cheat: str, victim:
     error = run_against(cheat, victim, kind, 0, leave)
     assert type(error) is ChannelError
     assert str(error).startswith(f"{cheat}: ")
+
+
+@pytest.mark.parametrize("said", ["gone", "b: gone"])
+@pytest.mark.parametrize("kind", [ChannelError, ProtocolError])
+def test_an_error_names_the_peer_once_and_keeps_its_hint(kind: type[SealaneError], said: str) -> None:
+    with pytest.raises(kind, match="^b: gone$") as caught, multi_steps.naming("b"):
+        raise kind(said, hint="try again")
+    assert caught.value.hint == "try again"
 
 
 def words_edited(edit: Callable[[np.ndarray], np.ndarray]) -> Callable[[Any], Sequence[Message]]:
