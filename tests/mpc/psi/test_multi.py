@@ -73,7 +73,7 @@ ids = st.none() | st.sampled_from(["", "a", "b", "c", "ab", "\0", "é"])
 
 
 @given(keys=st.lists(st.lists(ids, max_size=14), min_size=3, max_size=6), data=st.data())
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=6, deadline=None)
 def test_each_receiver_gets_the_rows_of_a_plaintext_intersection(keys: list[list[str | None]], data: Any) -> None:
     names = list(NAMES[: len(keys)])
     receivers = data.draw(st.lists(st.sampled_from(names), min_size=1, unique=True))
@@ -587,10 +587,10 @@ PIECES = [
 
 
 @pytest.mark.parametrize(("cheat", "index", "what"), PIECES)
-@pytest.mark.parametrize("change", ["none", "shorter", "longer"])
+@pytest.mark.parametrize("change", ["shorter", "longer"])
 def test_vectors_of_another_length_are_refused(cheat: str, index: int, what: str, change: str) -> None:
     def edit(message: Any) -> Sequence[Message]:
-        data = {"none": b"", "shorter": message.data[:-1], "longer": message.data + b"\0"}[change]
+        data = {"shorter": message.data[:-1], "longer": message.data + b"\0"}[change]
         return [psi_vole_pb2.Piece(data=data)]
 
     victim = "b" if cheat == "a" else "a"
@@ -649,7 +649,7 @@ def test_a_party_that_ends_early_ends_the_others_who_name_it(cheat: str, victim:
 @pytest.mark.parametrize("said", ["gone", "b: gone"])
 @pytest.mark.parametrize("kind", [ChannelError, ProtocolError])
 def test_an_error_names_the_peer_once_and_keeps_its_hint(kind: type[SealaneError], said: str) -> None:
-    with pytest.raises(kind, match="^b: gone$") as caught, multi_steps.naming("b"):
+    with pytest.raises(kind, match=r"^b: gone$") as caught, multi_steps.naming("b"):
         raise kind(said, hint="try again")
     assert caught.value.hint == "try again"
 
