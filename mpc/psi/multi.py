@@ -16,9 +16,10 @@ Collusion: any number of parties without the leader learn together only what eac
           colluding parties in the augmented semi-honest model. So with a single party outside they learn which of
           the leader's keys it has; with two or more, only which of them all those have.
 Security: semi-honest, as above; the assumptions of psi.vole, AES-128 as PRF, Diffie-Hellman in Curve25519 for the
-          shared keys; 128 bits. Any key matches falsely with probability at most 2^-40 by sums of 64 bits, and in
-          what another receiver is told with 2^-40 more. The leader's node enforces the minimum. A party that departs
-          from the protocol can do more than lie about its set: see docs/security-psi-multi.md.
+          shared keys; 128 bits. Keys match falsely anywhere with probability at most 2^-40 by sums of 64 bits; tags
+          of what another receiver is told collide with at most that too, which ends the job. The leader's node alone
+          enforces the minimum. A party that departs from the protocol can do more than lie about its set: see
+          docs/security-psi-multi.md.
 Checks:   all parties add 64 keys that they agree on; the leader and each receiver end in an error unless they find all.
 Cost:     per other party, with X its own and L the leader's set, about 10.6·|L| + 8.8·|X| bytes at a million keys; a
           receiver is told about 8.1 a common key more; nine messages one after the other, whatever the number of
