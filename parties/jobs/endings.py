@@ -49,7 +49,9 @@ def end(
     if event is not Event.SUCCEED:
         forget_signatures(db, record)
         sign(db, me, record, _statement(record, outcome, record.attempt, record.started_at, ()), now)
-    moved = _settle(db, me, record, event, reason, now, detail=detail, hint=hint, results=results)
+    # Parties are done without in a success only.
+    dropped = record.dropped if event is Event.SUCCEED else ()
+    moved = _settle(db, me, record, event, reason, now, dropped=dropped, detail=detail, hint=hint, results=results)
     message = _announcement(moved)
     for party in moved.others(me.fingerprint):
         if party.fingerprint != without:
@@ -222,7 +224,7 @@ def _settle(
     *,
     attempt: int | None = None,
     started_at: int | None = None,
-    dropped: Sequence[str] | None = None,
+    dropped: Sequence[str] = (),
     detail: str = "",
     hint: str = "",
     results: Path | None = None,
@@ -242,7 +244,7 @@ def _settle(
         result=result,
         attempt=record.attempt if attempt is None else attempt,
         started_at=record.started_at if started_at is None else started_at,
-        dropped=record.dropped if dropped is None else tuple(dropped),
+        dropped=tuple(dropped),
     )
     evidence.job_ended(db, me, moved, now)
     if result is not None:

@@ -114,6 +114,17 @@ def test_parties_that_disagree_about_who_was_lost_do_not_succeed(parties: World)
         assert parties["ann"].evidence("result_released") == []
 
 
+def test_a_job_that_fails_after_it_went_on_without_a_party_ends_for_that_party_too(parties: World) -> None:
+    record = _running(parties, survive=1)
+    for name in ("ann", "bob"):
+        parties[name].deliver(parties[name].node.job(record.id), ("dan",))
+    parties["ann"].node.cancel(record.id)
+    parties.settle()
+    assert _states(parties, record.id) == {State.CANCELLED}
+    assert parties["dan"].node.receipt(record.id).statement.dropped == ()
+    assert not parties["dan"].evidence("peer_misbehaved")
+
+
 def test_a_crash_between_the_halves_of_a_release_leaves_no_result_of_a_job_that_then_expires(parties: World) -> None:
     ann = parties["ann"]
     record = ann.node.propose(psi_job("ann", "bob"))
