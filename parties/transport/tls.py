@@ -1,5 +1,6 @@
 """gRPC's side of the transport: mutual TLS with pinned identities, keepalive, sizes."""
 
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -58,15 +59,26 @@ def _common_options(limits: Limits) -> Options:
 
 
 def server_credentials(credentials: Callable[[], Credentials], trusted: Callable[[], bytes]) -> Any:
-    """Credentials that are read anew for each handshake, so that rotated keys and new peers need no restart."""
+    """Credentials that are looked at for each handshake, so that rotated keys and new peers need no restart.
 
-    def current() -> Any:
+    gRPC frees what it had when it is given anew, even under a handshake that still uses it (grpc/grpc#36693), which
+    ends the process. So it is given anew only what has changed: a peer was added, or the own key was rotated.
+    """
+    lock = threading.Lock()
+    given: tuple[Credentials, bytes] | None = None
+
+    def changed() -> Any:
+        nonlocal given
         mine = credentials()
         # gRPC needs one root at least; with no peers, nobody but this party itself gets past the handshake.
         roots = trusted() or mine.certificate_chain
+        with lock:
+            if given == (mine, roots):
+                return None
+            given = mine, roots
         return grpc.ssl_server_certificate_configuration([(mine.private_key, mine.certificate_chain)], roots)
 
-    return grpc.dynamic_ssl_server_credentials(current(), current, require_client_authentication=True)
+    return grpc.dynamic_ssl_server_credentials(changed(), changed, require_client_authentication=True)
 
 
 def channel_credentials(mine: Credentials, peer_root: bytes) -> Any:

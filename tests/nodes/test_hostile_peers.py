@@ -310,5 +310,5 @@ def test_strangers_at_the_port_get_nowhere_and_an_honest_peer_is_served_meanwhil
 def test_the_evidence_verifies_after_all_this(nodes: Sandbox, mallory: Mallory) -> None:
     verify_evidence(nodes)
     for party in nodes.values():
-        assert party.process.poll() is None
+        assert party.process.poll() is None, party.log.read_text()[-6000:]
         assert "could not be handled" not in party.log.read_text()

@@ -160,7 +160,8 @@ def _machine(template: Path, folder: Path) -> type[RuleBasedStateMachine]:
 
         def _check_once(self, name: str) -> None:
             party = self.world[name]
-            assert not party.evidence("peer_misbehaved")
+            # Workers do say that a peer broke the protocol of a session; messages never break the rules.
+            assert {fields["rule"] for fields in party.evidence("peer_misbehaved")} <= {"session"}
             released = Counter(fields["job"] for fields in party.evidence("result_released"))
             assert set(released) == {record.id for record in party.jobs() if record.result is not None}
             assert all(times == 1 for times in released.values())
