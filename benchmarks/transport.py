@@ -24,6 +24,7 @@ from pathlib import Path
 import structlog
 
 from benchmarks.harness import Row, main
+from parties.transport.allocator import keep_freed_buffers
 from parties.transport.status import Limits, LinkStatus
 from parties.transport.transport import Transport
 from parties.worker.pipe import connect
@@ -61,6 +62,7 @@ class Quiet:
 
 
 def run_node(me: Identity, peer: Identity, sock: socket.socket, report: Connection) -> None:
+    keep_freed_buffers()
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))  # standard output is ours
 
     async def serve() -> None:
