@@ -5,6 +5,7 @@ import contextlib
 import socket
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import structlog
 
@@ -17,6 +18,7 @@ from parties.worker.slots import Emptier, Filler, send_memory
 
 _log = structlog.get_logger("sealane.transport")
 _ALLOWANCE_STEP_BYTES = 2 * 2**20
+_CHUNK_BYTES = 64 * 2**10
 
 
 async def relay(
@@ -30,22 +32,24 @@ async def relay(
     Cancelling ends the session as failed.
     """
     filled, emptied = send_memory(sock, len(links))
-    reader, writer = await asyncio.open_unix_connection(sock=sock)
+    sock.setblocking(False)
+    outbox = _Outbox(sock)
     ends = [
-        _End(writer, index, name, session, links[name], Filler(filled[index]), Emptier(emptied[index]))
+        _End(outbox, index, name, session, links[name], Filler(filled[index]), Emptier(emptied[index]))
         for index, name in enumerate(sorted(links))
     ]
     finished = False
+    writing = asyncio.create_task(outbox.write())
     try:
         for end in ends:
             end.link.attach(session, end)
-        finished = await _read(reader, ends, on_event)
+        finished = await _read(_Inbox(sock), ends, on_event)
     finally:
+        writing.cancel()
+        await asyncio.gather(writing, return_exceptions=True)
         for end in ends:
             end.link.detach(session, end, EndCode.DONE if finished else EndCode.FAILED)
-        writer.transport.abort()
-        with contextlib.suppress(OSError):
-            await writer.wait_closed()
+        sock.close()
     return WorkerTraffic(
         finished=finished,
         sent_bytes={end.name: end.sent_bytes for end in ends},
@@ -54,17 +58,15 @@ async def relay(
     )
 
 
-async def _read(
-    reader: asyncio.StreamReader, ends: Sequence["_End"], on_event: Callable[[bytes], Awaitable[None]]
-) -> bool:
+async def _read(inbox: "_Inbox", ends: Sequence["_End"], on_event: Callable[[bytes], Awaitable[None]]) -> bool:
     """Take what the worker sends until it ends; gives whether it said that it finished."""
     try:
         while True:
-            length, kind, flags, peer = parse_header(await reader.readexactly(HEADER.size), len(ends))
+            length, kind, flags, peer = parse_header(await inbox.read(HEADER.size), len(ends))
             if flags & SLOT:
                 ends[peer].on_slot(flags, length)
                 continue
-            payload = await reader.readexactly(length)
+            payload = await inbox.read(length)
             if kind is RecordKind.BYE:
                 return True
             if kind is RecordKind.EVENT:
@@ -80,12 +82,59 @@ async def _read(
     return False
 
 
+# Not asyncio's streams: after a write that failed they lose what the worker had sent before it left.
+
+
+@dataclass
+class _Inbox:
+    """What comes from the worker."""
+
+    _sock: socket.socket
+    _unread: bytearray = field(default_factory=bytearray)
+
+    async def read(self, size: int) -> bytes:
+        """The next `size` bytes; `EOFError` when the worker ends before."""
+        loop = asyncio.get_running_loop()
+        while len(self._unread) < size:
+            chunk = await loop.sock_recv(self._sock, _CHUNK_BYTES)
+            if not chunk:
+                raise EOFError
+            self._unread += chunk
+        data = bytes(self._unread[:size])
+        del self._unread[:size]
+        return data
+
+
+@dataclass
+class _Outbox:
+    """The records for the worker; what its grants allow bounds them."""
+
+    _sock: socket.socket
+    _records: list[bytes] = field(default_factory=list)
+    _wake: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def put(self, record: bytes) -> None:
+        """Queue a record."""
+        self._records.append(record)
+        self._wake.set()
+
+    async def write(self) -> None:
+        """Write what is queued until the worker has gone."""
+        loop = asyncio.get_running_loop()
+        with contextlib.suppress(OSError):  # the reader sees it too
+            while True:
+                await self._wake.wait()
+                self._wake.clear()
+                records, self._records = self._records, []
+                await loop.sock_sendall(self._sock, b"".join(records))
+
+
 class _End:
     """One peer of the worker."""
 
     def __init__(
         self,
-        writer: asyncio.StreamWriter,
+        outbox: _Outbox,
         index: int,
         name: str,
         session: bytes,
@@ -98,7 +147,7 @@ class _End:
         self.sent_bytes = 0
         self.received_bytes = 0
         self.error: SealaneError | None = None
-        self._writer = writer
+        self._outbox = outbox
         self._index = index
         self._session = session
         self._filler = filler
@@ -141,11 +190,11 @@ class _End:
         # Small steps would cost a record for each fragment; the first must pass, for nothing else may follow it.
         if limit > self._told and (limit - self._told >= _ALLOWANCE_STEP_BYTES or not self._told):
             self._told = limit
-            self._write(RecordKind.GRANT, TOTAL.pack(limit))
+            self._put(RecordKind.GRANT, TOTAL.pack(limit))
 
     def on_framed(self, limit: int, /) -> None:
         if self._unframed.popleft() and (total := self._emptier.empty()) is not None:
-            self._write(RecordKind.EMPTIED, TOTAL.pack(total))
+            self._put(RecordKind.EMPTIED, TOTAL.pack(total))
         self.on_allowance(limit)
 
     def on_end(self, error: SealaneError | None, /) -> None:
@@ -165,12 +214,11 @@ class _End:
                 if self._filler.full:
                     return
                 self._filler.fill(payload)
-                self._write(kind, b"", flags | SLOT, len(payload))
+                self._put(kind, b"", flags | SLOT, len(payload))
             else:
-                self._write(kind, payload, flags)
+                self._put(kind, payload, flags)
             self._waiting.popleft()
 
-    def _write(self, kind: RecordKind, payload: bytes | memoryview, flags: int = 0, size: int = 0) -> None:
-        """Write a record; `size` is that of a fragment in a slot."""
-        if not self._writer.is_closing():  # the worker has gone: the reader sees it too
-            self._writer.write(b"".join((HEADER.pack(size or len(payload), kind, flags, self._index), payload)))
+    def _put(self, kind: RecordKind, payload: bytes | memoryview, flags: int = 0, size: int = 0) -> None:
+        """Queue a record; `size` is that of a fragment in a slot."""
+        self._outbox.put(b"".join((HEADER.pack(size or len(payload), kind, flags, self._index), payload)))

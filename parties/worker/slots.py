@@ -5,6 +5,7 @@ filled, another how many were emptied since the start. The node makes the memory
 could cut it off would crash the node. It has no name, and is gone when both have let go of it.
 """
 
+import contextlib
 import fcntl
 import mmap
 import os
@@ -80,7 +81,8 @@ def send_memory(sock: socket.socket, peers: int) -> tuple[list[memoryview], list
     try:
         os.ftruncate(descriptor, _size(peers))
         fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL)
-        socket.send_fds(sock, [b"\0"], [descriptor])
+        with contextlib.suppress(ConnectionError):  # the worker has gone already: who reads its records sees it
+            socket.send_fds(sock, [b"\0"], [descriptor])
         return _rings(descriptor, peers)
     finally:
         os.close(descriptor)

@@ -220,6 +220,20 @@ def test_a_worker_that_breaks_the_rules_or_a_failing_server_fails_the_attempt_on
     run(work)
 
 
+@pytest.mark.parametrize("said", [b"", HEADER.pack(0, RecordKind.BYE, 0, 0)])
+def test_what_a_worker_said_before_it_left_is_heard_though_nothing_can_be_written_to_it(said: bytes) -> None:
+    async def work() -> None:
+        async with two_nodes(A, B) as (one, two):
+            mine, theirs = socket.socketpair()
+            theirs.sendall(HEADER.pack(8, RecordKind.GRANT, 0, 0) + TOTAL.pack(2**20) + said)
+            theirs.close()
+            traffic = await one.transport.run_worker(mine, session("1"), {"b": B.fingerprint}, ignore)
+            assert traffic.finished == bool(said)
+            await still_served(one, two)
+
+    run(work)
+
+
 # -- 2, 4, 6: who is let in --------------------------------------------------------------------------------------------
 
 
