@@ -11,6 +11,7 @@ from parties import running
 from parties.cli.command import Session, command
 from parties.cli.output import cell, heading, print_json, say, show_facts, show_table
 from parties.cli.units import iso_time
+from parties.transport.allocator import keep_freed_buffers
 
 if TYPE_CHECKING:
     from parties.node import Node
@@ -75,6 +76,7 @@ def serve(session: Session, log_level: str | None) -> None:
         else:
             say(f"ready: {home.settings.name} {listens}")
 
+    keep_freed_buffers()
     with running.only_one(home.path):
         asyncio.run(Server(home, ready).run())
 

@@ -98,7 +98,7 @@ _SIZES = {
 
 def encode(
     kind: Kind,
-    payload: bytes | bytearray | memoryview = b"",
+    payload: bytes | memoryview = b"",
     *,
     flags: int = 0,
     session: bytes = NO_SESSION,

@@ -88,7 +88,7 @@ class _Session:
     limit: int = 0
     queued: int = 0
     framed: int = 0
-    queue: deque[tuple[Kind, int, bytes | bytearray]] = field(default_factory=deque)
+    queue: deque[tuple[Kind, int, bytes | memoryview]] = field(default_factory=deque)
 
 
 class Link:
@@ -197,15 +197,19 @@ class Link:
         state.attached = True
         return [Granted(session)] if state.limit else []
 
-    def send_data(self, session: bytes, more: bool, payload: bytes | bytearray) -> None:
-        """Queue a fragment of this side's worker, unless the session ended; `ProtocolError` beyond its allowance."""
+    def send_data(self, session: bytes, more: bool, payload: bytes | memoryview) -> bool:
+        """Queue a fragment of this side's worker; False if the session ended, and nobody wants it.
+
+        `ProtocolError` beyond its allowance. `payload` must stay as it is until it is framed.
+        """
         state = self._sessions.get(session)
         if state is None:
-            return
+            return False
         if state.queued + charge(len(payload)) > self.allowance(session):
             raise ProtocolError("this party's worker sent more than it was granted")
         state.queued += charge(len(payload))
         self._enqueue(session, state, Kind.DATA, MORE if more else 0, payload)
+        return True
 
     def allowance(self, session: bytes) -> int:
         """The charge that this side's worker may have sent in all: within the far worker's grant and the queue here."""
@@ -275,7 +279,7 @@ class Link:
             self._ready.append(session)
         return Outgoing(frame, session)
 
-    def _number(self, kind: Kind, flags: int, session: bytes, payload: bytes | bytearray) -> bytes:
+    def _number(self, kind: Kind, flags: int, session: bytes, payload: bytes | memoryview) -> bytes:
         frame = frames.encode(kind, payload, flags=flags, session=session, sequence=self._next, ack=self._received)
         self._unreported_bytes = 0
         cost = charge(len(frame))
@@ -288,7 +292,7 @@ class Link:
         self._urgent.append((kind, flags, session, payload))
         self._urgent_bytes += len(payload)
 
-    def _enqueue(self, session: bytes, state: _Session, kind: Kind, flags: int, payload: bytes | bytearray) -> None:
+    def _enqueue(self, session: bytes, state: _Session, kind: Kind, flags: int, payload: bytes | memoryview) -> None:
         state.queue.append((kind, flags, payload))
         if len(state.queue) == 1:
             self._ready.append(session)

@@ -42,6 +42,10 @@ class SessionEnd(Protocol):
 
     def on_allowance(self, limit: int, /) -> None: ...
 
+    def on_framed(self, limit: int, /) -> None:
+        """The oldest fragment given to `send_data` was copied, which renewed the allowance."""
+        ...
+
     def on_end(self, error: SealaneError | None, /) -> None:
         """The peer sends no more: it finished (None), or why not. Called once at most."""
         ...
@@ -121,10 +125,11 @@ class PeerLink:
         for event in replay:
             self._dispatch(event)
 
-    def send_data(self, session: bytes, more: bool, payload: bytes) -> None:
-        """Queue a fragment from this side's worker."""
-        self._link.send_data(session, more, payload)
+    def send_data(self, session: bytes, more: bool, payload: bytes | memoryview) -> bool:
+        """Queue a fragment from this side's worker, to stay as it is until `on_framed`; False if nobody wants it."""
+        queued = self._link.send_data(session, more, payload)
         self._wake.set()
+        return queued
 
     def grant(self, session: bytes, limit: int) -> None:
         """Pass on a grant of this side's worker."""
@@ -203,12 +208,11 @@ class PeerLink:
                 self._wake.clear()
                 await self._wake.wait()
                 continue
+            if outgoing.session is not None and (end := self._sessions.get(outgoing.session)) is not None:
+                end.on_framed(self._link.allowance(outgoing.session))
             await stream.write(outgoing.frame)
             self._sent_bytes += len(outgoing.frame)
             self._room.set()
-            end = self._sessions.get(outgoing.session) if outgoing.session else None
-            if end is not None and outgoing.session is not None:
-                end.on_allowance(self._link.allowance(outgoing.session))
 
     async def _read(self, stream: Stream) -> None:
         while (data := await stream.read()) is not None and self._stream is stream:

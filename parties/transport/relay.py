@@ -1,12 +1,11 @@
-"""Between one worker's socket and the links to its peers: fragments pass in both directions, nothing is kept."""
+"""Between one worker and the links to its peers: fragments pass in both directions, nothing is kept."""
 
 import asyncio
 import contextlib
 import socket
-import threading
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping
-from concurrent.futures import CancelledError
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import structlog
 
@@ -14,178 +13,212 @@ from mpc.errors import ChannelError, ProtocolError, SealaneError
 from parties.transport.frames import EndCode
 from parties.transport.peer import PeerLink
 from parties.transport.status import WorkerTraffic
-from parties.worker.records import (
-    HEADER,
-    LIMIT,
-    MORE,
-    SOCKET_BUFFER_BYTES,
-    EndKind,
-    RecordKind,
-    parse_header,
-    recv_exactly,
-)
+from parties.worker.records import HEADER, MAX_INLINE_BYTES, MORE, SLOT, TOTAL, EndKind, RecordKind, parse_header
+from parties.worker.slots import Emptier, Filler, send_memory
 
 _log = structlog.get_logger("sealane.transport")
 _ALLOWANCE_STEP_BYTES = 2 * 2**20
-_RECORDS_A_CALL = 8
+_CHUNK_BYTES = 64 * 2**10
 
 
-class Relay:
-    """One worker. The socket is closed when `run` returns."""
+async def relay(
+    sock: socket.socket,
+    session: bytes,
+    links: Mapping[str, PeerLink],
+    on_event: Callable[[bytes], Awaitable[None]],
+) -> WorkerTraffic:
+    """Relay the worker at the other end of `sock` until it closes it, and close this end.
 
-    def __init__(
-        self,
-        sock: socket.socket,
-        session: bytes,
-        links: Mapping[str, PeerLink],
-        on_event: Callable[[bytes], Awaitable[None]],
-    ) -> None:
-        self._sock = sock
-        self._session = session
-        self._ends = [_End(self, index, name, links[name]) for index, name in enumerate(sorted(links))]
-        self._on_event = on_event
-        self._outgoing: deque[memoryview] = deque()
-        self._wake = asyncio.Event()
+    Cancelling ends the session as failed.
+    """
+    filled, emptied = send_memory(sock, len(links))
+    sock.setblocking(False)
+    outbox = _Outbox(sock)
+    ends = [
+        _End(outbox, index, name, session, links[name], Filler(filled[index]), Emptier(emptied[index]))
+        for index, name in enumerate(sorted(links))
+    ]
+    finished = False
+    writing = asyncio.create_task(outbox.write())
+    try:
+        for end in ends:
+            end.link.attach(session, end)
+        finished = await _read(_Inbox(sock), ends, on_event)
+    finally:
+        writing.cancel()
+        await asyncio.gather(writing, return_exceptions=True)
+        for end in ends:
+            end.link.detach(session, end, EndCode.DONE if finished else EndCode.FAILED)
+        sock.close()
+    return WorkerTraffic(
+        finished=finished,
+        sent_bytes={end.name: end.sent_bytes for end in ends},
+        received_bytes={end.name: end.received_bytes for end in ends},
+        errors={end.name: end.error for end in ends if end.error is not None},
+    )
 
-    async def run(self) -> WorkerTraffic:
-        """Relay until the worker closes its end; cancelling ends the session as failed."""
-        self._sock.setblocking(True)
-        self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SOCKET_BUFFER_BYTES)
+
+async def _read(inbox: "_Inbox", ends: Sequence["_End"], on_event: Callable[[bytes], Awaitable[None]]) -> bool:
+    """Take what the worker sends until it ends; gives whether it said that it finished."""
+    try:
+        while True:
+            length, kind, flags, peer = parse_header(await inbox.read(HEADER.size), len(ends))
+            if flags & SLOT:
+                ends[peer].on_slot(flags, length)
+                continue
+            payload = await inbox.read(length)
+            if kind is RecordKind.BYE:
+                return True
+            if kind is RecordKind.EVENT:
+                await on_event(payload)
+            else:
+                ends[peer].on_record(kind, flags, payload)
+    except (OSError, EOFError):
+        pass  # killed, or ended without goodbye
+    except ProtocolError as error:
+        _log.warning("a worker broke the rules", reason=str(error))
+    except Exception:  # the attempt fails, whatever it was; the node goes on
+        _log.exception("a worker's session failed on this node")
+    return False
+
+
+# Not asyncio's streams: after a write that failed they lose what the worker had sent before it left.
+
+
+@dataclass
+class _Inbox:
+    """What comes from the worker."""
+
+    _sock: socket.socket
+    _unread: bytearray = field(default_factory=bytearray)
+
+    async def read(self, size: int) -> bytes:
+        """The next `size` bytes; `EOFError` when the worker ends before."""
         loop = asyncio.get_running_loop()
-        reading: asyncio.Future[bool] = loop.create_future()
-        reader = threading.Thread(target=self._read, args=(loop, reading), name="worker-relay", daemon=True)
-        writer = asyncio.create_task(self._write())
-        finished = False
-        try:
-            for end in self._ends:
-                end.link.attach(self._session, end)
-            reader.start()
-            finished = await asyncio.shield(reading)
-        finally:
-            writer.cancel()
-            await asyncio.gather(writer, return_exceptions=True)
-            for end in self._ends:
-                end.link.detach(self._session, end, EndCode.DONE if finished else EndCode.FAILED)
-            with contextlib.suppress(OSError):
-                self._sock.shutdown(socket.SHUT_RDWR)
-            if reader.is_alive():
-                await asyncio.wait([reading])
-                reader.join()
-            self._sock.close()
-        return WorkerTraffic(
-            finished=finished,
-            sent_bytes={end.name: end.sent_bytes for end in self._ends},
-            received_bytes={end.name: end.received_bytes for end in self._ends},
-            errors={end.name: end.error for end in self._ends if end.error is not None},
-        )
+        while len(self._unread) < size:
+            chunk = await loop.sock_recv(self._sock, _CHUNK_BYTES)
+            if not chunk:
+                raise EOFError
+            self._unread += chunk
+        data = bytes(self._unread[:size])
+        del self._unread[:size]
+        return data
 
-    def put(self, kind: RecordKind, peer: int, payload: memoryview | bytes, flags: int = 0) -> None:
-        """Queue a record for the worker; what its grants allow bounds the queue."""
-        self._outgoing.append(memoryview(HEADER.pack(len(payload), kind, flags, peer)))
-        if payload:
-            self._outgoing.append(memoryview(payload))
+
+@dataclass
+class _Outbox:
+    """The records for the worker; what its grants allow bounds them."""
+
+    _sock: socket.socket
+    _records: list[bytes] = field(default_factory=list)
+    _wake: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def put(self, record: bytes) -> None:
+        """Queue a record."""
+        self._records.append(record)
         self._wake.set()
 
-    def _read(self, loop: asyncio.AbstractEventLoop, reading: "asyncio.Future[bool]") -> None:
-        """In a thread, so that copying from the worker and encrypting for the wire take a core each."""
-        finished = False
-        try:
-            while not finished:
-                length, kind, flags, peer = parse_header(recv_exactly(self._sock, HEADER.size), len(self._ends))
-                payload = recv_exactly(self._sock, length)
-                if kind is RecordKind.EVENT:
-                    asyncio.run_coroutine_threadsafe(self._event(payload), loop).result()
-                elif kind is RecordKind.BYE:
-                    finished = True
-                else:
-                    loop.call_soon_threadsafe(self._on_record, kind, flags, peer, payload)
-        except (OSError, EOFError, CancelledError):
-            pass  # killed, or ended without goodbye
-        except Exception:  # the attempt fails, whatever it was; the node goes on
-            _log.exception("a worker's session failed on this node")
-        finally:
-            loop.call_soon_threadsafe(reading.set_result, finished)
-
-    async def _event(self, body: bytes) -> None:
-        await self._on_event(body)
-
-    def _on_record(self, kind: RecordKind, flags: int, peer: int, payload: bytes) -> None:
-        end = self._ends[peer]
-        try:
-            if kind is RecordKind.DATA:
-                end.link.send_data(self._session, bool(flags & MORE), payload)
-                end.sent_bytes += len(payload)
-            elif kind is RecordKind.GRANT:
-                end.link.grant(self._session, LIMIT.unpack(payload)[0])
-            else:
-                raise ProtocolError("this party's worker sent a record that only a node sends")
-        except ProtocolError as error:
-            _log.warning("a worker broke the rules", reason=str(error))
-            with contextlib.suppress(OSError):
-                self._sock.shutdown(socket.SHUT_RDWR)  # ends the reader, and with it the session as failed
-
-    async def _write(self) -> None:
+    async def write(self) -> None:
+        """Write what is queued until the worker has gone."""
         loop = asyncio.get_running_loop()
-        while True:
-            while not self._outgoing:
-                self._wake.clear()
+        with contextlib.suppress(OSError):  # the reader sees it too
+            while True:
                 await self._wake.wait()
-            batch = [self._outgoing.popleft() for _ in range(min(len(self._outgoing), 2 * _RECORDS_A_CALL))]
-            try:
-                sent = self._sock.sendmsg(batch, [], socket.MSG_DONTWAIT)
-            except BlockingIOError:
-                sent = 0
-            except ConnectionError:
-                return  # the worker has gone: the reader sees it too
-            rest = _after(batch, sent)
-            self._outgoing.extendleft(reversed(rest))
-            if rest:
-                await _writable(loop, self._sock)
+                self._wake.clear()
+                records, self._records = self._records, []
+                await loop.sock_sendall(self._sock, b"".join(records))
 
 
 class _End:
     """One peer of the worker."""
 
-    def __init__(self, relay: Relay, index: int, name: str, link: PeerLink) -> None:
+    def __init__(
+        self,
+        outbox: _Outbox,
+        index: int,
+        name: str,
+        session: bytes,
+        link: PeerLink,
+        filler: Filler,
+        emptier: Emptier,
+    ) -> None:
         self.name = name
         self.link = link
         self.sent_bytes = 0
         self.received_bytes = 0
         self.error: SealaneError | None = None
-        self._relay = relay
+        self._outbox = outbox
         self._index = index
+        self._session = session
+        self._filler = filler
+        self._emptier = emptier
         self._told = 0
+        self._unframed: deque[bool] = deque()  # of each fragment that the link holds, whether it is in a slot
+        self._waiting: deque[tuple[RecordKind, memoryview, int]] = deque()  # for a slot; bounded by the grants
+
+    # -- from the worker -------------------------------------------------------------------------------------------
+
+    def on_slot(self, flags: int, size: int) -> None:
+        """The worker sent a fragment in a slot."""
+        self._send(flags, self._emptier.take(size), True)
+
+    def on_record(self, kind: RecordKind, flags: int, payload: bytes) -> None:
+        """The worker sent another record for this peer."""
+        if kind is RecordKind.DATA:
+            self._send(flags, payload, False)
+        elif kind is RecordKind.GRANT:
+            self.link.grant(self._session, TOTAL.unpack(payload)[0])
+        elif kind is RecordKind.EMPTIED:
+            self._filler.on_emptied(TOTAL.unpack(payload)[0])
+            self._pass_on()
+        else:
+            raise ProtocolError("this party's worker sent a record that only a node sends")
+
+    def _send(self, flags: int, payload: bytes | memoryview, slot: bool) -> None:
+        if self.link.send_data(self._session, bool(flags & MORE), payload):
+            self._unframed.append(slot)
+            self.sent_bytes += len(payload)
+
+    # -- from the link ---------------------------------------------------------------------------------------------
 
     def on_data(self, payload: memoryview, more: bool, /) -> None:
         self.received_bytes += len(payload)
-        self._relay.put(RecordKind.DATA, self._index, payload, MORE if more else 0)
+        self._waiting.append((RecordKind.DATA, payload, MORE if more else 0))
+        self._pass_on()
 
     def on_allowance(self, limit: int, /) -> None:
         # Small steps would cost a record for each fragment; the first must pass, for nothing else may follow it.
         if limit > self._told and (limit - self._told >= _ALLOWANCE_STEP_BYTES or not self._told):
             self._told = limit
-            self._relay.put(RecordKind.GRANT, self._index, LIMIT.pack(limit))
+            self._put(RecordKind.GRANT, TOTAL.pack(limit))
+
+    def on_framed(self, limit: int, /) -> None:
+        if self._unframed.popleft() and (total := self._emptier.empty()) is not None:
+            self._put(RecordKind.EMPTIED, TOTAL.pack(total))
+        self.on_allowance(limit)
 
     def on_end(self, error: SealaneError | None, /) -> None:
         self.error = error
         kind = EndKind.DONE
         if error is not None:
             kind = EndKind.CHANNEL if isinstance(error, ChannelError) else EndKind.PROTOCOL
-        self._relay.put(RecordKind.END, self._index, bytes([kind]) + str(error or "").encode())
+        self._waiting.append((RecordKind.END, memoryview(bytes([kind]) + str(error or "").encode()), 0))
+        self._pass_on()
 
+    # -- to the worker ---------------------------------------------------------------------------------------------
 
-def _after(batch: list[memoryview], sent: int) -> list[memoryview]:
-    for index, view in enumerate(batch):
-        if sent < len(view):
-            return [view[sent:], *batch[index + 1 :]]
-        sent -= len(view)
-    return []
+    def _pass_on(self) -> None:
+        while self._waiting:
+            kind, payload, flags = self._waiting[0]
+            if len(payload) > MAX_INLINE_BYTES:
+                if self._filler.full:
+                    return
+                self._filler.fill(payload)
+                self._put(kind, b"", flags | SLOT, len(payload))
+            else:
+                self._put(kind, payload, flags)
+            self._waiting.popleft()
 
-
-async def _writable(loop: asyncio.AbstractEventLoop, sock: socket.socket) -> None:
-    ready = asyncio.Event()
-    loop.add_writer(sock, ready.set)
-    try:
-        await ready.wait()
-    finally:
-        loop.remove_writer(sock)
+    def _put(self, kind: RecordKind, payload: bytes | memoryview, flags: int = 0, size: int = 0) -> None:
+        """Queue a record; `size` is that of a fragment in a slot."""
+        self._outbox.put(b"".join((HEADER.pack(size or len(payload), kind, flags, self._index), payload)))

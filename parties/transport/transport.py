@@ -14,7 +14,7 @@ from mpc.rng import Rng, system_rng
 from parties.transport import tls
 from parties.transport.frames import SESSION_BYTES
 from parties.transport.peer import PeerLink, Stream, SupersededError
-from parties.transport.relay import Relay
+from parties.transport.relay import relay
 from parties.transport.status import Credentials, Handler, Limits, LinkStatus, WorkerTraffic
 
 _log = structlog.get_logger("sealane.transport")
@@ -136,7 +136,7 @@ class Transport:
             if self._stopping:
                 raise ChannelError("this node is stopping")
             links = {name: self._link(peer) for name, peer in peers.items()}
-            return await Relay(sock, session, links, on_event).run()
+            return await relay(sock, session, links, on_event)
         finally:
             self._workers.discard(task)
             sock.close()

@@ -1,4 +1,4 @@
-"""A worker's side of its sessions: blocking pipes to its peers, over one socket to its node.
+"""A worker's side of its sessions: blocking pipes to its peers, over one socket and memory shared with its node.
 
 A thread reads the socket at all times, so that the node never waits for the worker. What a peer may send is bounded
 by grants: `window_bytes` beyond what was consumed. While this worker waits, to send or for one peer's message, it
@@ -12,21 +12,23 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
+from typing import BinaryIO
 
 from mpc.channel import MAX_MESSAGE_BYTES
 from mpc.errors import ChannelError, ProtocolError, SealaneError
 from parties.worker.records import (
     HEADER,
-    LIMIT,
+    MAX_INLINE_BYTES,
     MAX_RECORD_BYTES,
     MORE,
-    SOCKET_BUFFER_BYTES,
+    SLOT,
+    TOTAL,
     EndKind,
     RecordKind,
     charge,
     parse_header,
-    recv_exactly,
 )
+from parties.worker.slots import Emptier, Filler, receive_memory
 
 WINDOW_BYTES = 32 * 2**20
 UNREAD_BYTES = 4 * 2**30
@@ -69,9 +71,9 @@ class WorkerLink:
         self._peers = [_Peer(name, index) for index, name in enumerate(sorted(peers))]
         self._waiting = 0
         self._closed = False
+        self._fillers: list[Filler] = []  # one a peer; none before the node has sent the memory, nor any grant then
         self.pipes: Mapping[str, WorkerPipe] = MappingProxyType({p.name: WorkerPipe(self, p) for p in self._peers})
         sock.setblocking(True)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SOCKET_BUFFER_BYTES)
         self._grant(self._peers)
         self._reader = threading.Thread(target=self._read, name="worker-link", daemon=True)
         self._reader.start()
@@ -113,13 +115,22 @@ class WorkerLink:
         while True:
             part, view = view[:MAX_RECORD_BYTES], view[MAX_RECORD_BYTES:]
             cost = charge(len(part))
-            self._wait_until(lambda: peer.end is not None or peer.sent + cost <= peer.limit)  # noqa: B023
+            slot = len(part) > MAX_INLINE_BYTES
+            self._wait_until(lambda: peer.end is not None or self._may_send(peer, cost, slot))  # noqa: B023
             if peer.end is not None:
                 raise peer.end
             peer.sent += cost
-            self._put(RecordKind.DATA, peer.index, part, MORE if view else 0)
+            flags = MORE if view else 0
+            if slot:
+                self._fillers[peer.index].fill(part)
+                self._put(RecordKind.DATA, peer.index, b"", flags | SLOT, len(part))
+            else:
+                self._put(RecordKind.DATA, peer.index, part, flags)
             if not view:
                 return
+
+    def _may_send(self, peer: _Peer, cost: int, slot: bool) -> bool:
+        return peer.sent + cost <= peer.limit and not (slot and self._fillers[peer.index].full)
 
     def receive(self, peer: _Peer) -> bytes:
         """The next byte string of a peer."""
@@ -162,25 +173,32 @@ class WorkerLink:
                 if limit < peer.granted + self._window_bytes // 4 or peer.end is not None:
                     continue
                 peer.granted = limit
-            self._put(RecordKind.GRANT, peer.index, LIMIT.pack(limit))
+            self._put(RecordKind.GRANT, peer.index, TOTAL.pack(limit))
 
     # -- the socket ------------------------------------------------------------------------------------------------
 
-    def _put(self, kind: RecordKind, peer: int, payload: bytes | memoryview, flags: int = 0) -> None:
-        parts = [HEADER.pack(len(payload), kind, flags, peer), payload]
+    def _put(self, kind: RecordKind, peer: int, payload: bytes | memoryview, flags: int = 0, size: int = 0) -> None:
+        """Write a record; `size` is that of a fragment in a slot."""
+        record = b"".join((HEADER.pack(size or len(payload), kind, flags, peer), payload))
         try:
             with self._sending:
-                sent = self._sock.sendmsg(parts)
-                if sent < HEADER.size + len(payload):  # only when a signal came in between
-                    self._sock.sendall(b"".join(parts)[sent:])
+                self._sock.sendall(record)
         except OSError:
             raise ChannelError("this party's node has ended") from None
 
     def _read(self) -> None:
         try:
-            while True:
-                length, kind, flags, peer = parse_header(recv_exactly(self._sock, HEADER.size), len(self._peers))
-                self._on_record(kind, flags, self._peers[peer], recv_exactly(self._sock, length))
+            filled, emptied = receive_memory(self._sock, len(self._peers))
+            emptiers = [Emptier(ring) for ring in emptied]
+            with self._changed:
+                self._fillers = [Filler(ring) for ring in filled]
+            with self._sock.makefile("rb") as stream:
+                while True:
+                    length, kind, flags, peer = parse_header(_read_exactly(stream, HEADER.size), len(self._peers))
+                    if flags & SLOT:
+                        self._on_slot(flags, self._peers[peer], emptiers[peer], length)
+                    else:
+                        self._on_record(kind, flags, self._peers[peer], _read_exactly(stream, length))
         except (OSError, EOFError, ProtocolError, ChannelError):
             pass  # whatever it was, the node cannot be relied on any more
         finally:
@@ -189,13 +207,21 @@ class WorkerLink:
                     other.end = other.end or ChannelError(f"{other.name}: this party's node ended the session")
                 self._changed.notify_all()
 
+    def _on_slot(self, flags: int, peer: _Peer, emptier: Emptier, size: int) -> None:
+        payload = bytes(emptier.take(size))
+        if (total := emptier.empty()) is not None:
+            self._put(RecordKind.EMPTIED, peer.index, TOTAL.pack(total))
+        self._on_record(RecordKind.DATA, flags, peer, payload)
+
     def _on_record(self, kind: RecordKind, flags: int, peer: _Peer, payload: bytes) -> None:
         with self._changed:
             if kind is RecordKind.DATA:
                 peer.inbox.append((bool(flags & MORE), payload))
                 peer.received += charge(len(payload))
             elif kind is RecordKind.GRANT:
-                peer.limit = max(peer.limit, LIMIT.unpack(payload)[0])
+                peer.limit = max(peer.limit, TOTAL.unpack(payload)[0])
+            elif kind is RecordKind.EMPTIED:
+                self._fillers[peer.index].on_emptied(TOTAL.unpack(payload)[0])
             elif kind is RecordKind.END:
                 peer.end = peer.end or _end_error(peer.name, payload)
             else:
@@ -228,3 +254,10 @@ def _end_error(name: str, payload: bytes) -> SealaneError:
     if payload[0] == EndKind.PROTOCOL:
         return ProtocolError(f"{name}: {reason}")
     return ChannelError(f"{name}: {reason or 'ended before it sent or took the next message'}")
+
+
+def _read_exactly(stream: BinaryIO, size: int) -> bytes:
+    data = stream.read(size)
+    if len(data) < size:
+        raise EOFError
+    return data

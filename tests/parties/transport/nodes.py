@@ -2,12 +2,14 @@
 
 import asyncio
 import contextlib
+import gc
 import os
 import socket
 import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, TypeVar
 
 from parties.transport.status import Limits, LinkStatus, WorkerTraffic
@@ -137,6 +139,12 @@ def start_worker(
     return link, task
 
 
+def mapped() -> int:
+    """How many mappings of memory between nodes and workers this process has."""
+    gc.collect()
+    return Path("/proc/self/maps").read_text().count("sealane-worker")
+
+
 @contextlib.contextmanager
 def background_loop() -> Iterator[Callable[[Coroutine[Any, Any, T]], T]]:
     """An event loop in a thread; gives what runs a coroutine on it and waits."""
@@ -171,6 +179,7 @@ def worker_links(a: Identity, b: Identity, **window: int) -> Iterator[tuple[Work
         finally:
             near.close(finished=True)
             far.close(finished=True)
+            _workers.clear()
 
             async def finish() -> None:
                 await asyncio.gather(near_task, far_task)

@@ -24,9 +24,20 @@ import pytest
 from mpc.errors import ChannelError, InputError, ProtocolError
 from parties.transport import frames, tls
 from parties.transport.frames import EndCode, Hello, Kind
-from parties.worker.records import HEADER, RecordKind, charge
+from parties.worker.records import HEADER, SLOT, TOTAL, RecordKind, charge
 from tests.faultproxy import FaultProxy, duplicate, flip_bit, truncate
-from tests.parties.transport.nodes import FAST, Node, connected, ignore, run, start_node, start_worker, two_nodes, until
+from tests.parties.transport.nodes import (
+    FAST,
+    Node,
+    connected,
+    ignore,
+    mapped,
+    run,
+    start_node,
+    start_worker,
+    two_nodes,
+    until,
+)
 from tests.parties.transport.pki import Identity, make_identity, session
 
 A, B, C = make_identity("a"), make_identity("b"), make_identity("c")
@@ -186,6 +197,10 @@ def test_a_session_id_serves_one_attempt_and_a_second_does_not_disturb_it() -> N
         HEADER.pack(1, RecordKind.DATA, 0, 0) + b"x",  # nothing was granted
         HEADER.pack(1, RecordKind.END, 0, 0) + b"\0",
         HEADER.pack(0, 99, 0, 0),
+        HEADER.pack(2**20, RecordKind.DATA, SLOT, 0),  # nor in a slot
+        HEADER.pack(2**20 + 1, RecordKind.DATA, SLOT, 0),
+        HEADER.pack(8, RecordKind.GRANT, SLOT, 0),
+        HEADER.pack(8, RecordKind.EMPTIED, 0, 0) + TOTAL.pack(1),  # nothing was filled
         HEADER.pack(1, RecordKind.EVENT, 0, 0) + b"x",  # which the node fails to take
     ],
 )
@@ -200,6 +215,20 @@ def test_a_worker_that_breaks_the_rules_or_a_failing_server_fails_the_attempt_on
                 theirs.sendall(record)
                 traffic = await one.transport.run_worker(mine, session("1"), {"b": B.fingerprint}, fail)
             assert not traffic.finished
+            await still_served(one, two)
+
+    run(work)
+
+
+@pytest.mark.parametrize("said", [b"", HEADER.pack(0, RecordKind.BYE, 0, 0)])
+def test_what_a_worker_said_before_it_left_is_heard_though_nothing_can_be_written_to_it(said: bytes) -> None:
+    async def work() -> None:
+        async with two_nodes(A, B) as (one, two):
+            mine, theirs = socket.socketpair()
+            theirs.sendall(HEADER.pack(8, RecordKind.GRANT, 0, 0) + TOTAL.pack(2**20) + said)
+            theirs.close()
+            traffic = await one.transport.run_worker(mine, session("1"), {"b": B.fingerprint}, ignore)
+            assert traffic.finished == bool(said)
             await still_served(one, two)
 
     run(work)
@@ -425,7 +454,9 @@ link.pipes["b"].recv_bytes()
 """
 
 
-def test_a_killed_worker_is_reported_on_both_sides_and_the_nodes_live() -> None:
+def test_a_killed_worker_is_reported_on_both_sides_and_leaves_nothing_in_nodes_that_live() -> None:
+    mappings = mapped()
+
     async def work() -> None:
         async with two_nodes(A, B) as (one, two):
             mine, theirs = socket.socketpair()
@@ -445,6 +476,7 @@ def test_a_killed_worker_is_reported_on_both_sides_and_the_nodes_live() -> None:
             await still_served(one, two)
 
     run(work)
+    assert mapped() == mappings
 
 
 # -- 14, 15: connections that stall and break --------------------------------------------------------------------------

@@ -11,7 +11,8 @@ from mpc.errors import ChannelError, ProtocolError
 from mpc.testing import PipePair, check_pipe_contract
 from parties.worker import records
 from parties.worker.pipe import WorkerLink, connect
-from parties.worker.records import HEADER, LIMIT, EndKind, RecordKind, charge, recv_exactly
+from parties.worker.records import HEADER, SLOT, TOTAL, EndKind, RecordKind, charge
+from parties.worker.slots import SLOTS, send_memory
 from tests.parties.transport.nodes import worker_links
 from tests.parties.transport.pki import make_identity
 
@@ -23,6 +24,7 @@ def lone_worker(*peers: str) -> Iterator[tuple[WorkerLink, socket.socket]]:
     """A worker whose node is the test."""
     node, sock = socket.socketpair()
     node.settimeout(10)
+    send_memory(node, len(peers))
     link = connect(sock, peers, window_bytes=WINDOW)
     try:
         yield link, node
@@ -35,9 +37,22 @@ def put(node: socket.socket, kind: RecordKind, payload: bytes = b"", peer: int =
     node.sendall(HEADER.pack(len(payload), kind, flags, peer) + payload)
 
 
+def recv_exactly(node: socket.socket, size: int) -> bytes:
+    data = node.recv(size, socket.MSG_WAITALL) if size else b""
+    assert len(data) == size
+    return data
+
+
 def take(node: socket.socket) -> tuple[RecordKind, int, bytes]:
     length, kind, _, peer = records.parse_header(recv_exactly(node, HEADER.size), 9)
     return kind, peer, recv_exactly(node, length)
+
+
+def header(node: socket.socket) -> tuple[int, RecordKind, int, int]:
+    """The header of the next record; what follows it is dropped."""
+    length, kind, flags, peer = records.parse_header(recv_exactly(node, HEADER.size), 9)
+    recv_exactly(node, 0 if flags & SLOT else length)
+    return length, kind, flags, peer
 
 
 def test_a_pipe_between_two_nodes_keeps_the_contract() -> None:
@@ -53,14 +68,14 @@ def test_a_pipe_between_two_nodes_keeps_the_contract() -> None:
 
 def test_a_worker_grants_a_window_and_more_as_it_consumes() -> None:
     with lone_worker("b") as (link, node):
-        assert take(node) == (RecordKind.GRANT, 0, LIMIT.pack(WINDOW))
+        assert take(node) == (RecordKind.GRANT, 0, TOTAL.pack(WINDOW))
         for _ in range(2):
             put(node, RecordKind.DATA, bytes(2**20))
         for _ in range(2):
             assert len(link.pipes["b"].recv_bytes()) == 2**20
         kind, _, payload = take(node)
         assert kind is RecordKind.GRANT
-        assert WINDOW + 2**20 <= LIMIT.unpack(payload)[0] <= WINDOW + 2 * charge(2**20)
+        assert WINDOW + 2**20 <= TOTAL.unpack(payload)[0] <= WINDOW + 2 * charge(2**20)
 
 
 def test_a_worker_that_waits_to_send_grants_for_what_it_has_not_read() -> None:
@@ -74,10 +89,37 @@ def test_a_worker_that_waits_to_send_grants_for_what_it_has_not_read() -> None:
         while granted < WINDOW + 8 * charge(2**20) - WINDOW // 4:
             kind, peer, payload = take(node)
             assert (kind, peer) == (RecordKind.GRANT, 0)
-            granted = LIMIT.unpack(payload)[0]
-        put(node, RecordKind.GRANT, LIMIT.pack(WINDOW), peer=1)
+            granted = TOTAL.unpack(payload)[0]
+        put(node, RecordKind.GRANT, TOTAL.pack(WINDOW), peer=1)
         sender.join(10)
         assert not sender.is_alive()
+
+
+def test_a_peer_whose_slots_are_all_filled_waits_alone() -> None:
+    with lone_worker("b", "c") as (link, node):
+        for peer in range(2):
+            put(node, RecordKind.GRANT, TOTAL.pack(2**30), peer=peer)
+        for _ in range(SLOTS):
+            link.pipes["b"].send_bytes(bytes(2**20))
+        waiting = threading.Thread(target=link.pipes["b"].send_bytes, args=(b"b" * 2**20,), daemon=True)
+        waiting.start()
+        link.pipes["c"].send_bytes(bytes(2**20))
+        taken = [header(node) for _ in range(2 + SLOTS + 1)]  # the waiting one grants nothing: nothing came in
+        assert [peer for _, kind, _, peer in taken if kind is RecordKind.DATA] == [0] * SLOTS + [1]
+        assert waiting.is_alive()
+        put(node, RecordKind.EMPTIED, TOTAL.pack(1), peer=0)
+        waiting.join(10)
+        assert header(node) == (2**20, RecordKind.DATA, SLOT, 0)
+
+
+def test_without_its_memory_a_worker_has_no_pipes() -> None:
+    node, sock = socket.socketpair()
+    with node:
+        link = connect(sock, ["b"])
+        node.sendall(b"\0" + HEADER.pack(8, RecordKind.GRANT, 0, 0) + TOTAL.pack(2**20))
+        with pytest.raises(ChannelError, match="b: this party's node ended"):
+            link.pipes["b"].send_bytes(b"x")
+        link.close(finished=False)
 
 
 @pytest.mark.parametrize(
@@ -130,6 +172,9 @@ def test_the_death_of_the_node_ends_every_pipe() -> None:
         HEADER.pack(0, RecordKind.BYE, 0, 0),
         HEADER.pack(3, RecordKind.GRANT, 0, 0) + b"abc",
         HEADER.pack(0, RecordKind.END, 0, 0),
+        HEADER.pack(2**20 + 1, RecordKind.DATA, SLOT, 0),
+        HEADER.pack(1, RecordKind.END, SLOT, 0),
+        HEADER.pack(8, RecordKind.EMPTIED, 0, 0) + TOTAL.pack(1),  # nothing was filled
     ],
 )
 def test_a_record_that_is_none_ends_every_pipe(record: bytes) -> None:
