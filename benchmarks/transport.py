@@ -7,6 +7,7 @@ trip, and a node's memory that does not grow with the transfer.
 
 import asyncio
 import itertools
+import logging
 import multiprocessing
 import os
 import resource
@@ -19,6 +20,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
+
+import structlog
 
 from benchmarks.harness import Row, main
 from parties.transport.status import Limits, LinkStatus
@@ -58,6 +61,8 @@ class Quiet:
 
 
 def run_node(me: Identity, peer: Identity, sock: socket.socket, report: Connection) -> None:
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))  # standard output is ours
+
     async def serve() -> None:
         transport = Transport(
             me.fingerprint,

@@ -7,10 +7,12 @@ import time
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 from parties import datasets
 from parties.datasets import Dataset
+from parties.evidence import log
 from parties.home import Home
 from parties.identity import peers
 from parties.identity.keys import Identity
@@ -120,6 +122,12 @@ class Books:
             db.execute(
                 "INSERT OR REPLACE INTO links VALUES (?, ?, ?, ?, ?)", (peer, state, detail, release, time.time())
             )
+
+    def note_refusal(self, peer: str, rule: str) -> None:
+        """A pinned party was refused by `rule`."""
+        now = datetime.now(UTC)
+        with self.store.transaction() as db:
+            log.append(db, self.identity, "peer_refused", {"peer": peer, "rule": rule}, now)
 
     def questions(self) -> list[sqlite3.Row]:
         """The calls that have no answer yet."""

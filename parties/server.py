@@ -19,7 +19,7 @@ from typing import ParamSpec, TypeVar
 
 import structlog
 
-from mpc.errors import ChannelError, PolicyDenied, ProtocolError
+from mpc.errors import ChannelError, ProtocolError
 from parties import calls
 from parties.books import Books
 from parties.home import Home
@@ -44,6 +44,7 @@ _TICK_S = 1.0  # how often deadlines are looked at
 _PROGRESS_EVERY_S = 0.25
 _DRAIN_S = 30.0  # how long running work may go on when the node is told to stop
 _GOODBYE_S = 1.0
+_REFUSAL_EVERY_S = 3600.0
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -68,6 +69,8 @@ class Server:
         self._peers: dict[str, peers.Peer] = {}
         self._sent: dict[str, int] = {}  # the last outbox id sent on each live link
         self._progress_at: dict[str, float] = {}
+        self._refused_at: dict[tuple[str, str], float] = {}
+        self._tasks: set[asyncio.Future[None]] = set()
         self._wake = asyncio.Event()
         self._stopping = False
         self._writable = True
@@ -267,9 +270,20 @@ class Server:
     def _authenticate(self, auth_context: Mapping[str, Sequence[bytes]]) -> str:
         try:
             return peers.authenticate(auth_context, self._peers.values(), datetime.now(UTC))
-        except PolicyDenied:
+        except peers.CallerRefused as refusal:
             self._metrics.refusals.inc()
+            self._record_refusal(refusal)
             raise
+
+    def _record_refusal(self, refusal: peers.CallerRefused) -> None:
+        """Keep evidence of a pinned party that was refused, though not of every attempt it makes."""
+        now, key = time.monotonic(), (refusal.peer, refusal.rule)
+        if not refusal.peer or now - self._refused_at.get(key, -_REFUSAL_EVERY_S) < _REFUSAL_EVERY_S:
+            return
+        self._refused_at[key] = now
+        task = asyncio.ensure_future(self._write_patiently(self._books.note_refusal, refusal.peer, refusal.rule))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     def _has_worker(self) -> bool:
         free = len(self._workers.running) < self.home.settings.max_running_jobs
