@@ -19,6 +19,7 @@ from mpc.errors import InputError
 
 DOMAIN = b"sealane/job/1\0"
 MAX_JOB_BYTES = 256 * 2**10  # fifty members with a hundred columns each fit
+MAX_DEADLINE = 253402300799  # the last second of the year 9999
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 
 _STRICT = ConfigDict(extra="forbid", strict=False, allow_inf_nan=False)
@@ -72,8 +73,8 @@ class Job:
             raise InputError("a job needs one or more receivers, each named once")
         if len(self.purpose) > 500:
             raise InputError("a job's purpose is at most 500 characters")
-        if self.deadline < 0:
-            raise InputError("a job's deadline is in seconds since 1970, or 0")
+        if not 0 <= self.deadline <= MAX_DEADLINE:
+            raise InputError("a job's deadline is in seconds since 1970, before the year 10000, or 0")
 
     def to_bytes(self) -> bytes:
         """Canonical JSON."""
@@ -93,7 +94,11 @@ class Job:
             job = _ADAPTER.validate_json(data)
         except ValidationError as error:
             raise InputError(f"not a job: {explain(error)}") from None
-        if job.to_bytes() != data:
+        try:
+            canonical = job.to_bytes() == data
+        except ValueError:  # a number that JSON has no form for
+            canonical = False
+        if not canonical:
             raise InputError("not a job: its JSON is not in canonical form")
         return job
 

@@ -9,7 +9,10 @@ from typing import NamedTuple
 
 from mpc.channel import MessageChannel, Pipe
 from mpc.errors import ChannelError, ProtocolError
+from mpc.local import run_parties
 from protos import session_pb2
+
+__all__ = ["InsecureSeededRng", "PipePair", "check_pipe_contract", "run_parties"]
 
 
 class InsecureSeededRng:

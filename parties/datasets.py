@@ -7,18 +7,14 @@ import hashlib
 import hmac
 import json
 import sqlite3
-from collections.abc import Sequence
 from dataclasses import astuple, dataclass, field
 from pathlib import Path
 from typing import BinaryIO, Literal
 
 from mpc.errors import InputError, PolicyDenied
-from mpc.job import NAME
-from mpc.rng import Rng, system_rng
 
 Format = Literal["csv", "parquet"]
 
-SALT_BYTES = 32
 COMMITMENT_DOMAIN = b"sealane/dataset/1\0"
 CHUNK_BYTES = 2**20
 
@@ -59,19 +55,6 @@ class Dataset:
     @property
     def column_names(self) -> tuple[str, ...]:
         return tuple(column.name for column in self.columns)
-
-
-def examine(name: str, path: Path, key: Sequence[str], now: float, *, rng: Rng = system_rng) -> Dataset:
-    """Check the CSV or Parquet file at `path` from end to end; gives the dataset it is, for `save`.
-
-    `key` names the columns that identify a person or a thing. Raises `InputError` naming the file and, where there
-    is one, the line or data row and the column, never a value.
-    """
-    from parties import reading  # here only: it loads Arrow and DuckDB
-
-    if not NAME.fullmatch(name):
-        raise InputError("a dataset's name has a-z, 0-9, '.', '_' and '-', at most 63 characters")
-    return reading.examine(name, path.absolute(), tuple(key), rng(SALT_BYTES), now)
 
 
 def save(db: sqlite3.Connection, dataset: Dataset) -> None:

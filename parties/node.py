@@ -189,8 +189,10 @@ class Node:
         `key` names the columns that identify a person or a thing. The file is read from end to end; `InputError`
         names the file, row and column of what cannot be used.
         """
+        from parties import reading  # loads DuckDB and Arrow, which a running node does without
+
         path = Path(source) if isinstance(source, str | os.PathLike) else self._keep(name, source)
-        dataset = datasets.examine(name, path, key, time.time())
+        dataset = reading.examine(name, path, key, time.time())
         with self._store.transaction() as db:
             datasets.save(db, dataset)
             fields: dict[str, str | int] = {"name": name, "rows": dataset.rows, "commitment": dataset.commitment}
@@ -394,8 +396,10 @@ class Node:
         """The Parquet file of a released result; raises `InputError` when there is none."""
         record = self.job(job_id)
         if record.result is None:
-            reason = "this party is not among its receivers" if record.state is State.SUCCEEDED else record.state
-            raise InputError(f"job {record.id} has no result here: {reason}")
+            if record.state is State.SUCCEEDED:
+                receivers = ", ".join(record.job.receivers)
+                raise InputError(f"job {record.id} has no result here", hint=f"its receivers are {receivers}")
+            raise InputError(f"job {record.id} has no result: it is {record.state}", hint="see `sealane job show`")
         return self.home.results / record.result
 
     def result(self, job_id: str) -> "pa.Table":

@@ -25,11 +25,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mpc.errors import InputError
+from mpc.job import NAME
+from mpc.rng import Rng, system_rng
 from parties import csv_text
 from parties.csv_types import FLOATED, MAX_DECIMAL_DIGITS, NUMBER, Written, column_type, digits_sql, written_sql
 from parties.datasets import Column, Dataset, DatasetChanged, commitment
 from parties.policy import ANY, showable
 
+SALT_BYTES = 32
 MAX_COLUMNS = 4096
 MAX_NAME_CHARS = 128
 
@@ -41,8 +44,15 @@ _SQL_TYPES = {"text": "VARCHAR", "integer": "BIGINT", "float": "DOUBLE", "date":
 _NO_NUMBER = "leave the field empty where a number is unknown"
 
 
-def examine(name: str, path: Path, key: Sequence[str], salt: bytes, now: float) -> Dataset:
-    """Read all of the file at `path`; gives the dataset it would be. Raises as `datasets.register`."""
+def examine(name: str, path: Path, key: Sequence[str], now: float, *, rng: Rng = system_rng) -> Dataset:
+    """Check the CSV or Parquet file at `path` from end to end; gives the dataset it is, for `datasets.save`.
+
+    `key` names the columns that identify a person or a thing. Raises `InputError` naming the file and, where there
+    is one, the line or data row and the column, never a value.
+    """
+    if not NAME.fullmatch(name):
+        raise InputError("a dataset's name has a-z, 0-9, '.', '_' and '-', at most 63 characters")
+    path, salt = path.absolute(), rng(SALT_BYTES)
     with _opened(path, InputError(f"{path}: changed while it was read", hint="try again")) as file:
         if os.fstat(file.fileno()).st_size == 0:
             raise InputError(f"{path}: is empty")

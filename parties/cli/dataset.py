@@ -23,9 +23,10 @@ def dataset() -> None:
 @file_argument("file")
 @click.option("--key", "key", multiple=True, required=True, metavar="COLUMN", help="Identifies a row; may be repeated.")
 def add(session: Session, name: str, file: Path, key: tuple[str, ...]) -> None:
-    """Register the CSV or Parquet FILE as NAME, after reading it from end to end.
+    """Register a CSV or Parquet FILE as NAME.
 
-    Register it again after a change: jobs run only on what was approved.
+    It is read from end to end, and stays where it is. Register it again after a change: jobs run only on what was
+    approved.
 
     \b
     Example:

@@ -77,9 +77,8 @@ def _link(node: "Node", peer: "Peer") -> Iterator[Check]:
         return
     link = node.links().get(peer.fingerprint, {"state": "not connected", "detail": "", "release": ""})
     if link["state"] != "connected":
-        yield Check(
-            "link", False, ": ".join(filter(None, (link["state"], link["detail"]))), _how_to_connect(node, peer)
-        )
+        seen = ": ".join(filter(None, (link["state"], link["detail"])))
+        yield Check("link", False, seen, _how_to_connect(node, peer, link["detail"]))
         return
     yield Check("link", True, "connected")
     if link["release"] == release():
@@ -90,7 +89,9 @@ def _link(node: "Node", peer: "Peer") -> Iterator[Check]:
     yield from _measured(node, peer)
 
 
-def _how_to_connect(node: "Node", peer: "Peer") -> str:
+def _how_to_connect(node: "Node", peer: "Peer", refusal: str) -> str:
+    if "does not accept" in refusal:
+        return "ask its operator whether it has accepted our reply and not removed us; if so, exchange invitations anew"
     if not peer.address and not node.home.settings.listen:
         return "neither side can dial: set listen in settings.toml, or `sealane peer address` to dial the peer"
     if not peer.address:

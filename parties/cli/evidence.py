@@ -1,5 +1,6 @@
 """Evidence: what this node has recorded, for itself and for an auditor."""
 
+from collections import deque
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -31,8 +32,8 @@ def list_(session: Session, last: int | None, job_id: str | None) -> None:
     """
     node = session.node()
     wanted = None if job_id is None else node.job(job_id).id
-    entries = [entry for entry in node.evidence() if wanted is None or entry.fields.get("job") == wanted]
-    entries = entries[-last:] if last is not None else entries
+    about = (entry for entry in node.evidence() if wanted is None or entry.fields.get("job") == wanted)
+    entries = deque(about, maxlen=last)
 
     session.answer(
         [
@@ -59,7 +60,9 @@ def list_(session: Session, last: int | None, job_id: str | None) -> None:
 @out_option("The file, for an auditor.", required=True)
 @force_option
 def export(session: Session, out: Path, force: bool) -> None:
-    """Write the whole log with all receipts to a file that anybody can verify who knows your fingerprint.
+    """Write the whole log with all receipts to a file.
+
+    Anybody can verify it who knows your fingerprint.
 
     \b
     Example:
@@ -83,9 +86,10 @@ def export(session: Session, out: Path, force: bool) -> None:
 )
 @click.option("--since", metavar="ENTRY:HASH", help="The head that an earlier verification gave.")
 def verify(session: Session, file: Path, trusted: tuple[str, ...], since: str | None) -> None:
-    """Check an exported log: every entry, signature and receipt. Needs no node. Exits with 5 if it does not hold.
+    """Check an exported log. Needs no node.
 
-    Keep the head that is shown: given as --since, it shows later that nothing was taken back.
+    Every entry, signature and receipt is checked. Exits with 5 if one does not hold. Keep the head that is shown:
+    given as --since, it shows later that nothing was taken back.
 
     \b
     Example:

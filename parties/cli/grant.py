@@ -43,7 +43,9 @@ def add(
     min_result: int,
     automatic: bool,
 ) -> None:
-    """Let PEER propose jobs. Receivers are names; include your own if you may learn the result.
+    """Let PEER propose jobs on own data.
+
+    Receivers are names; include your own if you may learn the result.
 
     \b
     Example:

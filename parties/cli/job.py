@@ -51,9 +51,10 @@ def propose(
     job_id: str | None,
     yes: bool,
 ) -> None:
-    """Show what a job would reveal and cost, ask, approve it here and ask the other parties.
+    """Show a job, ask, and propose it to the others.
 
-    The job comes from FILE (JSON) or from options. Columns with commas or colons in their names need a file.
+    What it reveals and costs is shown first. Proposing approves it here. The job comes from FILE (JSON) or from
+    options. Columns with commas or colons in their names need a file.
 
     \b
     Examples:
@@ -130,7 +131,9 @@ def list_(session: Session, states: tuple[str, ...]) -> None:
 @command("show", job)
 @click.argument("job_id", metavar="ID")
 def show(session: Session, job_id: str) -> None:
-    """Show a job: what it reveals and costs, who decided what, how it ended. The first digits of ID are enough.
+    """Show what a job reveals and costs, and how it stands.
+
+    The first digits of ID are enough.
 
     \b
     Example:
@@ -154,7 +157,9 @@ def show(session: Session, job_id: str) -> None:
 @click.argument("job_id", metavar="ID")
 @click.option("--digest", metavar="HEX", help="Approve the job with this digest, and ask nothing.")
 def approve(session: Session, job_id: str, digest: str | None) -> None:
-    """Approve a proposed job, after showing it; with --digest, the one that was looked at before.
+    """Approve a proposed job, after showing it.
+
+    With --digest, approve what was looked at before, and ask nothing.
 
     \b
     Examples:

@@ -27,7 +27,7 @@ _FORMATS: "dict[str, Format]" = {".csv": "csv", ".parquet": "parquet"}
 @click.option("--rows", type=click.IntRange(0, 10_000), default=20, show_default=True, help="How many to show.")
 @force_option
 def result(session: Session, job_id: str, out: Path | None, rows: int, force: bool) -> None:
-    """Show the first rows of a job's result, or write all of it to a file.
+    """Show the first rows of a result, or write it to a file.
 
     \b
     Examples:
@@ -66,7 +66,9 @@ def result(session: Session, job_id: str, out: Path | None, rows: int, force: bo
 @command("receipt")
 @click.argument("job_id", metavar="ID")
 def receipt(session: Session, job_id: str) -> None:
-    """Show what all parties signed about how a job ended, after checking the signatures.
+    """Show what all parties signed about how a job ended.
+
+    The signatures are checked.
 
     \b
     Example:

@@ -27,9 +27,9 @@ _AFTER_DEADLINE_S = 60.0  # by then a running node has ended the job
 @click.argument("job_id", metavar="ID")
 @click.option("--timeout", metavar="DURATION", help="E.g. 10m; without it, until the job's deadline.")
 def watch(session: Session, job_id: str, timeout: str | None) -> None:
-    """Watch a job until it has ended. Exits with 0 if it succeeded, 3 if it was denied, 6 if it ended otherwise.
+    """Watch a job until it has ended.
 
-    Ctrl-C stops watching; the job goes on.
+    Exits with 0 if it succeeded, 3 if it was denied, 6 if it ended otherwise. Ctrl-C stops watching; the job goes on.
 
     \b
     Example:

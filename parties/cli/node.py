@@ -48,9 +48,10 @@ def init(session: Session, name: str, listen: str, advertise: str, metrics_liste
 @command("serve")
 @click.option("--log-level", type=click.Choice(_LEVELS), help="Instead of the log_level in settings.toml.")
 def serve(session: Session, log_level: str | None) -> None:
-    """Run the node until SIGTERM or Ctrl-C; running jobs may end first.
+    """Run the node until SIGTERM or Ctrl-C.
 
-    One line on standard output says when it is ready. The log goes to standard error, one JSON object a line.
+    Running jobs may end first, for a while. One line on standard output says when it is ready. The log goes to
+    standard error, one JSON object a line.
 
     \b
     Example:

@@ -47,7 +47,7 @@ def show_table(headers: Sequence[str], rows: Sequence[Sequence[Cell]], *, right:
     """Print aligned columns; those named in `right` are set to the right."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     for header in headers:
-        table.add_column(header, justify="right" if header in right else "left", overflow="fold")
+        table.add_column(cell(header), justify="right" if header in right else "left", overflow="fold")
     for row in rows:
         table.add_row(*(value if isinstance(value, Text) else cell(value) for value in row))
     _print(table)
@@ -60,7 +60,7 @@ def show_facts(facts: Mapping[str, Cell]) -> None:
     grid.add_column(overflow="fold")
     for name, value in facts.items():
         if value:
-            grid.add_row(name, value if isinstance(value, Text) else cell(value))
+            grid.add_row(cell(name), value if isinstance(value, Text) else cell(value))
     _print(grid)
 
 

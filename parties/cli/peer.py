@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mpc.errors import InputError
+from mpc.errors import ChannelError, InputError
 from parties import running
 from parties.cli import diagnosis, files
 from parties.cli.catalogue import read_catalogue, show_catalogue
@@ -29,9 +29,10 @@ def peer() -> None:
 @out_option("The invitation, for one new peer.", required=True)
 @force_option
 def invite(session: Session, out: Path, force: bool) -> None:
-    """Write an invitation. It works once, for seven days; send it by any means.
+    """Write an invitation for one new peer.
 
-    The other operator accepts it and sends a reply, which you accept in turn. Then compare fingerprints aloud.
+    It works once, for seven days; send it by any means. The other operator accepts it and sends a reply, which you
+    accept in turn. Then compare fingerprints aloud.
 
     \b
     Example:
@@ -57,10 +58,10 @@ def invite(session: Session, out: Path, force: bool) -> None:
 @force_option
 @yes_option
 def accept(session: Session, file: Path, out: Path | None, fingerprint: str | None, force: bool, yes: bool) -> None:
-    """Accept an invitation, or a reply to one of yours, and so pin the party that wrote it.
+    """Accept an invitation, or a reply to one of yours.
 
-    Compare the fingerprint shown with the other operator, aloud. With --fingerprint nothing is asked, and any
-    other party is refused.
+    That pins the party that wrote it. Compare the fingerprint shown with the other operator, aloud. With
+    --fingerprint nothing is asked, and any other party is refused.
 
     \b
     Examples:
@@ -190,7 +191,9 @@ def remove(session: Session, who: str, yes: bool) -> None:
 @click.argument("who", metavar="PEER")
 @click.argument("address")
 def address(session: Session, who: str, address: str) -> None:
-    """Dial a peer at ADDRESS (host:port) from now on, or not at all if it is "".
+    """Change where a peer is dialled.
+
+    ADDRESS is host:port, or "" to wait for the peer to dial.
 
     \b
     Example:
@@ -204,22 +207,25 @@ def address(session: Session, who: str, address: str) -> None:
 @command("datasets", peer)
 @click.argument("who", metavar="PEER")
 def datasets(session: Session, who: str) -> None:
-    """Show the peer's data on which its grants let you propose jobs. Needs the running node.
+    """Show what a peer's grants let you use. Needs the running node.
 
     \b
     Example:
       sealane peer datasets cn-bank
     """
-    catalogue = read_catalogue(session.node().catalogue(who))
+    node = session.node()
+    if not running.is_running(node.home.path):
+        raise ChannelError("only the running node can ask a peer", hint="start it with `sealane serve`")
+    catalogue = read_catalogue(node.catalogue(who))
     session.answer(asdict(catalogue), lambda: show_catalogue(catalogue))
 
 
 @command("diagnose", peer)
 @click.argument("who", metavar="PEER")
 def diagnose(session: Session, who: str) -> None:
-    """Check all that a job with the peer needs; each line says ok, or what to do.
+    """Check all that a job with the peer needs.
 
-    Exits with 4 if one of them is not ok.
+    Each line says ok, or what to do. Exits with 4 if one of them is not ok.
 
     \b
     Example:

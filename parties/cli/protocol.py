@@ -53,7 +53,7 @@ def list_(session: Session) -> None:
 @command("show", protocol)
 @click.argument("name")
 def show(session: Session, name: str) -> None:
-    """Show one protocol: what each party brings and learns, the parameters, the security.
+    """Show a protocol: roles, parameters, what it leaks.
 
     \b
     Example:
@@ -86,9 +86,9 @@ def _show(spec: "Spec[Any]") -> None:
     for line in inspect.cleandoc(schema.get("description", "")).splitlines():
         say(line)
     show_table(
-        ("NAME", "TYPE", "DEFAULT"),
+        ("NAME", "DEFAULT", "TYPE"),
         [
-            (name, describe_type(part, schema), _default(part, name in schema.get("required", ())))
+            (name, _default(part, name in schema.get("required", ())), describe_type(part, schema))
             for name, part in schema.get("properties", {}).items()
         ],
     )

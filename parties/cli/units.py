@@ -4,10 +4,10 @@ import re
 from datetime import UTC, datetime
 
 from mpc.errors import InputError
+from mpc.job import MAX_DEADLINE
 
 _UNIT_S = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 _DURATION = re.compile(r"([0-9]{1,9})([smhdw])")
-_LAST = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
 
 
 def show_bytes(count: float) -> str:
@@ -60,7 +60,7 @@ def parse_moment(text: str, now: float) -> int:
     """Seconds since 1970 from a duration after `now` or a date or time in ISO 8601 (UTC if it names no zone)."""
     if is_duration(text):
         at = int(now) + parse_duration(text)
-        if at <= _LAST.timestamp():
+        if at <= MAX_DEADLINE:
             return at
     else:
         try:

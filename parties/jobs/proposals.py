@@ -35,6 +35,9 @@ def complete(db: sqlite3.Connection, me: Identity, job: Job, now: float) -> Job:
     unknown = sorted(set(job.members) - set(known))
     if unknown:
         raise InputError(f"{unknown[0]} is not a peer of this node", hint="see them with `sealane peer list`")
+    for name, member in job.members.items():
+        if member.fingerprint not in ("", known[name]):
+            raise InputError(f"the job gives {name} another fingerprint than the one that is pinned here")
     if me.name not in job.members:
         raise InputError(f"{me.name} (this node) takes no part in the job")
     members = {name: replace(member, fingerprint=known[name]) for name, member in job.members.items()}

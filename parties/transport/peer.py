@@ -131,9 +131,10 @@ class PeerLink:
         self._link.grant(session, limit)
         self._wake.set()
 
-    def detach(self, session: bytes, code: EndCode) -> None:
-        """This side's worker has gone."""
-        if self._sessions.pop(session, None) is not None:
+    def detach(self, session: bytes, end: SessionEnd, code: EndCode) -> None:
+        """This side's worker has gone; nothing happens unless `end` holds the session."""
+        if self._sessions.get(session) is end:
+            del self._sessions[session]
             self._link.end_session(session, code)
             self._wake.set()
 
@@ -276,7 +277,6 @@ class PeerLink:
         changed = (status.connected, status.refused) != (self._status.connected, self._status.refused)
         self._status = status
         if changed:
-            _log.info("link", peer=self.peer, connected=status.connected, refused=status.refused)
             self._inbox.put_nowait(partial(self._handler.on_link, self.peer, self.status))
 
     async def _on_message(self, body: bytes) -> None:

@@ -65,7 +65,7 @@ class Relay:
             writer.cancel()
             await asyncio.gather(writer, return_exceptions=True)
             for end in self._ends:
-                end.link.detach(self._session, EndCode.DONE if finished else EndCode.FAILED)
+                end.link.detach(self._session, end, EndCode.DONE if finished else EndCode.FAILED)
             with contextlib.suppress(OSError):
                 self._sock.shutdown(socket.SHUT_RDWR)
             if reader.is_alive():
@@ -101,22 +101,28 @@ class Relay:
                     loop.call_soon_threadsafe(self._on_record, kind, flags, peer, payload)
         except (OSError, EOFError, CancelledError):
             pass  # killed, or ended without goodbye
-        except SealaneError as error:
-            _log.warning("a worker broke the rules", reason=str(error))
-        loop.call_soon_threadsafe(reading.set_result, finished)
+        except Exception:  # the attempt fails, whatever it was; the node goes on
+            _log.exception("a worker's session failed on this node")
+        finally:
+            loop.call_soon_threadsafe(reading.set_result, finished)
 
     async def _event(self, body: bytes) -> None:
         await self._on_event(body)
 
     def _on_record(self, kind: RecordKind, flags: int, peer: int, payload: bytes) -> None:
         end = self._ends[peer]
-        if kind is RecordKind.DATA:
-            end.sent_bytes += len(payload)
-            end.link.send_data(self._session, bool(flags & MORE), payload)
-        elif kind is RecordKind.GRANT:
-            end.link.grant(self._session, LIMIT.unpack(payload)[0])
-        else:
-            raise ProtocolError("this party's worker sent a record that only a node sends")
+        try:
+            if kind is RecordKind.DATA:
+                end.link.send_data(self._session, bool(flags & MORE), payload)
+                end.sent_bytes += len(payload)
+            elif kind is RecordKind.GRANT:
+                end.link.grant(self._session, LIMIT.unpack(payload)[0])
+            else:
+                raise ProtocolError("this party's worker sent a record that only a node sends")
+        except ProtocolError as error:
+            _log.warning("a worker broke the rules", reason=str(error))
+            with contextlib.suppress(OSError):
+                self._sock.shutdown(socket.SHUT_RDWR)  # ends the reader, and with it the session as failed
 
     async def _write(self) -> None:
         loop = asyncio.get_running_loop()

@@ -35,7 +35,7 @@ def file(tmp_path: Path) -> Path:
 
 
 def register(store: Store, name: str, path: Path, key: list[str], now: float, *, rng: Rng = system_rng) -> Dataset:
-    dataset = datasets.examine(name, path, key, now, rng=rng)
+    dataset = reading.examine(name, path, key, now, rng=rng)
     with store.transaction() as db:
         datasets.save(db, dataset)
     return dataset

@@ -36,7 +36,7 @@ def examine(path: Path, content: bytes | pa.Table, *key: str) -> Dataset:
         path.write_bytes(content)
     else:
         pq.write_table(content, path)
-    return reading.examine("customers", path, key or ("id",), SALT, 0.0)
+    return reading.examine("customers", path, key or ("id",), 0.0, rng=lambda _size: SALT)
 
 
 def columns_of(dataset: Dataset) -> dict[str, list[Any]]:
@@ -261,14 +261,14 @@ def test_a_missing_file_a_folder_and_a_pipe_are_refused(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     for name, message in (("none", "No such file"), ("", "not a regular file"), ("pipe", "not a regular file")):
         with pytest.raises(InputError, match=message):
-            reading.examine("customers", tmp_path / name, ("id",), SALT, 0.0)
+            reading.examine("customers", tmp_path / name, ("id",), 0.0)
 
 
 @pytest.mark.parametrize("key", [(), ("id", "id")])
 def test_a_dataset_needs_key_columns_each_once(file: Path, key: tuple[str, ...]) -> None:
     file.write_bytes(b"id\n1\n")
     with pytest.raises(InputError, match="one or more key columns"):
-        reading.examine("customers", file, key, SALT, 0.0)
+        reading.examine("customers", file, key, 0.0)
 
 
 def test_a_parquet_file_keeps_its_types(file: Path) -> None:
@@ -341,7 +341,7 @@ def test_rows_stay_in_file_order(file: Path) -> None:
     csv_dataset = examine(file, b"id,v\n" + b"".join(b"%d,%d\n" % (i, i) for i in range(count)))
     assert reading.load(csv_dataset, ["v"])["v"].to_pylist() == list(range(count))
     pq.write_table(pa.table({"id": range(count)}), file, row_group_size=10_000)
-    parquet_dataset = reading.examine("customers", file, ("id",), SALT, 0.0)
+    parquet_dataset = reading.examine("customers", file, ("id",), 0.0)
     assert reading.load(parquet_dataset, ["id"])["id"].to_pylist() == list(range(count))
 
 
@@ -382,7 +382,7 @@ def test_a_file_written_to_between_its_hash_and_its_reading_is_refused(
     with pytest.raises(DatasetChanged):
         reading.load(dataset, ["id"])
     with pytest.raises(InputError, match="changed while it was read"):
-        reading.examine("customers", file, ("id",), SALT, 0.0)
+        reading.examine("customers", file, ("id",), 0.0)
 
 
 def test_the_commitment_depends_on_every_byte_and_on_the_salt(file: Path) -> None:
@@ -391,7 +391,7 @@ def test_the_commitment_depends_on_every_byte_and_on_the_salt(file: Path) -> Non
     assert examine(file, content).commitment == first.commitment
     assert examine(file, b"id\n1\n3\n").commitment != first.commitment
     file.write_bytes(content)
-    assert reading.examine("customers", file, ("id",), bytes(32), 0.0).commitment != first.commitment
+    assert reading.examine("customers", file, ("id",), 0.0).commitment != first.commitment
 
 
 @pytest.mark.parametrize("line_end", [b"", b"\n"])
@@ -409,7 +409,7 @@ def test_a_gigantic_row_is_refused_in_bounded_memory(tmp_path: Path, line_end: b
         "from parties import reading\n"
         "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
         "try:\n"
-        "    reading.examine('huge', Path(sys.argv[1]), ('id',), bytes(32), 0.0)\n"
+        "    reading.examine('huge', Path(sys.argv[1]), ('id',), 0.0)\n"
         "except InputError as error:\n"
         "    print(error)\n"
         "print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)\n"

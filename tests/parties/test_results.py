@@ -39,7 +39,7 @@ def test_a_result_is_readable_by_its_owner_only_and_replaces_the_last(result: Pa
 def test_an_exported_csv_file_reads_back_as_a_dataset(result: Path, tmp_path: Path) -> None:
     target = tmp_path / "export.csv"
     results.export_result(result, target, "csv")
-    dataset = reading.examine("export", target, ("id",), bytes(32), 0.0)
+    dataset = reading.examine("export", target, ("id",), 0.0)
     table = reading.load(dataset, TABLE.column_names)
     assert table.to_pydict() == TABLE.to_pydict()
 

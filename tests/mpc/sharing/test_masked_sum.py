@@ -1,5 +1,4 @@
 import itertools
-import os
 from collections.abc import Callable
 
 import numpy as np
@@ -14,8 +13,6 @@ from mpc.primitives.key_agreement import public_key
 from mpc.sharing import masked_sum as module
 from mpc.sharing.masked_sum import Sum, largest_summand
 from protos import masked_sum_pb2 as wire
-
-FUZZ_EXAMPLES = int(os.environ.get("SEALANE_FUZZ_EXAMPLES", "100"))
 
 # Of the messages that a party sends among five that survive one drop-out: the vector, and how many there are.
 WORDS, END = 9, 14
@@ -372,7 +369,6 @@ def test_a_party_that_is_left_out_is_told_so():
 
 
 @pytest.mark.fuzz
-@settings(deadline=None, max_examples=FUZZ_EXAMPLES)
 @given(st.data())
 def test_any_bytes_in_any_message_end_in_a_named_error_or_a_sum(data):
     kinds = [wire.Advertise, wire.Shares, wire.Heard, wire.Words, wire.Confirm, wire.Unmask, wire.Roster]

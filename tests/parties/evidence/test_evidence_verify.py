@@ -2,13 +2,12 @@
 
 import io
 import json
-import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mpc.errors import InputError
@@ -19,8 +18,6 @@ from parties.evidence.receipt import Receipt, Statement, sign
 from parties.evidence.verify import BadEvidence, compare, cross_check, verify
 from parties.identity.keys import Identity
 from parties.store import Store
-
-FUZZ_EXAMPLES = int(os.environ.get("SEALANE_FUZZ_EXAMPLES", "100"))
 
 
 @pytest.fixture
@@ -355,7 +352,6 @@ def test_nothing_follows_the_head(full, trusted: set[str]) -> None:
 def test_random_changes_to_a_file_are_refused(full, trusted: set[str]) -> None:
     data = full.export()
 
-    @settings(max_examples=FUZZ_EXAMPLES)
     @given(insert=st.binary(max_size=100), where=st.integers(0, len(data)), length=st.integers(0, 3000))
     def change(insert: bytes, where: int, length: int) -> None:
         changed = data[:where] + insert + data[where + length :]
@@ -378,7 +374,6 @@ _JSON = st.recursive(
 def test_well_formed_nonsense_in_any_place_is_refused(full, trusted: set[str]) -> None:
     lines = _lines(full.export())
 
-    @settings(max_examples=FUZZ_EXAMPLES)
     @given(data=st.data(), number=st.integers(0, len(lines) - 1), value=_JSON)
     def change(data: st.DataObject, number: int, value: object) -> None:
         record = json.loads(lines[number])

@@ -1,19 +1,16 @@
 """Receipts: signed by all, about one thing, in one form."""
 
 import json
-import os
 from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mpc.errors import InputError, ProtocolError
 from mpc.job import canonical_json
 from parties.evidence.receipt import Receipt, Statement, check, check_signature, sign
 from parties.identity.keys import Identity
-
-FUZZ_EXAMPLES = int(os.environ.get("SEALANE_FUZZ_EXAMPLES", "100"))
 
 
 @pytest.fixture(scope="session")
@@ -155,7 +152,6 @@ def test_other_spellings_of_a_receipt_are_refused(receipt: Receipt) -> None:
 
 
 @pytest.mark.fuzz
-@settings(max_examples=FUZZ_EXAMPLES)
 @given(insert=st.binary(max_size=100), where=st.integers(0, 1000), length=st.integers(0, 1000))
 def test_random_changes_to_a_receipt_are_refused(
     receipt: Receipt, certificates: dict[str, bytes], insert: bytes, where: int, length: int

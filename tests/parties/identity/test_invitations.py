@@ -1,14 +1,13 @@
 """Invitations and replies: two parties meet, and every other way is refused."""
 
 import json
-import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mpc.errors import InputError
@@ -19,8 +18,6 @@ from parties.identity.invitations import LIFETIME, accept, invite
 from parties.identity.keys import Identity
 from parties.identity.peers import Peer
 from parties.store import Store
-
-FUZZ_EXAMPLES = int(os.environ.get("SEALANE_FUZZ_EXAMPLES", "100"))
 
 
 def _invite(identity: Identity, store: Store, now: datetime, **more: object) -> bytes:
@@ -295,7 +292,6 @@ def example(alice: Identity, tmp_path_factory: pytest.TempPathFactory) -> bytes:
 
 
 @pytest.mark.fuzz
-@settings(max_examples=FUZZ_EXAMPLES)
 @given(data=st.binary(max_size=200), where=st.integers(0, 2000), length=st.integers(0, 2000))
 def test_random_changes_are_refused_with_an_input_error(example: bytes, data: bytes, where: int, length: int) -> None:
     now = datetime.fromisoformat("2026-03-01T12:00:00+00:00")
@@ -308,7 +304,6 @@ def test_random_changes_are_refused_with_an_input_error(example: bytes, data: by
 
 
 @pytest.mark.fuzz
-@settings(max_examples=FUZZ_EXAMPLES)
 @given(
     changes=st.dictionaries(
         st.sampled_from(["kind", "version", "certificate", "address", "nonce", "expires", "to", "signature", "x"]),

@@ -24,7 +24,7 @@ import pytest
 from mpc.errors import ChannelError, InputError, ProtocolError
 from parties.transport import frames, tls
 from parties.transport.frames import EndCode, Hello, Kind
-from parties.worker.records import charge
+from parties.worker.records import HEADER, RecordKind, charge
 from tests.faultproxy import FaultProxy, duplicate, flip_bit, truncate
 from tests.parties.transport.nodes import FAST, Node, connected, ignore, run, start_node, start_worker, two_nodes, until
 from tests.parties.transport.pki import Identity, make_identity, session
@@ -157,6 +157,50 @@ def test_stopping_lets_workers_finish_and_takes_no_new_ones() -> None:
             await asyncio.to_thread(far.close, finished=True)
             await stopping
             assert (await near_task).finished and (await far_task).finished
+
+    run(work)
+
+
+def test_a_session_id_serves_one_attempt_and_a_second_does_not_disturb_it() -> None:
+    async def work() -> None:
+        async with two_nodes(A, B) as (one, two):
+            near, near_task = start_worker(one, session("1"), {"b": B.fingerprint})
+            far, far_task = start_worker(two, session("1"), {"a": A.fingerprint})
+            await asyncio.to_thread(near.pipes["b"].send_bytes, b"before")
+            mine, theirs = socket.socketpair()
+            with theirs, pytest.raises(ChannelError, match="used before"):
+                await one.transport.run_worker(mine, session("1"), {"b": B.fingerprint}, ignore)
+            await asyncio.to_thread(near.pipes["b"].send_bytes, b"after")
+            assert await asyncio.to_thread(far.pipes["a"].recv_bytes) == b"before"
+            assert await asyncio.to_thread(far.pipes["a"].recv_bytes) == b"after"
+            near.close(finished=True)
+            far.close(finished=True)
+            assert not (await near_task).errors and not (await far_task).errors
+
+    run(work)
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        HEADER.pack(1, RecordKind.DATA, 0, 0) + b"x",  # nothing was granted
+        HEADER.pack(1, RecordKind.END, 0, 0) + b"\0",
+        HEADER.pack(0, 99, 0, 0),
+        HEADER.pack(1, RecordKind.EVENT, 0, 0) + b"x",  # which the node fails to take
+    ],
+)
+def test_a_worker_that_breaks_the_rules_or_a_failing_server_fails_the_attempt_only(record: bytes) -> None:
+    async def fail(_event: bytes) -> None:
+        raise RuntimeError("disk full")
+
+    async def work() -> None:
+        async with two_nodes(A, B) as (one, two):
+            mine, theirs = socket.socketpair()
+            with theirs:
+                theirs.sendall(record)
+                traffic = await one.transport.run_worker(mine, session("1"), {"b": B.fingerprint}, fail)
+            assert not traffic.finished
+            await still_served(one, two)
 
     run(work)
 

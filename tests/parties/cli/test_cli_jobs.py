@@ -1,0 +1,245 @@
+"""Jobs from the command line: propose, look at, decide."""
+
+import json
+import shlex
+from pathlib import Path
+
+import pytest
+
+from parties.home import Home
+from protos import control_pb2
+from tests.parties.cli.driving import JOB_ID, PROPOSAL, PURPOSE, World, allow
+
+SHORT = JOB_ID[:12]
+
+
+def test_a_job_without_a_grant_is_refused_with_the_command_that_allows_it(world: World) -> None:
+    refused = world.hk(*PROPOSAL, "--yes", code=3)
+    assert "error: cn-bank has no grant" in refused.err
+    command = next(line for line in refused.err.splitlines() if "sealane grant add" in line)
+    world.hk(*shlex.split(command)[1:])
+    assert world.hk(*PROPOSAL, "--yes", "--json").json["state"] == "waiting"
+
+
+def test_a_proposal_shows_what_it_reveals_and_costs_before_it_asks(world: World) -> None:
+    allow(world)
+    refused = world.hk(*PROPOSAL, answer="n\n", code=2)
+    for words in ("What each party learns", "hk-bank (you)", "What it costs", "unknown", "it costs more"):
+        assert words in refused.out
+    assert "Propose this job?" in refused.err
+    assert world.hk("job", "list", "--json").json == []
+    assert "--yes" in world.hk(*PROPOSAL, "--json", code=2).error["hint"]
+    assert "Next: `sealane job watch" in world.hk(*PROPOSAL, answer="y\n").out
+
+
+def test_the_same_command_line_under_the_same_id_proposes_once(world: World) -> None:
+    allow(world)
+    first = world.hk(*PROPOSAL, "--yes", "--json").json
+    assert world.hk(*PROPOSAL, "--yes", "--json").json == first
+    other = ("other" if word == PURPOSE else word for word in PROPOSAL)
+    allow(world, purpose="other")
+    assert "new id" in world.hk(*other, "--yes", code=2).err
+    (listed,) = world.hk("job", "list", "--json").json
+    assert listed["digest"] == first["digest"]
+
+
+def job_file(folder: Path, **changes: object) -> str:
+    job = {
+        "protocol": "psi.ecdh",
+        "members": {
+            "hk-bank": {"role": "receiver", "dataset": "cards", "columns": {"key": ["id"], "output": ["balance"]}},
+            "cn-bank": {"role": "sender", "dataset": "accounts", "columns": {"key": ["card"]}},
+        },
+        "receivers": ["hk-bank"],
+        "params": {"min_result": 1},
+        "purpose": PURPOSE,
+    }
+    file = folder / "job.json"
+    file.write_text(json.dumps(job | changes, indent=2))
+    return str(file)
+
+
+def test_a_job_can_come_from_a_file(world: World, tmp_path: Path) -> None:
+    allow(world)
+    from_file = world.hk("job", "propose", job_file(tmp_path), "--id", JOB_ID, "--yes", "--json").json
+    assert from_file["members"]["hk-bank"]["columns"] == {"key": ["id"], "output": ["balance"]}
+    assert from_file["members"]["cn-bank"]["fingerprint"]
+    assert from_file["id"] == JOB_ID
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"surprise": 1}, "surprise"),
+        ({"receivers": ["nobody"]}, "nobody"),
+        ({"protocol": "psi.nothing"}, "no protocol"),
+        ({"params": {"min_results": 1}}, "min_results"),
+        ({"version": 99}, "version"),
+        ({"id": "short"}, "32 hexadecimal"),
+        ({"deadline": 5}, "passed"),
+        ({"members": {"hk-bank": {"role": "receiver"}, "nobody": {"role": "sender"}}}, "nobody is not a peer"),
+    ],
+)
+def test_a_file_that_is_no_job_is_refused_by_what_is_wrong(
+    world: World, tmp_path: Path, changes: dict[str, object], words: str
+) -> None:
+    allow(world)
+    error = world.hk("job", "propose", job_file(tmp_path, **changes), "--yes", "--json", code=2).error
+    assert words in error["message"]
+    assert world.hk("job", "list", "--json").json == []
+
+
+def test_a_file_that_names_another_fingerprint_than_the_pinned_one_is_refused(world: World, tmp_path: Path) -> None:
+    allow(world)
+    members = {
+        "hk-bank": {"role": "receiver", "dataset": "cards", "columns": {"key": ["id"]}},
+        "cn-bank": {"role": "sender", "dataset": "accounts", "columns": {"key": ["card"]}, "fingerprint": "0" * 64},
+    }
+    ended = world.hk("job", "propose", job_file(tmp_path, members=members), "--yes", code=2)
+    assert "another fingerprint" in ended.err
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--member", "hk-bank"), "names no role"),
+        (("--member", "cn-bank:sender"), "twice"),
+        (("--member", "x-bank:sender:d:key"), "SLOT=COLUMN"),
+        (("--member", "x-bank:sender:d:key=a,,b"), "SLOT=COLUMN"),
+        (("--member", "x-bank:sender:d:key=a:key=b"), "slot twice"),
+        (("--param", "min_result"), "NAME=VALUE"),
+        (("--param", "min_result=2"), "twice"),
+        (("--param", "nothing=2"), "no parameter"),
+        (("--param", "normalisation=nonsense/9"), "nonsense/9"),
+        (("--receiver", "x-bank"), "x-bank"),
+        (("--deadline", "yesterday"), "not a time"),
+        (("--deadline", "2000-01-01"), "passed"),
+        (("--id", "xyz"), "32 hexadecimal"),
+    ],
+)
+def test_an_option_that_cannot_be_used_is_refused_by_name(world: World, options: tuple[str, ...], words: str) -> None:
+    allow(world)
+    ended = world.hk(*PROPOSAL, *options, "--yes", code=2)
+    assert words in ended.err
+    assert ended.err.startswith("error: ")
+
+
+def test_options_and_a_file_exclude_each_other(world: World, tmp_path: Path) -> None:
+    assert "not both" in world.hk("job", "propose", job_file(tmp_path), "--purpose", "x", code=2).err
+    assert "FILE" in world.hk("job", "propose", code=2).err
+    error = world.hk("job", "propose", "--json", code=2).error
+    assert error["kind"] == "UsageError"
+
+
+def test_the_other_party_sees_the_job_and_approves_it_by_its_digest(proposed: World) -> None:
+    shown = proposed.cn("job", "show", JOB_ID[:4])
+    for words in ("psi.ecdh version 1", PURPOSE, "cn-bank (you)", "What it costs", "Your policy allows it"):
+        assert words in shown.out
+    told = proposed.cn("job", "show", JOB_ID, "--json").json
+    assert told["decisions"] == {"cn-bank": "", "hk-bank": "approved"}
+    assert told["preview"]["refusal"] is None
+    assert set(told["preview"]["estimates"]["cn-bank"]) == {"seconds", "sent_bytes", "received_bytes", "peak_bytes"}
+    assert told["preview"]["rows"] == {"cn-bank": 3, "hk-bank": 4}
+    assert "another digest" in proposed.cn("job", "approve", JOB_ID, "--digest", "0" * 64, code=2).err
+    approved = proposed.cn("job", "approve", JOB_ID, "--digest", told["digest"], "--json").json
+    assert approved["state"] == "waiting"
+    assert "nothing to approve" in proposed.cn("job", "approve", JOB_ID, code=2).err
+    proposed.deliver()
+    assert proposed.hk("job", "show", JOB_ID, "--json").json["decisions"]["cn-bank"] == "approved"
+
+
+def test_approving_shows_all_and_asks(proposed: World) -> None:
+    declined = proposed.cn("job", "approve", SHORT, answer="n\n", code=2)
+    assert "What each party learns" in declined.out
+    assert proposed.cn("job", "show", SHORT, "--json").json["state"] == "proposed"
+    assert "--digest" in proposed.cn("job", "approve", SHORT, "--json", code=2).error["hint"]
+    proposed.cn("job", "approve", SHORT, answer="y\n")
+    assert proposed.cn("job", "show", SHORT, "--json").json["state"] == "waiting"
+
+
+def test_what_the_own_policy_refuses_cannot_be_approved(proposed: World) -> None:
+    (grant,) = proposed.cn("grant", "list", "--json").json
+    proposed.cn("grant", "revoke", grant["id"])
+    assert "Your policy refuses it" in proposed.cn("job", "show", SHORT).out
+    refused = proposed.cn("job", "approve", SHORT, answer="y\n", code=3)
+    assert "sealane grant add hk-bank" in refused.err
+    digest = proposed.cn("job", "show", SHORT, "--json").json["digest"]
+    assert proposed.cn("job", "approve", SHORT, "--digest", digest, "--json", code=3).error["kind"] == "PolicyDenied"
+
+
+def test_a_denial_reaches_the_other_party_with_its_reason(proposed: World) -> None:
+    assert "denied" in proposed.cn("job", "deny", SHORT, "--reason", "not this quarter").out
+    proposed.deliver()
+    shown = proposed.hk("job", "show", SHORT).out
+    assert "How it ended" in shown
+    assert "cn-bank: not this quarter" in shown
+    assert proposed.hk("job", "show", SHORT, "--json").json["state"] == "denied"
+    assert "cancelled, not denied" in proposed.cn("job", "deny", SHORT, code=2).err
+
+
+def test_a_cancelled_job_has_no_result_and_no_progress(proposed: World) -> None:
+    assert "cancelled" in proposed.hk("job", "cancel", SHORT).out
+    assert "job show" in proposed.hk("job", "result", SHORT, code=2).err
+    assert "cancelled" in proposed.hk("job", "watch", SHORT, code=6).err
+
+
+def test_jobs_are_listed_by_state_with_those_that_wait_for_a_decision(proposed: World) -> None:
+    listed = proposed.cn("job", "list").out
+    assert SHORT in listed
+    assert "1 wait for your decision" in listed
+    assert [job["id"] for job in proposed.cn("job", "list", "--state", "proposed", "--json").json] == [JOB_ID]
+    assert proposed.cn("job", "list", "--state", "failed", "--state", "denied", "--json").json == []
+    assert "no jobs" in proposed.cn("job", "list", "--state", "failed").out
+    assert "proposed" in proposed.cn("job", "list", "--state", "nonsense", code=2).err
+
+
+def test_an_unknown_job_is_refused_with_what_to_do(world: World) -> None:
+    for words in (("show",), ("approve",), ("deny",), ("cancel",), ("watch",), ("result",), ("receipt",)):
+        assert "sealane job list" in world.hk("job", *words, "ffff", code=2).err
+
+
+def test_markup_in_a_peers_purpose_is_text(world: World) -> None:
+    purpose = "[red]urgent[/red] [link=http://x]y[/link] :smile: [/]"
+    allow(world, purpose)
+    world.hk(*(purpose if word == PURPOSE else word for word in PROPOSAL), "--yes")
+    world.deliver()
+    assert purpose in world.cn("job", "show", SHORT).out
+    assert purpose in world.cn("job", "list").out
+
+
+def test_control_characters_from_a_peer_never_reach_the_terminal(world: World) -> None:
+    allow(world)
+    world.hk(*PROPOSAL, "--yes")
+    evil = "x\\u001b[2J\\u009b31m\\u202egro.knab\\u2028\\u0007"
+    forge(world, purpose=json.loads(f'"{evil}"'))
+    world.deliver()
+    told = world.cn("job", "show", SHORT, "--json")
+    assert told.json["purpose"] == json.loads(f'"{evil}"')
+    for ended in (told, world.cn("job", "show", SHORT), world.cn("job", "list"), world.cn("status")):
+        assert not set("\x1b\x9b\u202e\u2028\x07") & set(ended.out + ended.err)
+    assert "\ufffd" in world.cn("job", "list").out
+
+
+def test_a_job_of_a_protocol_that_this_release_lacks_is_shown_all_the_same(world: World) -> None:
+    allow(world)
+    world.hk(*PROPOSAL, "--yes")
+    forge(world, protocol="psi.of.the.future", params={"depth": [1, {"x": None}]})
+    world.deliver()
+    shown = world.cn("job", "show", SHORT).out
+    assert "psi.of.the.future" in shown
+    assert "cannot be told: no protocol" in shown
+    assert world.cn("job", "show", SHORT, "--json").json["preview"] is None
+
+
+def forge(world: World, **changes: object) -> None:
+    """A peer that runs other software changes the job that it proposes."""
+    store = Home.load(world.hk.home).store()
+    with store.transaction() as db:
+        for row in db.execute("SELECT * FROM outbox").fetchall():
+            envelope = control_pb2.Envelope.FromString(row["body"])
+            forged = json.loads(envelope.propose.job) | changes
+            envelope.propose.job = json.dumps(
+                forged, sort_keys=True, separators=(",", ":"), ensure_ascii=False
+            ).encode()
+            db.execute("UPDATE outbox SET body = ? WHERE id = ?", (envelope.SerializeToString(), row["id"]))
+    store.close()
