@@ -7,7 +7,7 @@ column and once for each different key, not for each row.
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mpc.errors import InputError
-from mpc.normalisation import Profile, profile
+from mpc.normalisation import DEFAULT, profile
 
 DIGEST_BYTES = 32
 _DOMAIN = b"sealane/keys/1\0"
@@ -24,6 +24,10 @@ _MISSING = -1
 _INVALID = -2
 
 _Codes = npt.NDArray[np.int64]
+
+#: From distinct messages to their digests (n x 32 bytes) under a header and a session of 16 bytes. Both parties of a
+#: protocol use the same; the digests must be collision resistant, and independent for another header or session.
+Digests = Callable[[pa.LargeBinaryArray, bytes, bytes], npt.NDArray[np.uint8]]
 
 
 @dataclass(frozen=True)
@@ -63,12 +67,23 @@ class Keys:
 class _Column:
     """A column's normal forms: `codes` gives each row's index into `texts`, or _MISSING or _INVALID."""
 
-    texts: list[str] = field(repr=False)
+    texts: pa.LargeStringArray = field(repr=False)
     codes: _Codes = field(repr=False)
     complaint: str  # why the first invalid value is one
 
 
-def encode_keys(table: pa.Table, profiles: Sequence[str], session: bytes) -> Keys:
+def blake2b_digests(messages: pa.LargeBinaryArray, header: bytes, session: bytes) -> npt.NDArray[np.uint8]:
+    """BLAKE2b-256 of the header and a message, salted by the session."""
+    start = hashlib.blake2b(_DOMAIN + header, digest_size=DIGEST_BYTES, salt=session)
+    out = bytearray()
+    for message in messages.to_pylist():
+        state = start.copy()
+        state.update(message)
+        out += state.digest()
+    return np.frombuffer(bytes(out), dtype=np.uint8).reshape(-1, DIGEST_BYTES)
+
+
+def encode_keys(table: pa.Table, profiles: Sequence[str], session: bytes, digests: Digests = blake2b_digests) -> Keys:
     """The keys of `table`, whose columns are all key columns, one profile name each; `session` has 16 bytes.
 
     Raises `InputError` for a column of a type that has no text, and for a value that its profile refuses, naming
@@ -83,8 +98,8 @@ def encode_keys(table: pa.Table, profiles: Sequence[str], session: bytes) -> Key
                 hint="correct or remove such rows; the protocol psi.dry_run counts them beforehand",
             )
     key_of_row, first_rows, quality = _number(columns, table.num_rows)
-    digests = _digests(columns, first_rows, profiles, session)
-    return Keys(digests, key_of_row, quality)
+    header = b"".join(len(name.encode()).to_bytes(4, "little") + name.encode() for name in profiles)
+    return Keys(digests(_messages(columns, first_rows), header, session), key_of_row, quality)
 
 
 def examine_keys(table: pa.Table, profiles: Sequence[str]) -> Quality:
@@ -98,27 +113,37 @@ def _columns(table: pa.Table, profiles: Sequence[str]) -> list[_Column]:
             f"{len(profiles)} normalisation profiles for {table.num_columns} key columns: give one a column"
         )
     return [
-        _normalise(name, column, profile(profile_name))
+        _normalise(name, column, profile_name)
         for name, column, profile_name in zip(table.column_names, table.columns, profiles, strict=True)
     ]
 
 
-def _normalise(name: str, column: pa.ChunkedArray, normalise: Profile) -> _Column:
+def _normalise(name: str, column: pa.ChunkedArray, profile_name: str) -> _Column:
     encoded = _as_dictionary(name, column)
-    forms: list[int] = []
+    texts = _texts(name, encoded)
+    if profile_name == DEFAULT:  # nothing changes and nothing is refused: no value need leave Arrow
+        filled = pc.not_equal(texts, "")
+        forms = np.where(filled, np.cumsum(filled) - 1, _MISSING)
+        return _Column(texts.filter(filled), _codes_of_rows(encoded, forms), "")
+    normalise = profile(profile_name)
+    found: list[int] = []
     codes: dict[str, int] = {}
     complaint = ""
-    for value in _texts(name, encoded):
+    for value in texts.to_pylist():
         try:
             text = normalise(value)
         except ValueError as error:
             complaint = complaint or str(error)
-            forms.append(_INVALID)
+            found.append(_INVALID)
             continue
-        forms.append(codes.setdefault(text, len(codes)) if text else _MISSING)
-    indices = pc.fill_null(encoded.indices, len(forms)).to_numpy(zero_copy_only=False)
-    code_of_value = np.array([*forms, _MISSING], dtype=np.int64)
-    return _Column(list(codes), code_of_value[indices], complaint)
+        found.append(codes.setdefault(text, len(codes)) if text else _MISSING)
+    return _Column(pa.array(list(codes), pa.large_string()), _codes_of_rows(encoded, found), complaint)
+
+
+def _codes_of_rows(encoded: pa.DictionaryArray, code_of_value: Sequence[int] | _Codes) -> _Codes:
+    indices = pc.fill_null(encoded.indices, len(code_of_value)).to_numpy(zero_copy_only=False)
+    codes: _Codes = np.append(np.asarray(code_of_value, dtype=np.int64), _MISSING)[indices]
+    return codes
 
 
 def _as_dictionary(name: str, column: pa.ChunkedArray) -> pa.DictionaryArray:
@@ -137,15 +162,17 @@ def _as_dictionary(name: str, column: pa.ChunkedArray) -> pa.DictionaryArray:
     return pc.dictionary_encode(column.combine_chunks())
 
 
-def _texts(name: str, encoded: pa.DictionaryArray) -> list[str]:
+def _texts(name: str, encoded: pa.DictionaryArray) -> pa.LargeStringArray:
     values = encoded.dictionary
     if pa.types.is_date(values.type):
         values = pc.strftime(values, format="%Y-%m-%d")
+    texts = values.cast(pa.large_string())
     try:
-        return [str(value) for value in values.to_pylist()]
-    except UnicodeDecodeError:
+        texts.validate(full=True)
+    except pa.ArrowInvalid:
         row = _first_bad_utf8(encoded)
         raise InputError(f"column {name!r}, row {row + 1}: text that is not UTF-8") from None
+    return texts
 
 
 def _first_bad_utf8(encoded: pa.DictionaryArray) -> int:
@@ -169,35 +196,25 @@ def _number(columns: list[_Column], rows: int) -> tuple[_Codes, _Codes, Quality]
     for column in columns[1:]:  # numbers stay below the number of rows, so that the product fits 64 bits
         combined = numbers * len(column.texts) + column.codes[usable]
         numbers = np.unique(combined, return_inverse=True)[1].astype(np.int64)
-    _, first, inverse = np.unique(numbers, return_index=True, return_inverse=True)
-    order = np.argsort(first)
-    rank = np.empty_like(order)
+    first = np.full(numbers.max(initial=-1) + 1, -1)
+    first[numbers[::-1]] = np.arange(len(usable))[::-1]  # where rows share a number, the last to be written stays
+    present = np.flatnonzero(first >= 0)
+    order = present[np.argsort(first[present])]
+    rank = np.empty_like(first)
     rank[order] = np.arange(len(order))
     key_of_row = np.full(rows, _MISSING, dtype=np.int64)
-    key_of_row[usable] = rank[inverse]
+    key_of_row[usable] = rank[numbers]
     nulls = int(np.count_nonzero(missing & ~invalid))
-    quality = Quality(rows, nulls, int(np.count_nonzero(invalid)), len(usable) - len(first), len(first))
+    quality = Quality(rows, nulls, int(np.count_nonzero(invalid)), len(usable) - len(order), len(order))
     return key_of_row, usable[first[order]], quality
 
 
-def _digests(
-    columns: list[_Column], first_rows: _Codes, profiles: Sequence[str], session: bytes
-) -> npt.NDArray[np.uint8]:
-    start = hashlib.blake2b(_DOMAIN, digest_size=DIGEST_BYTES, salt=session)
-    for name in profiles:
-        start.update(_prefixed(name))
+def _messages(columns: list[_Column], first_rows: _Codes) -> pa.LargeBinaryArray:
+    """What stands for each key: its normal forms, each behind its length in 4 bytes, little-endian."""
     parts = []
     for column in columns:
-        prefixed = [_prefixed(text) for text in column.texts]
-        parts.append([prefixed[code] for code in column.codes[first_rows].tolist()])
-    out = bytearray()
-    for row in zip(*parts, strict=True):
-        state = start.copy()
-        state.update(b"".join(row))
-        out += state.digest()
-    return np.frombuffer(bytes(out), dtype=np.uint8).reshape(-1, DIGEST_BYTES)
-
-
-def _prefixed(text: str) -> bytes:
-    data = text.encode()
-    return len(data).to_bytes(4, "little") + data
+        forms = column.texts.cast(pa.large_binary()).take(pa.array(column.codes[first_rows]))
+        lengths = pc.binary_length(forms).to_numpy().astype("<u4")
+        prefixes = pa.Array.from_buffers(pa.binary(4), len(forms), [None, pa.py_buffer(lengths.tobytes())])
+        parts += [prefixes.cast(pa.large_binary()), forms]
+    return pc.binary_join_element_wise(*parts, pa.scalar(b"", pa.large_binary()))

@@ -65,17 +65,17 @@ def failure_bits(keys: int, band_bits: int = BAND_BITS) -> float:
 
 
 def arrange(words: U64, total_columns: int) -> Rows:
-    """The rows of n keys in a matrix of `total_columns` columns, from n x 3 uniform words: key, key, start."""
+    """The rows of n keys in a matrix of `total_columns`, from three uniform words each, more ignored: key, key, start."""
     positions = np.uint64(total_columns - BAND_BITS + 1)
     half = np.uint64(32)
     low = ((words[:, 2] & np.uint64(2**32 - 1)) * positions) >> half
     starts = (((words[:, 2] >> half) * positions + low) >> half).astype(np.int64)
     order = np.argsort(starts)
-    return Rows(order, starts[order], np.ascontiguousarray(words[order, :2]))
+    return Rows(order, starts[order], np.take(words[:, :2], order, axis=0))
 
 
 def encode(rows: Rows, values: U64, seed: bytes, free: U64) -> U64:
-    """A vector whose inner product with row i is values[rows.order[i]].
+    """A vector whose inner product with row i is values[i].
 
     `seed` (16 bytes) draws the band bits. `free` holds uniform words, one a column; the entries that the keys leave
     free are taken from it, and its length is that of the vector. Raises `Unsolvable`.
@@ -86,21 +86,20 @@ def encode(rows: Rows, values: U64, seed: bytes, free: U64) -> U64:
     sides = np.empty(len(free) + BAND_BITS, np.uint64)
     sides[: len(free)] = free
     for piece, bands in _bands(rows, seed):
-        ordered = values[rows.order[piece]]
-        if okvs.eliminate(bands, rows.starts[piece], ordered, pivots, sides):
+        if okvs.eliminate(bands, rows.starts[piece], values[piece], pivots, sides):
             raise Unsolvable("the matrix of these keys is singular under this seed")
     okvs.back_substitute(pivots, sides)
     return sides[: len(free)]
 
 
 def decode(rows: Rows, seed: bytes, low: U64, high: U64) -> U64:
-    """The inner product of every row with the vector of pairs (low, high): n x 2 words, in the order of the rows."""
+    """The inner products of every row with two vectors: 2 x n words, in the order of the rows."""
     from mpc.kernels import okvs
 
     out = np.empty((2, len(rows.starts)), np.uint64)
     for piece, bands in _bands(rows, seed):
         okvs.decode(bands, rows.starts[piece], low, high, out[0, piece], out[1, piece])
-    return np.ascontiguousarray(out.T)
+    return out
 
 
 def _bands(rows: Rows, seed: bytes) -> Iterator[tuple[slice, U64]]:

@@ -33,7 +33,10 @@ U64 = npt.NDArray[np.uint64]
 
 @dataclass(frozen=True)
 class Keys:
-    """A party's keys under a seed: the OKVS rows and, in their order, the hash h of each key."""
+    """A party's keys under a seed: the OKVS rows and, in their order, the hash h of each key.
+
+    Outputs come in the order of the rows too; `rows.order` gives the place of each key in the list of digests.
+    """
 
     rows: okvs.Rows = field(repr=False)
     hashes: U64 = field(repr=False)
@@ -54,7 +57,7 @@ def arrange(digests: U64, total_columns: int, seed: bytes) -> Keys:
     from mpc.kernels.blake2s import hash_rows
 
     words = hash_rows(digests, seed[:8], _PERSON_KEY)
-    rows = okvs.arrange(words[:, :3], total_columns)
+    rows = okvs.arrange(words, total_columns)
     return Keys(rows, words[rows.order, 3], seed)
 
 
@@ -68,41 +71,36 @@ def query(digests: U64, rng: Rng) -> Query:
         keys = arrange(digests, total, rng(okvs.SEED_BYTES))
         free = np.empty(total, np.uint64)
         Prg(rng(SEED_BYTES)).fill(free)
-        values = np.empty_like(keys.hashes)
-        values[keys.rows.order] = keys.hashes
         try:
-            return Query(keys, okvs.encode(keys.rows, values, keys.seed, free), attempt)
+            return Query(keys, okvs.encode(keys.rows, keys.hashes, keys.seed, free), attempt)
         except okvs.Unsolvable:
             continue
     raise okvs.Unsolvable(f"no encoding of {len(digests)} keys in {MAX_ATTEMPTS} attempts")
 
 
 def receiver_outputs(query: Query, shares: U64) -> U64:
-    """F of the receiver's keys (n x 2 words, in the order of its digests) from its c (2 x columns)."""
+    """F of the receiver's keys (n x 2 words) from its c (2 x columns)."""
     keys = query.keys
-    decoded = okvs.decode(keys.rows, keys.seed, shares[0], shares[1])
-    return _finish(keys, decoded)
+    return _finish(keys, okvs.decode(keys.rows, keys.seed, shares[0], shares[1]))
 
 
 def sender_outputs(keys: Keys, masked: U64, delta: tuple[int, int], shares: U64) -> U64:
-    """F of the sender's keys, from p + a, delta and its b (2 x columns), which is overwritten."""
+    """F of the sender's keys (n x 2 words) from p + a, delta and its b (2 x columns), which is overwritten."""
     from mpc.kernels import gf64
 
     tables = [gf64.table_of(part) for part in delta]
     for plane, table in zip(shares, tables, strict=True):
         gf64.add_products(plane, masked, table)
     decoded = okvs.decode(keys.rows, keys.seed, shares[0], shares[1])
-    for half, table in enumerate(tables):
-        plane = np.ascontiguousarray(decoded[:, half])
+    for plane, table in zip(decoded, tables, strict=True):
         gf64.add_products(plane, keys.hashes, table)
-        decoded[:, half] = plane
     return _finish(keys, decoded)
 
 
 def _finish(keys: Keys, decoded: U64) -> U64:
     from mpc.kernels.blake2s import hash_rows
 
-    digests = hash_rows(np.concatenate([decoded, keys.rows.keys], axis=1), keys.seed[8:], _PERSON_OUTPUT)
-    out = np.empty((len(digests), 2), np.uint64)
-    out[keys.rows.order] = digests[:, :2]
-    return out
+    messages = np.empty((len(keys.hashes), 4), np.uint64)
+    messages[:, :2] = decoded.T
+    messages[:, 2:] = keys.rows.keys
+    return hash_rows(messages, keys.seed[8:], _PERSON_OUTPUT)[:, :2]

@@ -7,14 +7,14 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from mpc.errors import InputError
-from mpc.keys import Keys, Quality, encode_keys, examine_keys
+from mpc.keys import Digests, Keys, Quality, blake2b_digests, encode_keys, examine_keys
 from mpc.psi.params import MAX_KEYS, DryRunParams, Params, profile_names
 from mpc.spec import Party
 
 
-def load_keys(party: Party[Params], tables: Mapping[str, pa.Table]) -> Keys:
+def load_keys(party: Party[Params], tables: Mapping[str, pa.Table], digests: Digests = blake2b_digests) -> Keys:
     """The keys of the slot "key"; raises `InputError` when they are too many or cannot be used."""
-    keys = encode_keys(tables["key"], profile_names(party.job, party.params), party.session)
+    keys = encode_keys(tables["key"], profile_names(party.job, party.params), party.session, digests)
     if len(keys.digests) > MAX_KEYS:
         raise InputError(f"{len(keys.digests)} different keys are too many (at most {MAX_KEYS})")
     return keys

@@ -44,11 +44,8 @@ def receive(party: Party[VoleParams], tables: "Mapping[str, pa.Table]") -> Outco
     choices = fast.receive_nonce(link, psi_vole_pb2.Choices)
     pairs = base_ot.keys(offered, choices.points, vole.BASE_COUNT, party.session)
     digests = fast.with_canaries(keys.digests, party.session, nonce, choices.nonce)
-    outputs, retries = fast.receiver_prf(link, party, pairs, digests)
-    theirs = link.theirs + fast.CANARIES
-    bits = fast.prefix_bits(len(digests), theirs)
-    own = fast.cut_tags(outputs, bits)
-    hits, their_hits = fast.match(link, own, *fast.receive_tags(link, theirs, bits))
+    own, retries = fast.receiver_tags(link, party, pairs, digests)
+    hits, their_hits = fast.match(link, own, *fast.receive_tags(link))
     common = fast.common_keys(link, own, hits)
     params = party.params
     if len(common) < params.min_result:
@@ -71,10 +68,8 @@ def send(party: Party[VoleParams], tables: "Mapping[str, pa.Table]") -> Outcome:
     chosen, points = base_ot.choose(offer.point, fast.base_choices(secret), party.session, party.rng)
     link.channel.send(psi_vole_pb2.Choices(points=points, nonce=nonce))
     digests = fast.with_canaries(keys.digests, party.session, offer.nonce, nonce)
-    outputs = fast.sender_prf(link, party, chosen, secret, digests)
-    bits = fast.prefix_bits(link.theirs + fast.CANARIES, len(digests))
-    own = fast.cut_tags(outputs, bits)
-    fast.send_tags(link, own, bits)
+    own = fast.sender_tags(link, party, chosen, secret, digests)
+    fast.send_tags(link, own)
     verdict = steps.receive_verdict(link, party.params.matching)
     receives, counted = party.name in party.job.receivers, party.params.release == "count"
     if (verdict.matched and not (receives and not counted)) or (verdict.size and not (receives and counted)):
@@ -95,7 +90,7 @@ def _start(party: Party[VoleParams], tables: "Mapping[str, pa.Table]") -> "tuple
     matching: Party[Params] = Party(
         party.name, party.job, party.params.matching, party.peers, party.rng, party.progress, party.session
     )
-    keys = load_keys(matching, tables)
+    keys = load_keys(matching, tables, fast.digests)
     if party.params.release == "aligned" and keys.quality.duplicates:
         raise InputError(
             f"{keys.quality.duplicates} rows repeat the key of an earlier one, so that rows cannot be aligned",

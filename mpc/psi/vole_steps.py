@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -16,11 +16,15 @@ from mpc.psi.params import VoleParams
 from mpc.spec import Party
 from protos import psi_vole_pb2
 
+if TYPE_CHECKING:
+    import pyarrow as pa
+
 CANARIES = 64  # a fault that loses one key in ten is missed with probability 0.9^64 = 0.1 %
 NONCE_BYTES = 16
 STATISTICAL_BITS = 40
 PIECE_BYTES = 2**20
 
+_KEYS = b"sealane/psi.vole.keys/1\0"
 _CANARY = b"sealane/psi.vole.canary/1\0"
 _WORD_BITS = 64
 _NARROW_COUNT = 64  # tags a prefix, on average, up to which their number fits one byte but for probability 2^-200
@@ -59,7 +63,23 @@ def check_size(link: steps.Link) -> None:
         raise ProtocolError(f"{link.peer}: claims {link.theirs} keys (at most {most})")
 
 
-def with_canaries(digests: U8, session: bytes, receiver_nonce: bytes, sender_nonce: bytes) -> U64:
+def digests(messages: "pa.LargeBinaryArray", header: bytes, session: bytes) -> U8:
+    """BLAKE2s-256 of each message, its salt and personalisation derived from the header and the session."""
+    from mpc.kernels.blake2s import hash_messages, initial_state
+
+    derived = blake2b(_KEYS + header, digest_size=16, salt=session).digest()
+    _, offsets, data = messages.buffers()
+    out = np.empty((len(messages), 4), np.uint64)
+    hash_messages(
+        np.frombuffer(data or b"", np.uint8).copy(),
+        np.frombuffer(offsets, np.int64)[messages.offset : messages.offset + len(messages) + 1].copy(),
+        initial_state(derived[:8], derived[8:]),
+        out,
+    )
+    return out.view(np.uint8)
+
+
+def with_canaries(keys: U8, session: bytes, receiver_nonce: bytes, sender_nonce: bytes) -> U64:
     """The digests as words, followed by those of keys that both parties add and must find again."""
     state = blake2b(_CANARY + receiver_nonce + sender_nonce, digest_size=32, salt=session)
     canaries = b""
@@ -67,7 +87,7 @@ def with_canaries(digests: U8, session: bytes, receiver_nonce: bytes, sender_non
         each = state.copy()
         each.update(index.to_bytes(4, "little"))
         canaries += each.digest()
-    return np.concatenate([digests.reshape(-1), np.frombuffer(canaries, np.uint8)]).view(np.uint64).reshape(-1, 4)
+    return np.concatenate([keys.reshape(-1), np.frombuffer(canaries, np.uint8)]).view(np.uint64).reshape(-1, 4)
 
 
 def receive_nonce(link: steps.Link, expected: type[N]) -> N:
@@ -78,10 +98,10 @@ def receive_nonce(link: steps.Link, expected: type[N]) -> N:
     return message
 
 
-def receiver_prf(
+def receiver_tags(
     link: steps.Link, party: Party[VoleParams], pairs: Sequence[tuple[bytes, bytes]], digests: U64
-) -> tuple[U64, int]:
-    """F of the receiver's keys, and how often a seed was drawn in vain."""
+) -> tuple[Tags, int]:
+    """The tags of the receiver's keys, and how often a seed was drawn in vain."""
     levels = plan(party.params, len(digests))
     receiver, request = vole.ask(pairs, levels, party.session, party.rng)
     send_bytes(link.channel, request)
@@ -96,11 +116,12 @@ def receiver_prf(
             party.progress("correlate", chunk + 1, level.chunks)
         noise, shares = planes[0], planes[1:]
     send_bytes(link.channel, (query.vector ^ noise[: len(query.vector)]).view(np.uint8))
-    return oprf.receiver_outputs(query, shares), query.retries
+    bits = prefix_bits(len(digests), link.theirs + CANARIES)
+    return cut_tags(oprf.receiver_outputs(query, shares), query.keys.rows.order, bits), query.retries
 
 
-def sender_prf(link: steps.Link, party: Party[VoleParams], keys: Sequence[bytes], secret: bytes, digests: U64) -> U64:
-    """F of the sender's keys, given the keys that it chose by the bits of `secret`."""
+def sender_tags(link: steps.Link, party: Party[VoleParams], keys: Sequence[bytes], secret: bytes, digests: U64) -> Tags:
+    """The tags of the sender's keys, given the base keys that it chose by the bits of `secret`."""
     receiver_keys = link.theirs + CANARIES
     levels, columns = plan(party.params, receiver_keys), okvs.columns(receiver_keys)
     request = receive_bytes(link, "a request for a correlation", vole.request_bytes(levels))
@@ -119,7 +140,8 @@ def sender_prf(link: steps.Link, party: Party[VoleParams], keys: Sequence[bytes]
         raise ProtocolError(f"{link.peer}: sent a seed of {len(seed)} bytes, not {okvs.SEED_BYTES}")
     arranged = oprf.arrange(digests, columns, seed)
     masked = receive_bytes(link, "a masked vector", 8 * columns).view(np.uint64)
-    return oprf.sender_outputs(arranged, masked, sender.delta, shares[:, :columns].copy())
+    outputs = oprf.sender_outputs(arranged, masked, sender.delta, shares[:, :columns].copy())
+    return cut_tags(outputs, arranged.rows.order, prefix_bits(receiver_keys, len(digests)))
 
 
 def prefix_bits(x: int, y: int) -> int:
@@ -127,34 +149,34 @@ def prefix_bits(x: int, y: int) -> int:
     return max(0, STATISTICAL_BITS + (x * y - 1).bit_length() - _WORD_BITS)
 
 
-def cut_tags(outputs: U64, bits: int) -> Tags:
-    """The tags of PRF outputs (n x 2 words): `bits` bits of prefix, then 64 of remainder."""
-    high, low = outputs[:, 0], outputs[:, 1]
+def cut_tags(outputs: U64, places: I64, bits: int) -> Tags:
+    """The tags of PRF outputs (n x 2 words) of keys at `places`: `bits` bits of prefix, then 64 of remainder."""
+    high, low = np.ascontiguousarray(outputs[:, 0]), outputs[:, 1]
     order = np.argsort(high)
-    high, low = high[order], low[order]
-    if len(high) and (high[1:] == high[:-1]).any():
-        order = order[np.lexsort((low, high))]
-        high, low = outputs[order, 0], outputs[order, 1]
+    if (np.diff(high[order]) == 0).any():
+        order = np.lexsort((low, high))
+    places, high, low = places[order], high[order], low[order]
     if bits:
         shift, back = np.uint64(bits), np.uint64(_WORD_BITS - bits)
-        high, low = high >> back, (high << shift) | (low >> back)
-    else:
-        high, low = np.zeros_like(high), high
-    return Tags(high, low, order)
+        return Tags(high >> back, (high << shift) | (low >> back), places)
+    return Tags(np.zeros_like(high), high, places)
 
 
-def send_tags(link: steps.Link, tags: Tags, bits: int) -> None:
+def send_tags(link: steps.Link, tags: Tags) -> None:
     """The sender's tags, in ascending order, so that they say nothing about its rows."""
+    bits = prefix_bits(link.theirs + CANARIES, len(tags.high))
     if bits:
         counts = np.bincount(tags.high.astype(np.int64), minlength=1 << bits)
         send_bytes(link.channel, counts.astype(_count_type(len(tags.high), bits)).view(np.uint8))
     send_bytes(link.channel, tags.low.view(np.uint8))
 
 
-def receive_tags(link: steps.Link, count: int, bits: int) -> tuple[U64, U64]:
-    """The sender's `count` tags, prefixes and remainders."""
+def receive_tags(link: steps.Link) -> tuple[U64, U64]:
+    """The sender's tags, prefixes and remainders."""
     from mpc.kernels.tags import ascending
 
+    count = link.theirs + CANARIES
+    bits = prefix_bits(link.own + CANARIES, count)
     high = np.zeros(count, np.uint64)
     if bits:
         kind = _count_type(count, bits)
