@@ -1,5 +1,6 @@
 """Which protocol a job of the family `psi` gets, before it is proposed: by sizes, grants and the link to the peer."""
 
+import json
 import sqlite3
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -50,7 +51,7 @@ def choose_protocol(
 
 def _offer(catalogue: Mapping[str, Any], peer: str, dataset: str) -> _Offer:
     try:
-        offers = _OFFERS.validate_python(catalogue.get("datasets"))
+        offers = _OFFERS.validate_json(json.dumps(catalogue.get("datasets")))
     except ValidationError as error:
         raise ProtocolError(f"{peer}: sent a catalogue that cannot be read: {explain(error)}") from None
     for offer in offers:

@@ -145,7 +145,7 @@ def choose(
 
 
 def resolve(job: Job, protocol: str) -> Job:
-    """`job`, whose protocol is `FAMILY`, with `protocol` in its place; raises `InputError` if that cannot do the job."""
+    """`job`, whose protocol is `FAMILY`, with `protocol` in its place; raises `InputError` where that does not fit."""
     candidate = next((each for each in _CANDIDATES if each.spec.name == protocol), None)
     if candidate is None or job.protocol != FAMILY:
         raise InputError(f"{job.protocol} cannot become {protocol}")
@@ -169,7 +169,7 @@ def wanted_release(job: Job) -> Release:
     """What a job of this family releases; raises `InputError` if its parameters say something else."""
     for release in ("rows", "aligned", "count"):
         if job.params.get("release", "rows") == release:
-            return release  # type: ignore[return-value]
+            return release
     raise InputError("release is rows, aligned or count")
 
 
