@@ -147,12 +147,3 @@ def hash_messages(data: U8, offsets: I64, initial: U32, digests: U64) -> None:
             for j in range(4):
                 low = np.uint64(w[LANES * 2 * j + lane])
                 digests[base + lane, j] = low | (np.uint64(w[LANES * (2 * j + 1) + lane]) << np.uint64(32))
-
-
-def hash_rows(rows: U64, salt: bytes, person: bytes) -> U64:
-    """The digest, as four words, of the bytes of each row of a two-dimensional array."""
-    width = rows.shape[1] * 8
-    data = np.ascontiguousarray(rows).reshape(-1).view(np.uint8)
-    digests = np.empty((len(rows), 4), np.uint64)
-    hash_messages(data, np.arange(len(rows) + 1, dtype=np.int64) * width, initial_state(salt, person), digests)
-    return digests

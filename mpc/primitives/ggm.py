@@ -24,7 +24,7 @@ I64 = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Trees:
-    """The functions that make a node's left and right child."""
+    """The functions that make a node's left and right child. Not to be shared between threads."""
 
     left: FixedKey = field(repr=False)
     right: FixedKey = field(repr=False)

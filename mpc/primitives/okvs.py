@@ -8,7 +8,6 @@ Walzer, Ribbon filter, arxiv.org/abs/2103.02515.
 """
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -16,12 +15,13 @@ import numpy.typing as npt
 
 from mpc.errors import SealaneError
 from mpc.primitives.aes import FixedKey
+from mpc.primitives.threads import spread
 
 BAND_BITS = 256
 SEED_BYTES = 16
 
 _SPARE_COLUMNS = 64
-_PIECE_ROWS = 2**15
+_PIECE_ROWS = 2**15  # whose bands stay in the second-level cache
 
 U64 = npt.NDArray[np.uint64]
 I64 = npt.NDArray[np.int64]
@@ -65,7 +65,7 @@ def failure_bits(keys: int, band_bits: int = BAND_BITS) -> float:
 
 
 def arrange(words: U64, total_columns: int) -> Rows:
-    """The rows of n keys in a matrix of `total_columns`, from three uniform words each, more ignored: key, key, start."""
+    """The rows of n keys in a matrix of `total_columns`, from three or more uniform words each: key, key, start."""
     positions = np.uint64(total_columns - BAND_BITS + 1)
     half = np.uint64(32)
     low = ((words[:, 2] & np.uint64(2**32 - 1)) * positions) >> half
@@ -85,8 +85,9 @@ def encode(rows: Rows, values: U64, seed: bytes, free: U64) -> U64:
     pivots = np.zeros((len(free), BAND_BITS // 64), np.uint64)
     sides = np.empty(len(free) + BAND_BITS, np.uint64)
     sides[: len(free)] = free
-    for piece, bands in _bands(rows, seed):
-        if okvs.eliminate(bands, rows.starts[piece], values[piece], pivots, sides):
+    for start in range(0, len(values), _PIECE_ROWS):
+        piece = slice(start, start + _PIECE_ROWS)
+        if okvs.eliminate(_bands(rows, seed, piece), rows.starts[piece], values[piece], pivots, sides):
             raise Unsolvable("the matrix of these keys is singular under this seed")
     okvs.back_substitute(pivots, sides)
     return sides[: len(free)]
@@ -97,16 +98,15 @@ def decode(rows: Rows, seed: bytes, low: U64, high: U64) -> U64:
     from mpc.kernels import okvs
 
     out = np.empty((2, len(rows.starts)), np.uint64)
-    for piece, bands in _bands(rows, seed):
-        okvs.decode(bands, rows.starts[piece], low, high, out[0, piece], out[1, piece])
+
+    def work(piece: slice) -> None:
+        okvs.decode(_bands(rows, seed, piece), rows.starts[piece], low, high, out[0, piece], out[1, piece])
+
+    spread(work, len(rows.starts), _PIECE_ROWS)
     return out
 
 
-def _bands(rows: Rows, seed: bytes) -> Iterator[tuple[slice, U64]]:
-    """The band bits of all rows, in pieces that stay in the cache: AES of a row's key, and of that plus one bit."""
-    cipher = FixedKey(seed)
-    for start in range(0, len(rows.starts), _PIECE_ROWS):
-        piece = slice(start, start + _PIECE_ROWS)
-        keys = rows.keys[piece]
-        blocks = np.concatenate([keys, keys ^ np.array([1, 0], np.uint64)], axis=1)
-        yield piece, cipher.encrypt(blocks)
+def _bands(rows: Rows, seed: bytes, piece: slice) -> U64:
+    """The band bits of some rows: AES of a row's key, and of that key with one bit flipped."""
+    keys = rows.keys[piece]
+    return FixedKey(seed).encrypt(np.concatenate([keys, keys ^ np.array([1, 0], np.uint64)], axis=1))

@@ -20,6 +20,7 @@ import numpy.typing as npt
 
 from mpc.primitives import okvs
 from mpc.primitives.prg import SEED_BYTES, Prg
+from mpc.primitives.row_hash import hash_rows
 from mpc.rng import Rng
 
 MAX_KEYS = 2**24
@@ -54,8 +55,6 @@ class Query:
 
 def arrange(digests: U64, total_columns: int, seed: bytes) -> Keys:
     """The keys with these digests (n x 4 words, distinct) in a matrix of `total_columns`, under a seed of 16 bytes."""
-    from mpc.kernels.blake2s import hash_rows
-
     words = hash_rows(digests, seed[:8], _PERSON_KEY)
     rows = okvs.arrange(words, total_columns)
     return Keys(rows, words[rows.order, 3], seed)
@@ -98,8 +97,6 @@ def sender_outputs(keys: Keys, masked: U64, delta: tuple[int, int], shares: U64)
 
 
 def _finish(keys: Keys, decoded: U64) -> U64:
-    from mpc.kernels.blake2s import hash_rows
-
     messages = np.empty((len(keys.hashes), 4), np.uint64)
     messages[:, :2] = decoded.T
     messages[:, 2:] = keys.rows.keys

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mpc.primitives.prg import Prg
+from mpc.primitives.row_hash import hash_rows
 
 BASE_COUNT = 128
 PAD_BYTES = 16
@@ -66,8 +67,6 @@ def _transpose(rows: U64) -> U64:
 
 
 def _hash(columns: U64, session: bytes) -> U64:
-    from mpc.kernels.blake2s import hash_rows
-
     indexed = np.empty((len(columns), 4), np.uint64)
     indexed[:, :2] = columns
     indexed[:, 2] = np.arange(len(columns))

@@ -1,8 +1,8 @@
-"""Batches of group operations spread over threads: libsodium works without holding the interpreter's lock."""
+"""Batches spread over threads: libsodium, AES and compiled loops work without holding the interpreter's lock."""
 
 import os
 from collections.abc import Callable
-from concurrent.futures import Executor
+from concurrent.futures import Executor, ThreadPoolExecutor
 
 PIECE_ITEMS = 128  # items a task: long against the cost of a task, short against a batch
 
@@ -20,3 +20,11 @@ def start(pool: Executor, work: Callable[[bytes], bytes], packed: bytes, width: 
     step = PIECE_ITEMS * width
     pieces = [pool.submit(work, packed[start : start + step]) for start in range(0, len(packed), step)]
     return lambda: b"".join(piece.result() for piece in pieces)
+
+
+def spread(work: Callable[[slice], None], count: int, piece: int) -> None:
+    """Do `work` on `count` items, in slices of up to `piece`, on all cores at once; raises what a slice raised."""
+    slices = [slice(at, min(at + piece, count)) for at in range(0, count, piece)]
+    with ThreadPoolExecutor(usable_cores()) as pool:
+        for _ in pool.map(work, slices):
+            pass

@@ -91,7 +91,7 @@ def request_bytes(plan: Sequence[Level]) -> int:
 class Receiver:
     """What the receiver keeps: the noise of the innermost level, and of each level positions, sides and pads."""
 
-    trees: ggm.Trees = field(repr=False)
+    session: bytes
     noise: U64 = field(repr=False)
     shares: U64 = field(repr=False)
     positions: tuple[I64, ...] = field(repr=False)
@@ -102,7 +102,7 @@ class Receiver:
 class Sender:
     """What the sender keeps: delta, its shares of the innermost noise, and each level's pairs of pads."""
 
-    trees: ggm.Trees = field(repr=False)
+    session: bytes
     delta: tuple[int, int] = field(repr=False)
     shares: U64 = field(repr=False)
     pads: tuple[tuple[U64, U64], ...] = field(repr=False)
@@ -120,7 +120,7 @@ def ask(pairs: Sequence[tuple[bytes, bytes]], plan: Sequence[Level], session: by
     positions = tuple(_positions(level, rng) for level in plan)
     sides = [ggm.sides(points, level.depth).reshape(-1) for points, level in zip(positions, plan, strict=True)]
     pads, extension = ot_extension.choose(pairs[128:], np.concatenate(sides), session)
-    kept = Receiver(ggm.Trees.of_session(session), noise, _recombine(rows), positions, tuple(_split(pads, plan)))
+    kept = Receiver(session, noise, _recombine(rows), positions, tuple(_split(pads, plan)))
     return kept, np.concatenate([corrections.view(np.uint8).reshape(-1), extension])
 
 
@@ -141,7 +141,7 @@ def answer(keys: Sequence[bytes], secret: bytes, message: U8, plan: Sequence[Lev
     first, second = ot_extension.pads(keys[128:], bits[128:], extension, _transfers(plan), session)
     low, high = (int.from_bytes(secret[i : i + 8], "little") for i in (0, 8))
     pads = tuple(zip(_split(first, plan), _split(second, plan), strict=True))
-    return Sender(ggm.Trees.of_session(session), (low, high), _recombine(rows), pads)
+    return Sender(session, (low, high), _recombine(rows), pads)
 
 
 def plant_chunk(
@@ -153,7 +153,7 @@ def plant_chunk(
     """
     level, trees = plan[index], slice(chunk * lpn.BLOCKS, (chunk + 1) * lpn.BLOCKS)
     seeds = np.frombuffer(bytearray(rng(16 * lpn.BLOCKS)), np.uint64).reshape(-1, 2)
-    leaves, sums = ggm.plant(sender.trees, seeds, level.depth)
+    leaves, sums = ggm.plant(ggm.Trees.of_session(sender.session), seeds, level.depth)
     for side in (0, 1):
         sums[:, :, side] ^= sender.pads[index][side][trees]
     finals = np.bitwise_xor.reduce(leaves, axis=1) ^ shares[:, trees].T
@@ -174,7 +174,7 @@ def puncture_chunk(
     side = ggm.sides(points, level.depth).astype(np.int64)
     both = masked.reshape(lpn.BLOCKS, level.depth, 2, 2)
     sums = np.take_along_axis(both, side[:, :, None, None], axis=2)[:, :, 0] ^ receiver.pads[index][trees]
-    leaves = ggm.puncture(receiver.trees, points, sums, level.depth)
+    leaves = ggm.puncture(ggm.Trees.of_session(receiver.session), points, sums, level.depth)
     leaves[tree, points] = np.bitwise_xor.reduce(leaves, axis=1) ^ finals.reshape(-1, 2) ^ shares[:, trees].T
     planes = np.zeros((3, 2 * level.chunk_outputs), np.uint64)
     planes[0].reshape(lpn.BLOCKS, -1)[tree, points] = noise[trees]

@@ -15,6 +15,7 @@ from mpc.spec import Party
 def load_keys(party: Party[Params], tables: Mapping[str, pa.Table], digests: Digests = blake2b_digests) -> Keys:
     """The keys of the slot "key"; raises `InputError` when they are too many or cannot be used."""
     keys = encode_keys(tables["key"], profile_names(party.job, party.params), party.session, digests)
+    pa.default_memory_pool().release_unused()  # else what Arrow keeps for reuse stands beside the protocol's own arrays
     if len(keys.digests) > MAX_KEYS:
         raise InputError(f"{len(keys.digests)} different keys are too many (at most {MAX_KEYS})")
     return keys

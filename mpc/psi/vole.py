@@ -179,13 +179,14 @@ def _reveals(job: Job, params: VoleParams) -> Mapping[str, str]:
     }
 
 
-# Seconds a key on one core of about 3 GHz, and at the start: loading compiled loops, base transfers.
-_SECONDS_A_KEY = 4e-6
-_SECONDS_A_RECEIVER_KEY = 0.6e-6
+# Seconds on one core of about 3 GHz: a key, with normalisation; a key of the receiver in the correlation; loading
+# compiled loops and base transfers.
+_SECONDS_A_KEY = 2.5e-6
+_SECONDS_A_RECEIVER_KEY = 0.5e-6
 _SECONDS_AT_THE_START = 1.5
-_BASE_BYTES = 250 * 2**20  # Python, numpy, Arrow and numba
+_BASE_BYTES = 230 * 2**20  # Python, numpy, Arrow and numba
 _KEY_BYTES = 300
-_RECEIVER_KEY_BYTES = 60
+_RECEIVER_KEY_BYTES = 100
 
 
 def _estimate(job: Job, params: VoleParams, rows: Mapping[str, int], name: str) -> Estimate:

@@ -1,6 +1,7 @@
 """The steps of psi.vole between messages: correlations, masked vectors, tags. Contract and sources: `mpc.psi.vole`."""
 
 from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -11,6 +12,7 @@ import numpy.typing as npt
 from mpc.channel import Channel
 from mpc.errors import InputError, ProtocolError
 from mpc.primitives import lpn, okvs, oprf, vole
+from mpc.primitives.threads import usable_cores
 from mpc.psi import steps
 from mpc.psi.params import VoleParams
 from mpc.spec import Party
@@ -108,12 +110,8 @@ def receiver_tags(
     query = oprf.query(digests, party.rng)
     link.channel.send(psi_vole_pb2.Seed(seed=query.keys.seed))
     noise, shares = receiver.noise, receiver.shares
-    for index, level in enumerate(levels):
-        planes = np.empty((3, level.chunks * level.chunk_outputs), np.uint64)
-        for chunk in range(level.chunks):
-            message = receive_bytes(link, "a chunk of a correlation", 8 * level.message_words).view(np.uint64)
-            planes[:, level.part(chunk)] = vole.puncture_chunk(receiver, levels, index, chunk, message, noise, shares)
-            party.progress("correlate", chunk + 1, level.chunks)
+    for index in range(len(levels)):
+        planes = _receive_level(link, party, receiver, levels, index, noise, shares)
         noise, shares = planes[0], planes[1:]
     send_bytes(link.channel, (query.vector ^ noise[: len(query.vector)]).view(np.uint8))
     bits = prefix_bits(len(digests), link.theirs + CANARIES)
@@ -127,14 +125,8 @@ def sender_tags(link: steps.Link, party: Party[VoleParams], keys: Sequence[bytes
     request = receive_bytes(link, "a request for a correlation", vole.request_bytes(levels))
     sender = vole.answer(keys, secret, request, levels, party.session)
     shares = sender.shares
-    for index, level in enumerate(levels):
-        planes = np.empty((2, level.chunks * level.chunk_outputs), np.uint64)
-        for chunk in range(level.chunks):
-            message, leaves = vole.plant_chunk(sender, levels, index, chunk, shares, party.rng)
-            send_bytes(link.channel, message.view(np.uint8))
-            planes[:, level.part(chunk)] = vole.encode_leaves(level, leaves)
-            party.progress("correlate", chunk + 1, level.chunks)
-        shares = planes
+    for index in range(len(levels)):
+        shares = _send_level(link, party, sender, levels, index, shares)
     seed = link.channel.recv(psi_vole_pb2.Seed).seed
     if len(seed) != okvs.SEED_BYTES:
         raise ProtocolError(f"{link.peer}: sent a seed of {len(seed)} bytes, not {okvs.SEED_BYTES}")
@@ -142,6 +134,64 @@ def sender_tags(link: steps.Link, party: Party[VoleParams], keys: Sequence[bytes
     masked = receive_bytes(link, "a masked vector", 8 * columns).view(np.uint64)
     outputs = oprf.sender_outputs(arranged, masked, sender.delta, shares[:, :columns].copy())
     return cut_tags(outputs, arranged.rows.order, prefix_bits(receiver_keys, len(digests)))
+
+
+def _receive_level(
+    link: steps.Link,
+    party: Party[VoleParams],
+    receiver: vole.Receiver,
+    levels: Sequence[vole.Level],
+    index: int,
+    noise: U64,
+    shares: U64,
+) -> U64:
+    """The receiver's planes of a level; chunks are worked on while further ones arrive."""
+    level = levels[index]
+    planes = np.empty((3, level.chunks * level.chunk_outputs), np.uint64)
+
+    def finish(chunk: int, message: U64) -> None:
+        planes[:, level.part(chunk)] = vole.puncture_chunk(receiver, levels, index, chunk, message, noise, shares)
+
+    with ThreadPoolExecutor(usable_cores()) as pool:
+        work = []
+        for chunk in range(level.chunks):
+            message = receive_bytes(link, "a chunk of a correlation", 8 * level.message_words).view(np.uint64)
+            work.append(pool.submit(finish, chunk, message))
+        _await(work, party)
+    return planes
+
+
+def _send_level(
+    link: steps.Link,
+    party: Party[VoleParams],
+    sender: vole.Sender,
+    levels: Sequence[vole.Level],
+    index: int,
+    shares: U64,
+) -> U64:
+    """The sender's planes of a level; leaves are encoded while further trees grow."""
+    level, cores = levels[index], usable_cores()
+    planes = np.empty((2, level.chunks * level.chunk_outputs), np.uint64)
+
+    def finish(chunk: int, leaves: U64) -> None:
+        planes[:, level.part(chunk)] = vole.encode_leaves(level, leaves)
+
+    with ThreadPoolExecutor(cores) as pool:
+        work: list[Future[None]] = []
+        for chunk in range(level.chunks):
+            if chunk >= cores:
+                work[chunk - cores].result()  # bounds the leaves that wait
+            message, leaves = vole.plant_chunk(sender, levels, index, chunk, shares, party.rng)
+            send_bytes(link.channel, message.view(np.uint8))
+            work.append(pool.submit(finish, chunk, leaves))
+        _await(work, party)
+    return planes
+
+
+def _await(work: Sequence[Future[None]], party: Party[VoleParams]) -> None:
+    for done, future in enumerate(work, 1):
+        future.result()
+        party.progress("correlate", done, len(work))
 
 
 def prefix_bits(x: int, y: int) -> int:
