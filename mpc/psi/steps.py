@@ -53,12 +53,16 @@ def false_match_bound(x: int, y: int, width: int) -> float:
 
 @dataclass(frozen=True)
 class Link:
-    """What both parties know once sizes are exchanged, and what this one needs to go on."""
+    """What both parties know once sizes are exchanged, and what this one needs to go on.
+
+    `pairs` is how many such pairs of sets are matched in the job: they share the bound on false matches.
+    """
 
     channel: Channel = field(repr=False)
     peer: str
     own: int
     theirs: int
+    pairs: int = 1
 
     @property
     def rounds(self) -> int:
