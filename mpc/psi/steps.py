@@ -90,9 +90,14 @@ def exchange_sizes(party: Party[Params], own: int) -> Link:
     theirs = channel.recv(psi_pb2.Size).keys
     if theirs > MAX_KEYS:
         raise ProtocolError(f"{peer}: claims {theirs} keys (at most {MAX_KEYS})")
-    if min(own, theirs) < party.params.min_result:
-        raise _withheld(party.params, "one of the two sets has fewer keys than that")
+    check_minimum(party.params, own, theirs)
     return Link(channel, peer, own, theirs)
+
+
+def check_minimum(params: Params, own: int, theirs: int) -> None:
+    """Raises `ResultWithheld` if the smaller set cannot reach the minimum."""
+    if min(own, theirs) < params.min_result:
+        raise _withheld(params, "one of the two sets has fewer keys than that")
 
 
 def permutation(size: int, rng: Rng) -> Order:
