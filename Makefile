@@ -4,13 +4,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test check bench protos lock fuzz clean
+.PHONY: demo test check bench protos docs lock fuzz clean
 
 demo: $(READY)
 	$(BIN)/python -m examples.demo
 
 test: $(READY)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 check: $(READY)
 	$(BIN)/ruff check .
@@ -18,6 +18,7 @@ check: $(READY)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m protos.generate --check
+	$(BIN)/python -m docs.generate --check
 
 bench: $(READY)
 	$(BIN)/python -m benchmarks $(ARGS)
@@ -27,6 +28,9 @@ fuzz: $(READY)
 
 protos: $(READY)
 	$(BIN)/python -m protos.generate
+
+docs: $(READY)
+	$(BIN)/python -m docs.generate
 
 # Re-resolves the development environment; commit what it writes.
 lock: $(READY)

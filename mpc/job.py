@@ -95,10 +95,10 @@ class Job:
         except ValidationError as error:
             raise InputError(f"not a job: {explain(error)}") from None
         try:
-            canonical = job.to_bytes() == data
-        except ValueError:  # a number that JSON has no form for
-            canonical = False
-        if not canonical:
+            canonical = job.to_bytes()
+        except ValueError:  # NaN or infinity among the parameters
+            raise InputError("not a job: its JSON holds a number that is not finite") from None
+        if canonical != data:
             raise InputError("not a job: its JSON is not in canonical form")
         return job
 

@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from mpc.channel import Channel, MemoryPipe, MessageChannel, Pipe, memory_pipes
 from mpc.errors import ChannelError, InputError
@@ -11,6 +11,7 @@ from mpc.registry import get
 from mpc.rng import Rng, system_rng
 from mpc.session import SESSION_BYTES, run_role
 from mpc.spec import Outcome, Progress, no_progress
+from mpc.tables import as_arrow
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -20,21 +21,21 @@ T = TypeVar("T")
 
 def run_job(
     job: Job,
-    tables: "Mapping[str, pa.Table]",
+    tables: Mapping[str, Any],
     *,
     rng: Rng = system_rng,
     progress: Progress = no_progress,
 ) -> dict[str, Outcome]:
     """Run `job` with every party in this process; gives each party's outcome by name.
 
-    `tables` maps each member to an Arrow table that has the columns the job names for it. Raises what the first
-    party to fail raised.
+    `tables` maps each member to a table (Arrow, pandas or polars) that has the columns the job names for it. Raises
+    what the first party to fail raised.
     """
     spec = get(job.protocol)
     spec.parse(job)
     if set(tables) != set(job.members):
         raise InputError(f"tables are needed for exactly {', '.join(job.members)}")
-    slots = {name: _slots(job, name, table) for name, table in tables.items()}
+    slots = {name: _slots(job, name, as_arrow(table)) for name, table in tables.items()}
     session = rng(SESSION_BYTES)
 
     def part(name: str) -> Callable[[Mapping[str, Channel]], Outcome]:

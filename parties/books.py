@@ -17,8 +17,10 @@ from parties.home import Home
 from parties.identity import peers
 from parties.identity.keys import Identity
 from parties.jobs import attempts, evidence, outbox
-from parties.jobs.records import JobRecord, in_states, own_part
+from parties.jobs.failure import Kind
+from parties.jobs.records import JobRecord, get, in_states, own_part
 from parties.jobs.states import OPEN, State
+from parties.release import Release
 from parties.store import Store
 from parties.worker.task import Report
 from parties.workers import Ended
@@ -59,12 +61,17 @@ class Books:
             attempts.drop_peer(db, self.identity, fingerprint, time.time())
 
     def startable(self) -> list[JobRecord]:
-        return attempts.startable(self.store.connection(), self.identity, time.time())
+        """The jobs coordinated here that may start now, none while all workers are taken."""
+        db = self.store.connection()
+        if attempts.running(db) >= self.home.settings.max_running_jobs:
+            return []
+        return attempts.startable(db, self.identity, time.time())
 
     def start(self, job_id: str) -> None:
-        """Begin the next attempt at a job that is coordinated here."""
+        """Begin the next attempt at a job that is coordinated here, if there is a worker for it."""
         with self.store.transaction() as db:
-            attempts.start(db, self.identity, job_id, time.time())
+            if attempts.running(db) < self.home.settings.max_running_jobs:
+                attempts.start(db, self.identity, job_id, time.time())
 
     def running(self) -> list[tuple[JobRecord, Dataset | None]]:
         """The jobs of which an attempt is under way, each with the own dataset it reads."""
@@ -96,8 +103,15 @@ class Books:
                 attempts.finish(
                     db, self.identity, ended.job, ended.attempt, facts, ended.dropped, self.home.results, now
                 )
-            for fingerprint in ended.misbehaved:
+            for fingerprint in ended.misbehaved or self._blamed(ended):
                 evidence.peer_misbehaved(db, self.identity, fingerprint, "session", now)
+
+    def _blamed(self, ended: Ended) -> tuple[str, ...]:
+        """Who broke the rules of a protocol, as far as that is certain: the one other party."""
+        if ended.failure is None or ended.failure.kind != Kind.PROTOCOL:
+            return ()
+        others = get(self.store.connection(), ended.job).others(self.me)
+        return (others[0].fingerprint,) if len(others) == 1 else ()
 
     def note_progress(self, job_id: str, report: Report, started: float) -> None:
         """Overwrite how far the job is."""
@@ -116,11 +130,14 @@ class Books:
                 ),
             )
 
-    def note_link(self, peer: str, state: str, detail: str, release: str) -> None:
+    def note_link(self, peer: str, state: str, detail: str, release: Release) -> None:
         """Overwrite what is seen of a peer's link."""
+        told = json.dumps(release.protocols)
         with self.store.transaction() as db:
             db.execute(
-                "INSERT OR REPLACE INTO links VALUES (?, ?, ?, ?, ?)", (peer, state, detail, release, time.time())
+                "INSERT OR REPLACE INTO links (peer, state, detail, release, protocols, updated_at) "
+                "VALUES (?, ?, ?, ?, ?, ?)",
+                (peer, state, detail, release.release, told, time.time()),
             )
 
     def note_refusal(self, peer: str, rule: str) -> None:
@@ -141,11 +158,17 @@ class Books:
             db.execute("DELETE FROM calls WHERE asked_at < ?", (time.time() - _CALL_LIFE_S,))
 
     def clean(self) -> None:
-        """Delete held results of jobs that have ended without releasing them."""
-        open_jobs = {record.id for record in in_states(self.store.connection(), OPEN)}
+        """Delete the results of jobs that have ended without releasing them."""
+        db = self.store.connection()
+        open_jobs = {record.id for record in in_states(db, OPEN)}
         for held in self.home.results.glob(".*.held"):
             if held.name[1 : -len(".held")] not in open_jobs:
                 held.unlink(missing_ok=True)
+        # A crash between the two halves of a release leaves the result in its place, but not released.
+        released = {row["result"] for row in db.execute("SELECT result FROM jobs WHERE result IS NOT NULL")}
+        for result in self.home.results.glob("*.parquet"):
+            if result.name not in released and result.stem not in open_jobs:
+                result.unlink(missing_ok=True)
 
     def count_jobs(self) -> Counter[str]:
         """How many jobs are in each state."""

@@ -52,7 +52,7 @@ class Answerer:
 
     store: Store
     send: Callable[[str, control_pb2.Envelope], Awaitable[None]]
-    _asked: dict[int, float] = field(default_factory=dict)  # call -> when it was sent to the peer
+    _asked: dict[int, tuple[str, float]] = field(default_factory=dict)  # call -> the peer, and when it was asked
     _answers: dict[int, dict[str, Any]] = field(default_factory=dict)
     _received: dict[tuple[str, int], int] = field(default_factory=dict)
 
@@ -61,7 +61,7 @@ class Answerer:
         call, peer = int(row["id"]), json.loads(row["argument"])["peer"]
         if call in self._asked:
             return
-        self._asked[call] = time.time()
+        self._asked[call] = peer, time.time()
         try:
             if row["kind"] == "catalogue":
                 query = control_pb2.CatalogueQuery(call=call)
@@ -80,11 +80,11 @@ class Answerer:
                 answer = control_pb2.Catalogue(call=envelope.catalogue_query.call, json=data)
                 await self.send(peer, control_pb2.Envelope(catalogue=answer))
             case "catalogue":
-                self._take_catalogue(envelope.catalogue)
+                self._take_catalogue(peer, envelope.catalogue)
             case "probe":
                 await self._count_probe(peer, envelope.probe, now)
             case "probe_answer":
-                self._take_probe(envelope.probe_answer, now)
+                self._take_probe(peer, envelope.probe_answer, now)
 
     def take_answers(self) -> dict[int, dict[str, Any]]:
         """The answers that have come, by call; each is given once."""
@@ -95,7 +95,7 @@ class Answerer:
 
     def give_up(self, now: float) -> None:
         """Answer for the peers that have not in time."""
-        for call, asked in self._asked.items():
+        for call, (_peer, asked) in self._asked.items():
             if now - asked > _PEER_ANSWERS_S:
                 self._answers[call] = {"error": "the peer did not answer", "hint": "look at its node's log"}
 
@@ -115,18 +115,23 @@ class Answerer:
         answer = control_pb2.ProbeAnswer(call=probe.call, clock=now, received_bytes=received)
         await self.send(peer, control_pb2.Envelope(probe_answer=answer))
 
-    def _take_catalogue(self, catalogue: control_pb2.Catalogue) -> None:
-        if catalogue.call not in self._asked:
+    def _take_catalogue(self, peer: str, catalogue: control_pb2.Catalogue) -> None:
+        if self._asked_at(peer, catalogue.call) is None:
             return
         try:
             if len(catalogue.json) > MAX_CATALOGUE_BYTES:
                 raise ValueError
             self._answers[catalogue.call] = {"value": json.loads(catalogue.json)}
-        except ValueError:
+        except (ValueError, RecursionError):
             self._answers[catalogue.call] = {"error": "the peer sent a catalogue that cannot be read", "hint": ""}
 
-    def _take_probe(self, answer: control_pb2.ProbeAnswer, now: float) -> None:
-        asked = self._asked.get(answer.call)
+    def _asked_at(self, peer: str, call: int) -> float | None:
+        """When `peer` was asked; None if it was not: a peer answers for itself only."""
+        asked_peer, asked = self._asked.get(call, ("", 0.0))
+        return asked if asked_peer == peer else None
+
+    def _take_probe(self, peer: str, answer: control_pb2.ProbeAnswer, now: float) -> None:
+        asked = self._asked_at(peer, answer.call)
         if asked is None:
             return
         seconds = max(now - asked, 1e-6)

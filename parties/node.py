@@ -19,6 +19,7 @@ from mpc.job import Job
 from mpc.psi.choose import FAMILY, Choice, resolve
 from mpc.rng import system_rng
 from mpc.spec import Estimate
+from mpc.tables import as_arrow
 from parties import calls, choosing, datasets, grants, policy
 from parties.datasets import Dataset
 from parties.evidence import log, receipt
@@ -36,7 +37,6 @@ from parties.jobs.records import JobRecord
 from parties.jobs.states import State
 from parties.policy import Grant
 from parties.store import Store
-from parties.tables import as_arrow
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -112,6 +112,10 @@ class Node:
         with store.transaction() as db:
             log.append(db, identity, "node_created", {"name": name, "fingerprint": identity.fingerprint}, _now())
         return cls(home)
+
+    def close(self) -> None:
+        """Close this thread's connection to the database."""
+        self._store.close()
 
     @property
     def name(self) -> str:

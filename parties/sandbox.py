@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +18,7 @@ from typing import Any
 
 from mpc.errors import ChannelError
 from mpc.job import Job
+from parties.evidence.receipt import Receipt
 from parties.node import Node
 
 _START_S = 30.0
@@ -61,13 +62,17 @@ class Party:
                 self.process.wait(_STOP_S)
             except subprocess.TimeoutExpired:
                 self.kill()
-        assert self.process.stdout is not None
-        self.process.stdout.close()
+        self._close_output()
 
     def kill(self) -> None:
         """End the node process at once, as a crash would (SIGKILL)."""
         self.process.kill()
         self.process.wait()
+        self._close_output()
+
+    def _close_output(self) -> None:
+        assert self.process.stdout is not None
+        self.process.stdout.close()
 
 
 @dataclass(frozen=True)
@@ -98,16 +103,15 @@ class Sandbox(Mapping[str, Party]):
 
     def wait_connected(self, timeout_s: float = _START_S) -> None:
         """Return when every node is connected to every other."""
-        deadline = time.monotonic() + timeout_s
-        while time.monotonic() < deadline:
-            states = [link["state"] for party in self.parties.values() for link in party.node.links().values()]
-            if states.count("connected") == len(self.parties) * (len(self.parties) - 1):
-                return
-            time.sleep(_POLL_S)
-        raise ChannelError(f"the nodes did not find each other within {timeout_s:.0f} s")
 
-    def allow(self, job: Job) -> None:
-        """Grant each party's part of `job` to the other members, without a person's approval."""
+        def connected() -> bool:
+            states = [link["state"] for party in self.parties.values() for link in party.node.links().values()]
+            return states.count("connected") == len(self.parties) * (len(self.parties) - 1)
+
+        _wait_until(connected, timeout_s, "the nodes did not find each other")
+
+    def allow(self, job: Job, *, automatic: bool = True) -> None:
+        """Grant each party's part of `job` to the other members; `automatic`: without a person's approval."""
         for name, member in job.members.items():
             columns = sorted({column for names in member.columns.values() for column in names})
             for other in job.members:
@@ -120,26 +124,45 @@ class Sandbox(Mapping[str, Party]):
                         purpose=job.purpose,
                         receivers=job.receivers,
                         min_result=0,
-                        automatic=True,
+                        automatic=automatic,
                     )
 
     def run(self, job: Job, timeout_s: float = 600.0) -> dict[str, Any]:
         """Propose `job` at its first member, wait until all have ended it, and give each receiver's table by name."""
-        names = list(job.members)
-        record = self.parties[names[0]].node.propose(job)
-        for name in names:
-            self.await_job(name, record.id)
-            self.parties[name].node.wait(record.id, timeout_s)
-        return {name: self.parties[name].node.result(record.id) for name in job.receivers}
+        self.parties[next(iter(job.members))].node.propose(job)
+        return self.results(job, timeout_s)
+
+    def results(self, job: Job, timeout_s: float = 600.0) -> dict[str, Any]:
+        """Wait until all members have ended the proposed `job`, and give each receiver's table by name."""
+        for name in job.members:
+            self.await_job(name, job.id)
+            self.parties[name].node.wait(job.id, timeout_s)
+        return {name: self.parties[name].node.result(job.id) for name in job.receivers}
 
     def await_job(self, name: str, job_id: str, timeout_s: float = _START_S) -> None:
         """Return when the proposal has reached the party `name`."""
-        deadline = time.monotonic() + timeout_s
-        while time.monotonic() < deadline:
-            if any(record.id == job_id for record in self.parties[name].node.jobs()):
-                return
-            time.sleep(_POLL_S)
-        raise ChannelError(f"the proposal did not reach {name} within {timeout_s:.0f} s")
+        node = self.parties[name].node
+
+        def arrived() -> bool:
+            return any(record.id == job_id for record in node.jobs())
+
+        _wait_until(arrived, timeout_s, f"the proposal did not reach {name}")
+
+    def await_receipt(self, name: str, job_id: str, timeout_s: float = _START_S) -> Receipt:
+        """The receipt of a job at the party `name`, once every party has signed how the job ended."""
+        self.await_job(name, job_id, timeout_s)
+        node = self.parties[name].node
+        _wait_until(lambda: node.job(job_id).receipt is not None, timeout_s, "not every party signed for the job")
+        return node.receipt(job_id)
+
+
+def _wait_until(happened: Callable[[], bool], timeout_s: float, complaint: str) -> None:
+    """Return once `happened` says so; raises `ChannelError` with the complaint after `timeout_s`."""
+    deadline = time.monotonic() + timeout_s
+    while not happened():
+        if time.monotonic() > deadline:
+            raise ChannelError(f"{complaint} within {timeout_s:.0f} s")
+        time.sleep(_POLL_S)
 
 
 @contextmanager

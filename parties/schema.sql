@@ -126,6 +126,7 @@ CREATE TABLE links (                         -- what the running node sees of ea
     peer       TEXT PRIMARY KEY,
     state      TEXT NOT NULL,                -- connected, connecting, refused
     detail     TEXT NOT NULL,
-    release    TEXT NOT NULL DEFAULT '',
+    release    TEXT NOT NULL DEFAULT '',     -- what the peer said of itself when the link came up:
+    protocols  TEXT NOT NULL DEFAULT '{}',   -- JSON: name -> [lowest, highest version]
     updated_at REAL NOT NULL
 ) STRICT;

@@ -6,8 +6,8 @@ are under way, held results gone once their jobs have ended. So it does not matt
 """
 
 import asyncio
-import json
 import signal
+import sqlite3
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -24,13 +24,13 @@ from parties import calls
 from parties.books import Books
 from parties.home import Home
 from parties.identity import keys, peers
-from parties.jobs.attempts import Kind
 from parties.jobs.control import Desk
 from parties.jobs.endings import held_result
+from parties.jobs.failure import Kind
 from parties.jobs.records import JobRecord
 from parties.jobs.states import State
 from parties.metrics import Metrics
-from parties.release import release, speaks
+from parties.release import Release, own_release, release
 from parties.store import StoreError
 from parties.transport.status import Credentials, Limits, LinkStatus
 from parties.transport.transport import Transport
@@ -63,7 +63,7 @@ class Server:
         # All writing goes through one thread, so that a slow disk delays nothing else.
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="database")
         self._books = Books(self.home, self._store, self._identity)
-        self._desk = Desk(self._store, self._identity, self.home.results, self.home.settings.max_open_jobs)
+        self._desk = Desk(self._store, self._identity, self.home.results, self.home.settings)
         self._answerer = calls.Answerer(self._store, self._send)
         self._metrics = Metrics()
         self._peers: dict[str, peers.Peer] = {}
@@ -92,7 +92,7 @@ class Server:
         )
         await self._look_at_peers()
         port = await self._transport.start(self.home.settings.listen)
-        metrics = self._metrics.serve(self.home.settings.metrics_listen, self._ready)
+        metrics = self._metrics.serve(self.home.settings.metrics_listen, self._takes_work)
         _LOG.info("serving", name=self._identity.name, port=port, release=release())
         self.on_ready(port)
         try:
@@ -109,17 +109,16 @@ class Server:
 
     def hello(self) -> bytes:
         """What peers are told when a link comes up: release and protocol versions."""
-        return json.dumps({"release": release(), "protocols": speaks()}).encode()
+        return own_release().to_bytes()
 
     async def on_message(self, peer: str, message: bytes) -> None:
         """Apply a control message; returns once it is committed, so that the peer's messages stay in order."""
         while True:
             try:
-                envelope = await self._write(self._desk.apply, peer, message, self._has_worker(), time.time())
+                envelope = await self._write(self._desk.apply, peer, message, self._takes_work(), time.time())
                 break
-            except ProtocolError as error:
-                _LOG.warning("peer misbehaved", peer=self._name(peer), what=str(error))
-                return
+            except ProtocolError:
+                return  # recorded; there is nothing to confirm
             except StoreError as error:
                 self._writable = False
                 _LOG.error("database cannot be written; a message waits", what=str(error))
@@ -129,7 +128,8 @@ class Server:
             confirm = control_pb2.Confirm(epoch=envelope.epoch, id=envelope.id)
             await self._send_or_lose(peer, control_pb2.Envelope(confirm=confirm))
         else:
-            await self._answerer.on_message(peer, envelope, time.time())
+            with suppress(ChannelError, StoreError):  # who asked asks again
+                await self._answerer.on_message(peer, envelope, time.time())
 
     async def on_link(self, peer: str, status: LinkStatus) -> None:
         """A link came up, went down or was refused."""
@@ -138,7 +138,9 @@ class Server:
             self._sent[peer] = 0
         _LOG.info("link", peer=self._name(peer), connected=status.connected, refused=status.refused)
         state = "connected" if status.connected else "refused" if status.refused else "connecting"
-        await self._write_patiently(self._books.note_link, peer, state, status.refused, _release_of(status.hello))
+        await self._write_patiently(
+            self._books.note_link, peer, state, status.refused, Release.from_bytes(status.hello)
+        )
         self._wake.set()
 
     # The loop.
@@ -148,10 +150,9 @@ class Server:
         while not self._stopping:
             self._wake.clear()
             now = time.monotonic()
-            seen = await self._write(self._store.version)
-            tick = now - ticked >= _TICK_S
             try:
-                if tick:
+                version = await self._write(self._store.version)
+                if now - ticked >= _TICK_S:
                     ticked = now
                     await self._tick()
                 await self._look_at_peers()
@@ -163,12 +164,12 @@ class Server:
             except StoreError as error:
                 self._writable = False
                 _LOG.error("database cannot be written; no new work", what=str(error))
-            version = seen
             while not self._stopping and not self._wake.is_set() and time.monotonic() - ticked < _TICK_S:
                 with suppress(TimeoutError):
                     await asyncio.wait_for(self._wake.wait(), _POLL_S)
-                if await self._write(self._store.version) != version:
-                    break
+                with suppress(StoreError):
+                    if await self._write(self._store.version) != version:
+                        break
 
     async def _tick(self) -> None:
         await self._write(self._books.pass_deadlines)
@@ -178,10 +179,10 @@ class Server:
 
     async def _look_at_peers(self) -> None:
         known = {peer.fingerprint: peer for peer in await self._write(self._books.peers)}
-        gone = [
+        gone = [  # since the last look, or while the node was down
             fingerprint
-            for fingerprint, peer in self._peers.items()
-            if peer.state == "active" and known[fingerprint].state != "active"
+            for fingerprint, peer in known.items()
+            if peer.state != "active" and self._peers.get(fingerprint) != peer
         ]
         self._peers = known
         active = {fingerprint: peer.address for fingerprint, peer in known.items() if peer.state == "active"}
@@ -193,7 +194,7 @@ class Server:
     async def _start_jobs(self) -> None:
         for record in await self._write(self._books.startable):
             others = [party.fingerprint for party in record.others(self._identity.fingerprint)]
-            if not self._has_worker():
+            if not self._takes_work():
                 return
             if all(fingerprint in self._sent for fingerprint in others):
                 await self._write(self._books.start, record.id)
@@ -209,13 +210,14 @@ class Server:
             self._workers.launch(*wanted[key])
 
     async def _send_queued(self) -> None:
-        for peer in list(self._sent):
-            for number, body in await self._write(self._books.pending, peer, self._sent[peer]):
-                try:
-                    await self._transport.send(peer, body)
-                except ChannelError:
+        for peer, after in list(self._sent.items()):
+            last = after
+            for number, body in await self._write(self._books.pending, peer, after):
+                if self._sent.get(peer) != last:  # the link went down meanwhile: it begins anew when it is back
                     break
-                self._sent[peer] = number
+                self._sent[peer] = last = number
+                with suppress(ChannelError):
+                    await self._transport.send(peer, body)
 
     async def _answer_calls(self) -> None:
         for row in await self._write(self._books.questions):
@@ -238,7 +240,8 @@ class Server:
             now - self._progress_at.get(record.id, 0.0) >= _PROGRESS_EVERY_S or report.done == report.total
         ):
             self._progress_at[record.id] = now
-            await self._write(self._books.note_progress, record.id, report, started)
+            with suppress(StoreError):
+                await self._write(self._books.note_progress, record.id, report, started)
 
     async def _on_end(self, ended: Ended) -> None:
         self._progress_at.pop(ended.job, None)
@@ -285,11 +288,7 @@ class Server:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    def _has_worker(self) -> bool:
-        free = len(self._workers.running) < self.home.settings.max_running_jobs
-        return free and self._writable and not self._stopping
-
-    def _ready(self) -> bool:
+    def _takes_work(self) -> bool:
         return self._writable and not self._stopping
 
     def _stop(self) -> None:
@@ -319,9 +318,12 @@ class Server:
             await self._send(peer, envelope)
 
     async def _write(self, function: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:
-        """Run `function` in the thread that writes to the database."""
+        """Run `function` in the thread that writes to the database; raises `StoreError` if that cannot be used."""
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._writer, lambda: function(*arguments, **named))
+        try:
+            return await loop.run_in_executor(self._writer, lambda: function(*arguments, **named))
+        except sqlite3.OperationalError as error:
+            raise StoreError(f"the node's database cannot be read: {error}") from error
 
     async def _write_patiently(self, function: Callable[P, None], *arguments: P.args, **named: P.kwargs) -> None:
         """As `_write`, until the database can be written."""
@@ -332,12 +334,3 @@ class Server:
                 self._writable = False
                 _LOG.error("database cannot be written", what=str(error))
                 await asyncio.sleep(_TICK_S)
-
-
-def _release_of(hello: bytes) -> str:
-    """The release a peer says it runs; empty if it does not say so properly."""
-    try:
-        told = json.loads(hello).get("release", "")
-    except (ValueError, AttributeError):
-        return ""
-    return told[:40] if isinstance(told, str) and told.isprintable() else ""

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import structlog
 
-from mpc.errors import ProtocolError
+from mpc.errors import ChannelError, ProtocolError
 from parties.datasets import Dataset
-from parties.jobs.attempts import Failure, Kind
+from parties.jobs.failure import Failure, Kind
 from parties.jobs.records import JobRecord, own_part
 from parties.transport.transport import Transport
 from parties.worker.task import Report, Task, pack, unpack_report
@@ -64,22 +64,28 @@ class Workers:
 
     def end(self, key: Key) -> None:
         """End a worker that is not wanted any more; nothing is reported of it."""
-        self._running[key].cancel()
+        task = self._running[key]
+        if not task.cancelling():  # a second time would interrupt its cleaning up
+            task.cancel()
 
     async def end_all(self) -> None:
         """End every worker and wait until all have gone."""
         tasks = list(self._running.values())
-        for task in tasks:
-            task.cancel()
+        for key in self._running:
+            self.end(key)
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _run(self, record: JobRecord, dataset: Dataset | None) -> None:
         folder = self.work / f"{record.id}.{record.attempt}"
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             ended = await self._play(record, dataset, folder)
             if ended.facts is not None and (folder / "result.parquet").exists():
                 (folder / "result.parquet").replace(self.held(record.id))
+        except ChannelError as error:
+            ended = Ended(record.id, record.attempt, None, Failure(Kind.INTERRUPTED, str(error)))
+        except OSError as error:
+            ended = Ended(record.id, record.attempt, None, _machine_failure(error))
         finally:
             shutil.rmtree(folder, ignore_errors=True)
         await self.on_end(ended)
@@ -141,6 +147,11 @@ def _outcome(record: JobRecord, report: Report | None, code: int) -> Ended:
     how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with code {code}"
     hint = "the machine may have run out of memory: see its kernel log" if code == -signal.SIGKILL else ""
     return Ended(record.id, record.attempt, None, Failure(Kind.CRASHED, f"its worker process {how}", "", hint))
+
+
+def _machine_failure(error: OSError) -> Failure:
+    why = os.strerror(error.errno or 0)
+    return Failure(Kind.CRASHED, "its machine could not run a worker", why, "look at its disk, memory and limits")
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:

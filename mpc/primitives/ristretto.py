@@ -6,11 +6,18 @@ checked by using it.
 """
 
 import hashlib
+import os
+from contextlib import suppress
 
 import rbcl
+from rbcl._sodium import lib_path as _libsodium_file
 
 from mpc.errors import ProtocolError
 from mpc.rng import Rng
+
+# rbcl loads libsodium from a temporary file of a few megabytes, one a process, and would leave it behind.
+with suppress(OSError):
+    os.unlink(_libsodium_file)  # noqa: PTH108 (pathlib is for those who work with files)
 
 POINT_BYTES = 32
 SCALAR_BYTES = 32

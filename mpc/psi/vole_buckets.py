@@ -45,7 +45,7 @@ MAX_TOTAL_KEYS = 2**27  # false matches by hashes of 64 bits then have probabili
 # Memory of a process that matches one bucket. Both parties must count alike: another number is another version.
 _BASE_BYTES = 320 * 2**20
 _KEY_BYTES = 400
-_RECEIVER_KEY_BYTES = 60
+_RECEIVER_KEY_BYTES = 100
 
 _SESSION = b"sealane/psi.vole_buckets.session/1\0"
 

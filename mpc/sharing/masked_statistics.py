@@ -182,7 +182,9 @@ def _recv_suppressed(setting: Setting, params: Params) -> NDArray[np.bool_]:
 def reveals(job: Job, params: Params) -> dict[str, str]:
     """One sentence a party; see the module's docstring for the same in full."""
     aggregator, *receivers = job.receivers
-    figures = "counts" + ", sums" * params.takes_sums + ", sums of squares" * params.takes_squares
+    figures = ("counts", "counts and sums", "counts, sums and sums of squares")[
+        params.takes_sums + params.takes_squares
+    ]
     floor = f" with at least {params.minimum_group} of each count" if params.minimum_group else ""
     result = f"the {figures} of all parties together in each group and bin{floor}, from which it can subtract its own"
     if len(job.members) == 2:
@@ -191,11 +193,11 @@ def reveals(job: Job, params: Params) -> dict[str, str]:
     texts = {}
     for name in job.members:
         if name == aggregator:
-            texts[name] = f"learns {result}{_aggregator_sees(params)}; {shared}"
+            texts[name] = f"{result}{_aggregator_sees(params)}; {shared}"
         elif name in receivers:
-            texts[name] = f"learns {result}; {shared}"
+            texts[name] = f"{result}; {shared}"
         else:
-            texts[name] = f"learns {shared}, and no count or sum"
+            texts[name] = f"{shared}, and no count or sum"
     left = threshold(len(job.members), params.survive_dropouts)
     note = f"; any {left} of the {len(job.members)} parties together could learn each party's own counts and sums"
     return {name: text + note * (params.survive_dropouts > 0) for name, text in texts.items()}

@@ -1,5 +1,6 @@
 """Is everything there that a job with a peer needs? One check a line, and what to do where it is not."""
 
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -68,7 +69,7 @@ def _certificates(node: "Node", peer: "Peer") -> Iterator[Check]:
 
 
 def _link(node: "Node", peer: "Peer") -> Iterator[Check]:
-    from parties.release import release
+    from parties.release import Release, own_release
 
     if peer.state != "active":
         yield Check("peer", False, "was removed here", "exchange invitations again")
@@ -81,11 +82,15 @@ def _link(node: "Node", peer: "Peer") -> Iterator[Check]:
         yield Check("link", False, seen, _how_to_connect(node, peer, link["detail"]))
         return
     yield Check("link", True, "connected")
-    if link["release"] == release():
-        yield Check("release", True, f"both run {release()}, and so the same protocols")
-    else:
-        detail = f"{link['release'] or 'unknown'} there, {release()} here"
-        yield Check("release", True, detail, "a job tells if a protocol has no common version; then update the older")
+    mine, theirs = own_release(), Release(link["release"], json.loads(link["protocols"]))
+    yield Check("release", True, f"{theirs.release or 'unknown'} there, {mine.release} here")
+    apart = mine.lacks(theirs)
+    yield Check(
+        "protocols",
+        not apart,
+        f"no common version of {', '.join(apart)}" if apart else f"all {len(mine.protocols)} in common versions",
+        "jobs with the others work; for these, update the older of the two nodes" if apart else "",
+    )
     yield from _measured(node, peer)
 
 

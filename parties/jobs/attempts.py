@@ -6,20 +6,19 @@ server makes them agree with what the database says (`running`, and which attemp
 
 import sqlite3
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from mpc import registry
-from mpc.errors import InputError, PolicyDenied, ProtocolError
+from mpc.errors import InputError, ProtocolError
 from mpc.rng import system_rng
 from mpc.session import SESSION_BYTES
 from parties.evidence.kinds import MAX_COUNT
 from parties.identity.keys import Identity
 from parties.jobs import endings, evidence
-from parties.jobs.authorise import check_start
+from parties.jobs.authorise import NoLongerAllowed, check_start
+from parties.jobs.failure import Failure, Kind
 from parties.jobs.outbox import queue
-from parties.jobs.proposals import clean
-from parties.jobs.records import JobRecord, coordinated, get, in_states, led_by, move
+from parties.jobs.records import JobRecord, clean, coordinated, get, in_states, led_by, move
 from parties.jobs.states import OPEN, Event, State
 from protos import control_pb2
 
@@ -29,17 +28,10 @@ _BUSY_AFTER_S = 0.5
 #: A party that has not signed gives up on a silent coordinator this long after the deadline.
 GRACE_S = 5.0
 
-Kind = control_pb2.Fail.Kind
 
-
-@dataclass(frozen=True)
-class Failure:
-    """Why this party's part of an attempt ended without result: `public` for everyone, `detail` for its operator."""
-
-    kind: int
-    public: str
-    detail: str = ""
-    hint: str = ""
+def running(db: sqlite3.Connection) -> int:
+    """How many attempts are under way here."""
+    return int(db.execute("SELECT count(*) FROM jobs WHERE state = ?", (State.RUNNING,)).fetchone()[0])
 
 
 def startable(db: sqlite3.Connection, me: Identity, now: float) -> list[JobRecord]:
@@ -56,8 +48,8 @@ def start(db: sqlite3.Connection, me: Identity, job_id: str, now: float) -> None
     record = get(db, job_id)
     try:
         check_start(db, me.fingerprint, record, now)
-    except PolicyDenied as error:
-        failure = Failure(Kind.POLICY, "its policy no longer allows the job", str(error), error.hint)
+    except NoLongerAllowed as error:
+        failure = Failure(Kind.POLICY, error.public, str(error), error.hint)
         fail(db, me, record, me.name, failure, now)
         return
     session = system_rng(SESSION_BYTES)
@@ -78,19 +70,20 @@ def started(
 ) -> None:
     """The coordinator starts an attempt: take part in it if that is still allowed and there is a free worker."""
     record = led_by(db, peer, message.job)
-    if record.ended:
-        return  # this party gave up; the coordinator hears so, or decides by itself at the deadline
+    own = record.party(me.fingerprint)
+    if record.ended or own.decision == "denied":
+        return  # this party gave up or withdrew; the coordinator hears so, or decides by itself at the deadline
     if message.digest.hex() != record.digest:
         raise ProtocolError("started a job with another digest than the one approved")
     if message.attempt <= record.attempt or len(message.session) != SESSION_BYTES or message.started_at > MAX_COUNT:
         raise ProtocolError("started an attempt that is not a new one")
-    if record.state is State.PROPOSED or (record.state is State.STOPPED and not record.attempt):
+    if own.decision != "approved":
         raise ProtocolError("started a job that is not approved here")
     try:
         check_start(db, me.fingerprint, record, now)
-    except PolicyDenied as error:
+    except NoLongerAllowed as error:
         moved = move(db, record, Event.START, now, attempt=message.attempt, session=None)
-        failure = Failure(Kind.POLICY, "its policy no longer allows the job", str(error), error.hint)
+        failure = Failure(Kind.POLICY, error.public, str(error), error.hint)
         stop(db, me, moved.id, moved.attempt, failure, now)
         return
     if not has_worker:
@@ -149,6 +142,10 @@ def cancel(db: sqlite3.Connection, me: Identity, job_id: str, now: float) -> Job
             f"job {record.id}: this party has signed that its part is done; {record.party(record.initiator).name} "
             "ends it"
         )
+    # Not even an attempt that the coordinator starts before it hears of this runs here.
+    db.execute(
+        "UPDATE job_parties SET decision = 'denied' WHERE job = ? AND fingerprint = ?", (record.id, me.fingerprint)
+    )
     _report(db, record, record.attempt, Failure(Kind.CANCELLED, reason))
     return record if record.state is State.STOPPED else move(db, record, Event.STOP, now)
 
@@ -161,11 +158,6 @@ def done(db: sqlite3.Connection, me: Identity, peer: str, message: control_pb2.D
         return
     if message.attempt != record.attempt or record.state is State.WAITING:
         return  # of an attempt that was given up
-    party = record.party(peer)
-    if record.state is State.FINISHED and tuple(message.dropped) != record.dropped:
-        failure = Failure(Kind.PROTOCOL, f"it says that other parties dropped out than {me.name} says")
-        fail(db, me, record, party.name, failure, now)
-        return
     statement = endings.success(record, message.attempt, message.dropped)
     endings.take(db, me, record, peer, statement, message.signature)
     _mark(db, record, peer, done=message.attempt)
@@ -284,8 +276,19 @@ def _begin(
 
 def _conclude(db: sqlite3.Connection, me: Identity, job_id: str, results: Path, now: float) -> None:
     record = get(db, job_id)
+    if record.state is not State.FINISHED:
+        return
     left = [party for party in record.parties if party.name not in record.dropped]
-    if record.state is State.FINISHED and all(party.done == record.attempt for party in left):
+    for party in left:
+        if party.done == record.attempt and not endings.agrees(db, me, record, party):
+            failure = Failure(Kind.PROTOCOL, f"it says that other parties dropped out than {me.name} says")
+            fail(db, me, record, party.name, failure, now)
+            return
+        if party.lost == record.attempt and party.done != record.attempt:
+            failure = Failure(Kind.INTERRUPTED, "it was lost after its part, before it could sign")
+            fail(db, me, record, party.name, failure, now)
+            return
+    if all(party.done == record.attempt for party in left):
         endings.end(db, me, record, Event.SUCCEED, "", now, results=results)
 
 
@@ -301,6 +304,8 @@ def _mark(db: sqlite3.Connection, record: JobRecord, party: str, **attempt: int)
 def _can_go_on(record: JobRecord, name: str, kind: int) -> bool:
     """Whether the protocol may do without a party that was lost: then its own word is awaited, not the party's."""
     if kind not in (Kind.INTERRUPTED, Kind.CRASHED) or name in record.job.receivers:
+        return False
+    if record.state is State.FINISHED and name not in record.dropped:
         return False
     spec = registry.get(record.job.protocol)
     lost = sum(party.lost == record.attempt for party in record.parties if party.name != name)

@@ -13,6 +13,14 @@ from parties.identity import peers
 from parties.jobs.records import JobRecord, own_part
 
 
+class NoLongerAllowed(PolicyDenied):
+    """What allowed a job when it was approved no longer holds. `public` says which, in words for the other parties."""
+
+    def __init__(self, public: str, detail: str = "", *, hint: str = "propose the job again") -> None:
+        super().__init__(detail or public, hint=hint)
+        self.public = public
+
+
 @dataclass(frozen=True)
 class Authority:
     """What lets this party take part: its decision, and the state of its data when it was taken."""
@@ -55,26 +63,31 @@ def authorise(db: sqlite3.Connection, me: str, job: Job, now: float) -> Authorit
 
 
 def check_start(db: sqlite3.Connection, me: str, record: JobRecord, now: float) -> None:
-    """Raise `PolicyDenied`, saying which, if what allowed the job when it was approved no longer holds."""
+    """Raise `NoLongerAllowed`, saying which, if what allowed the job when it was approved no longer holds."""
     _, member = own_part(record, me)
     if record.job.deadline and now >= record.job.deadline:
-        raise PolicyDenied("the job's deadline has passed", hint="propose it again")
+        raise NoLongerAllowed("the job's deadline has passed")
     known = {peer.fingerprint: peer for peer in peers.read_all(db) if peer.state == "active"}
     for party in record.others(me):
         if party.fingerprint not in known:
-            raise PolicyDenied(f"{party.name} is no longer a peer", hint="invite it again, then propose the job again")
+            raise NoLongerAllowed(f"{party.name} is no longer its peer")
     for grant in (grant for grant in grants.read(db) if grant.id in record.grants):
         if grant.revoked:
-            raise PolicyDenied(f"grant {grant.id} was revoked after the job was approved")
+            raise NoLongerAllowed(
+                "its grant was revoked after it approved the job",
+                f"grant {grant.id} was revoked after the job was approved",
+            )
         if grant.expires_at is not None and now >= grant.expires_at:
-            raise PolicyDenied(f"grant {grant.id} expired after the job was approved")
+            raise NoLongerAllowed(
+                "its grant expired after it approved the job", f"grant {grant.id} expired after the job was approved"
+            )
     if not member.dataset:
         return
     dataset = datasets.find(db, member.dataset)
     if dataset is None or dataset.commitment != record.commitment:
-        raise PolicyDenied(
-            f"dataset {member.dataset} was {'removed' if dataset is None else 'registered anew'} after the job was "
-            "approved",
+        what = "removed" if dataset is None else "registered anew"
+        raise NoLongerAllowed(
+            f"its dataset {member.dataset} was {what} after it approved the job",
             hint="propose the job again, so that it is approved for the data there is now",
         )
 

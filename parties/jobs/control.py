@@ -1,6 +1,5 @@
 """What a control message from a peer does: one transaction each, applied once, refused by name."""
 
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,9 +7,11 @@ import structlog
 from google.protobuf.message import DecodeError
 
 from mpc.errors import InputError, ProtocolError
+from parties.home import Settings
 from parties.identity import peers
 from parties.identity.keys import Identity
 from parties.jobs import attempts, endings, evidence, outbox, proposals
+from parties.jobs.states import IllegalTransition
 from parties.store import Store
 from protos import control_pb2
 
@@ -24,38 +25,43 @@ class Desk:
     store: Store
     identity: Identity
     results: Path
-    open_jobs: int
+    settings: Settings
 
-    def apply(self, peer: str, data: bytes, has_worker: bool, now: float) -> control_pb2.Envelope:
+    def apply(self, peer: str, data: bytes, takes_work: bool, now: float) -> control_pb2.Envelope:
         """Apply a message of `peer`; gives it as read.
 
         A durable message takes effect once; one that the protocol does not allow is recorded instead and takes
-        none. Raises `ProtocolError` if it cannot be read, `StoreError` if nothing could be committed.
+        none. Raises `ProtocolError`, recorded too, if it cannot be read or its number is not the next, `StoreError`
+        if nothing could be committed.
         """
         try:
             envelope = control_pb2.Envelope.FromString(data)
         except DecodeError:
-            raise ProtocolError("sent a control message that cannot be read") from None
+            error = ProtocolError("sent a control message that cannot be read")
+            self._record(peer, control_pb2.Envelope(), error, now)
+            raise error from None
         try:
             with self.store.transaction() as db:
                 if envelope.HasField("confirm"):
                     outbox.confirmed(db, peer, envelope.confirm)
                 elif envelope.id and outbox.is_new(db, peer, envelope):
-                    self._dispatch(peer, envelope, has_worker, now)
-        except (ProtocolError, InputError) as error:
-            self._record(peer, envelope, error, now)
+                    self._dispatch(peer, envelope, takes_work, now)
+        except (ProtocolError, InputError, IllegalTransition) as error:
+            if not self._record(peer, envelope, error, now):
+                raise ProtocolError(str(error)) from None
         return envelope
 
-    def _dispatch(self, peer: str, envelope: control_pb2.Envelope, has_worker: bool, now: float) -> None:
+    def _dispatch(self, peer: str, envelope: control_pb2.Envelope, takes_work: bool, now: float) -> None:
         db, me = self.store.connection(), self.identity
         match envelope.WhichOneof("body"):
             case "propose":
-                proposals.receive(db, me, peer, envelope.propose, self.open_jobs, now)
+                proposals.receive(db, me, peer, envelope.propose, self.settings.max_open_jobs, now)
             case "decide":
                 proposals.decided(db, me, peer, envelope.decide, now)
             case "conflict":
                 proposals.conflicting(db, me, peer, envelope.conflict, now)
             case "start":
+                has_worker = takes_work and attempts.running(db) < self.settings.max_running_jobs
                 attempts.started(db, me, peer, envelope.start, has_worker, now)
             case "busy":
                 attempts.busy(db, me, peer, envelope.busy, now)
@@ -72,11 +78,16 @@ class Desk:
             case _:
                 raise ProtocolError("sent a control message of a kind that is not known here")
 
-    def _record(self, peer: str, envelope: control_pb2.Envelope, error: ProtocolError | InputError, now: float) -> None:
+    def _record(self, peer: str, envelope: control_pb2.Envelope, error: Exception, now: float) -> bool:
+        """Put it in the evidence and count the message as dealt with; False if its number does not allow that."""
+        countable = True
         with self.store.transaction() as db:
             name = peers.find(db, peer).name
-            with suppress(ProtocolError):  # if its number is what is wrong, there is nothing to count
+            try:
                 if envelope.id:
                     outbox.is_new(db, peer, envelope)
+            except ProtocolError:
+                countable = False
             evidence.peer_misbehaved(db, self.identity, peer, envelope.WhichOneof("body") or "message", now)
         _LOG.warning("peer misbehaved", peer=name, what=str(error))
+        return countable

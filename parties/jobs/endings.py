@@ -9,13 +9,15 @@ import sqlite3
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from mpc import registry
 from mpc.errors import ProtocolError
 from parties.evidence import receipt
+from parties.evidence.kinds import MAX_COUNT
 from parties.identity import peers
 from parties.identity.keys import Identity
 from parties.jobs import evidence
 from parties.jobs.outbox import queue
-from parties.jobs.records import JobRecord, coordinated, get, led_by, move
+from parties.jobs.records import JobRecord, PartyRecord, clean, coordinated, get, led_by, move
 from parties.jobs.states import Event, State, ending, next_state
 from protos import control_pb2
 
@@ -36,16 +38,22 @@ def end(
     detail: str = "",
     hint: str = "",
     results: Path | None = None,
+    without: str = "",
 ) -> JobRecord:
-    """The coordinator ends the job and tells the others; `results` is where a success releases its own result."""
+    """The coordinator ends the job and tells the others, except the party `without` that does not have it.
+
+    `results` is where a success releases its own result.
+    """
     outcome = next_state(record.state, event)
+    reason = clean(reason)  # as the others keep it
     if event is not Event.SUCCEED:
         forget_signatures(db, record)
         sign(db, me, record, _statement(record, outcome, record.attempt, record.started_at, ()), now)
     moved = _settle(db, me, record, event, reason, now, detail=detail, hint=hint, results=results)
     message = _announcement(moved)
     for party in moved.others(me.fingerprint):
-        queue(db, party.fingerprint, control_pb2.Envelope(end=message))
+        if party.fingerprint != without:
+            queue(db, party.fingerprint, control_pb2.Envelope(end=message))
     _complete(db, me, moved, now)
     return moved
 
@@ -59,24 +67,14 @@ def repeat(db: sqlite3.Connection, me: Identity, record: JobRecord, peer: str) -
 def ended(db: sqlite3.Connection, me: Identity, peer: str, message: control_pb2.End, results: Path, now: float) -> None:
     """The coordinator announced the end of a job: check its signatures, take it over, countersign."""
     record = led_by(db, peer, message.job)
-    if record.state == message.outcome and record.party(me.fingerprint).signature:
+    if record.ended and record.party(me.fingerprint).signature:
+        if record.state != message.outcome:
+            raise ProtocolError("announced another end of a job than before")
         return
-    lost = record.party(me.fingerprint).name in message.dropped
-    try:
-        event = ending(message.outcome)
-        if not (event is Event.SUCCEED and lost):
-            next_state(record.state, event)
-    except ValueError:
-        raise ProtocolError("announced an end that the job cannot have here") from None
-    if event is Event.SUCCEED and message.attempt != record.attempt:
-        raise ProtocolError("announced success of another attempt than the last")
-    names = {party.name: party.fingerprint for party in record.parties}
-    if not set(message.dropped) <= set(names) - set(record.job.receivers):
-        raise ProtocolError("announced that parties dropped out that cannot")
-    if event is Event.SUCCEED:
-        required = [fingerprint for name, fingerprint in names.items() if name not in message.dropped]
-    else:
-        required = [peer]
+    event = _announced(record, me, message)
+    required = [peer]
+    if event in (Event.SUCCEED, Event.SUCCEED_WITHOUT):
+        required = [party.fingerprint for party in record.parties if party.name not in message.dropped]
     forget_signatures(db, record)
     statement = _statement(record, message.outcome, message.attempt, message.started_at, message.dropped)
     _take_signatures(db, me, record, message.signatures, statement, required)
@@ -84,8 +82,8 @@ def ended(db: sqlite3.Connection, me: Identity, peer: str, message: control_pb2.
         db,
         me,
         record,
-        Event.SUCCEED_WITHOUT if lost else event,
-        message.reason,
+        event,
+        clean(message.reason),
         now,
         attempt=message.attempt,
         started_at=message.started_at,
@@ -102,6 +100,7 @@ def give_up(
     db: sqlite3.Connection, me: Identity, record: JobRecord, event: Event, reason: str, now: float
 ) -> JobRecord:
     """End a job without its coordinator's word, which a party may do that has not signed that its part is done."""
+    forget_signatures(db, record)
     return _settle(db, me, record, event, reason, now)
 
 
@@ -148,6 +147,17 @@ def take(
     _take_signatures(db, me, record, [control_pb2.Signature(fingerprint=peer, signature=signature)], statement, [peer])
 
 
+def agrees(db: sqlite3.Connection, me: Identity, record: JobRecord, party: PartyRecord) -> bool:
+    """Whether the signature that `party` gave with its `Done` is on what this party says of the success."""
+    own = party.fingerprint == me.fingerprint
+    certificate = me.certificate_pem if own else peers.find(db, party.fingerprint).certificate_pem
+    try:
+        receipt.check_signature(success(record, record.attempt, record.dropped), certificate, party.signature)
+    except ProtocolError:
+        return False
+    return True
+
+
 def sign(db: sqlite3.Connection, me: Identity, record: JobRecord, statement: receipt.Statement, now: float) -> bytes:
     """This party's signature on how the job ended, on the record before it leaves the node."""
     evidence.receipt_signed(db, me, record, statement.hash, now)
@@ -164,6 +174,27 @@ def forget_signatures(db: sqlite3.Connection, record: JobRecord) -> None:
 def held_result(results: Path, job_id: str) -> Path:
     """Where a finished party keeps its result until the job ends."""
     return results / f".{job_id}.held"
+
+
+def _announced(record: JobRecord, me: Identity, message: control_pb2.End) -> Event:
+    """The event that the coordinator's announcement is here; raises `ProtocolError` if the job cannot end so."""
+    lost = record.party(me.fingerprint).name in message.dropped
+    try:
+        event = ending(message.outcome)
+        event = Event.SUCCEED_WITHOUT if event is Event.SUCCEED and lost else event
+        next_state(record.state, event)
+    except ValueError:
+        raise ProtocolError("announced an end that the job cannot have here") from None
+    if message.attempt < record.attempt or message.started_at > MAX_COUNT:
+        raise ProtocolError("announced the end of an attempt that is not the last")
+    if event is Event.SUCCEED and message.attempt != record.attempt:
+        raise ProtocolError("announced success of another attempt than the last")
+    spec = registry.get(record.job.protocol)
+    expendable = {party.name for party in record.parties} - set(record.job.receivers)
+    most = spec.tolerates(spec.parse(record.job)) if message.outcome == State.SUCCEEDED else 0
+    if len(message.dropped) > most or not set(message.dropped) <= expendable:
+        raise ProtocolError("announced that parties dropped out that cannot")
+    return event
 
 
 def _statement(

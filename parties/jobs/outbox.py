@@ -42,8 +42,14 @@ def pending(db: sqlite3.Connection, peer: str, after: int, limit: int = 100) -> 
 
 
 def confirmed(db: sqlite3.Connection, peer: str, confirm: control_pb2.Confirm) -> None:
-    """The peer has applied all messages up to `confirm.id`: forget them."""
+    """The peer has applied all messages up to `confirm.id`: forget them.
+
+    Raises `ProtocolError` when it confirms one that was never queued.
+    """
     if confirm.epoch == epoch(db):
+        row = db.execute("SELECT last FROM outbox_counters WHERE peer = ?", (peer,)).fetchone()
+        if confirm.id > (0 if row is None else int(row["last"])):
+            raise ProtocolError("confirmed a message that was never sent")
         db.execute("DELETE FROM outbox WHERE peer = ? AND id <= ?", (peer, confirm.id))
 
 

@@ -17,14 +17,13 @@ from parties.identity.keys import Identity, verify
 from parties.jobs import endings, evidence
 from parties.jobs.authorise import Authority, authorise, name_in
 from parties.jobs.outbox import queue
-from parties.jobs.records import JobRecord, coordinated, find, get, move
+from parties.jobs.records import JobRecord, clean, coordinated, find, get, move
 from parties.jobs.states import OPEN, Event, State
 from protos import control_pb2
 
 APPROVAL_DOMAIN = b"sealane/approval/1"
 DEFAULT_DEADLINE_S = 24 * 3600
 DIGEST_BYTES = 32
-_REASON_CHARACTERS = 500
 
 
 def complete(db: sqlite3.Connection, me: Identity, job: Job, now: float) -> Job:
@@ -164,12 +163,7 @@ def conflicting(db: sqlite3.Connection, me: Identity, peer: str, message: contro
     evidence.job_conflict(db, me, record, peer, message.held.hex(), now)
     if not record.ended:
         reason = f"{record.party(peer).name}: a job of this id with other contents exists"
-        endings.end(db, me, record, Event.FAIL, reason, now)
-
-
-def clean(text: str) -> str:
-    """A peer's words, bounded and without control characters, fit to be shown."""
-    return "".join(c if c.isprintable() else " " for c in text[:_REASON_CHARACTERS])
+        endings.end(db, me, record, Event.FAIL, reason, now, without=peer)
 
 
 def _check_members(db: sqlite3.Connection, me: Identity, peer: str, job: Job) -> None:

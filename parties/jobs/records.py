@@ -12,6 +12,7 @@ from mpc.job import Job, Member
 from parties.jobs.states import OPEN, Event, State, next_state
 
 _JSON = {"grants", "dropped", "facts"}  # columns that hold JSON
+_REASON_CHARACTERS = 500
 
 
 @dataclass(frozen=True)
@@ -140,6 +141,11 @@ def move(db: sqlite3.Connection, record: JobRecord, event: Event, now: float, **
     moved = find(db, record.id)
     assert moved is not None
     return moved
+
+
+def clean(text: str) -> str:
+    """A peer's words, bounded and without control characters, fit to be kept and shown."""
+    return "".join(c if c.isprintable() else " " for c in text[:_REASON_CHARACTERS])
 
 
 def _literal(text: str) -> str:

@@ -69,6 +69,11 @@ _STEPS = {
     # A party that denied the job, or gave up at the deadline, takes the coordinator's word for how it ended.
     **{(State.DENIED, event): state for event, state in _ENDINGS.items()},
     **{(State.EXPIRED, event): state for event, state in _ENDINGS.items()},
+    # So does one that was lost on the way, at any time after it approved.
+    **{
+        (state, Event.SUCCEED_WITHOUT): State.SUCCEEDED
+        for state in (State.WAITING, State.RUNNING, State.STOPPED, State.FINISHED, State.EXPIRED)
+    },
 }
 
 
@@ -80,8 +85,6 @@ def next_state(state: State, event: Event) -> State:
     """The state after `event`; raises `IllegalTransition` if it cannot happen in `state`."""
     if state in OPEN and event in _ENDINGS:
         return _ENDINGS[event]
-    if state in OPEN and event is Event.SUCCEED_WITHOUT:
-        return State.SUCCEEDED
     try:
         return _STEPS[state, event]
     except KeyError:

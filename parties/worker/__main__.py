@@ -17,7 +17,8 @@ from mpc.job import Job
 from mpc.rng import system_rng
 from mpc.session import run_role
 from mpc.spec import Outcome
-from parties.jobs.attempts import Failure, Kind
+from parties.datasets import DatasetChanged
+from parties.jobs.failure import Failure, Kind
 from parties.worker import pipe
 from parties.worker.task import Report, Task, pack, unpack_task
 
@@ -99,6 +100,8 @@ def _failure(error: Exception) -> Failure:
             return Failure(Kind.PROTOCOL, text, "", hint)
         case ResultWithheld():
             return Failure(Kind.WITHHELD, text, "", hint)
+        case DatasetChanged():
+            return Failure(Kind.POLICY, f"its {text}", "", hint)
         case PolicyDenied():
             return Failure(Kind.POLICY, "its policy no longer allows the job", text, hint)
         case MemoryError():

@@ -1,8 +1,12 @@
 """The group against the vectors of its RFCs."""
 
 import hashlib
+import os
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -235,3 +239,9 @@ def test_there_is_a_core_to_use() -> None:
 
 def _double_all(scalar: bytes, points: bytes) -> bytes:
     return b"".join(multiply(scalar, points[i : i + 32]) for i in range(0, len(points), 32))
+
+
+def test_loading_libsodium_leaves_no_file_behind(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", "import mpc.primitives.ristretto"]
+    subprocess.run(command, env=os.environ | {"TMPDIR": str(tmp_path)}, check=True)
+    assert list(tmp_path.iterdir()) == []

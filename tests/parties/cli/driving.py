@@ -79,7 +79,7 @@ class World:
         identities = [keys.load(home.identity) for home in parties]
         stores = [home.store() for home in parties]
         for source, target in ((0, 1), (1, 0), (0, 1)):
-            desk = Desk(stores[target], identities[target], parties[target].results, open_jobs=10)
+            desk = Desk(stores[target], identities[target], parties[target].results, parties[target].settings)
             peer = identities[target].fingerprint
             for _, body in outbox.pending(stores[source].connection(), peer, 0):
                 desk.apply(identities[source].fingerprint, body, True, time.time())

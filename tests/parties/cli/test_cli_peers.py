@@ -1,5 +1,6 @@
 """Meeting and leaving peers from the command line."""
 
+import json
 import os
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from parties import running
 from parties.cli.catalogue import read_catalogue, show_catalogue
 from parties.home import Home
 from parties.node import Node
-from parties.release import release
+from parties.release import own_release
 from tests.parties.cli.driving import Party, World, run
 
 
@@ -161,7 +162,9 @@ def test_diagnosis_says_what_to_do_about_each_thing_that_is_wrong(
     store = Home.load(world.hk.home).store()
     with store.transaction() as db:
         peer = Node(world.hk.home).peer("cn-bank").fingerprint
-        db.execute("INSERT INTO links VALUES (?, ?, ?, ?, 0)", (peer, *link, release()))
+        told = own_release()
+        protocols = json.dumps(told.protocols)
+        db.execute("INSERT INTO links VALUES (?, ?, ?, ?, ?, 0)", (peer, *link, told.release, protocols))
     store.close()
     with running.only_one(world.hk.home):
         code = 4 if bad else 0

@@ -1,0 +1,131 @@
+"""The database: all of a transaction or none, and one kind of error when it cannot be written."""
+
+import sqlite3
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from unittest import mock
+
+import pytest
+
+from mpc.errors import InputError
+from parties import store as store_module
+from parties.store import SCHEMA_VERSION, Store, StoreError
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    with mock.patch.object(store_module, "_BUSY_S", 0.05):
+        made = Store.create(tmp_path / "sealane.db")
+        yield made
+        made.close()
+
+
+def _facts(store: Store) -> list[str]:
+    return [row["name"] for row in store.connection().execute("SELECT name FROM facts ORDER BY name")]
+
+
+def _add(db: sqlite3.Connection, name: str) -> None:
+    db.execute("INSERT INTO facts VALUES (?, x'00')", (name,))
+
+
+def test_a_new_database_is_its_owners_alone_and_flushed_at_every_commit(store: Store, tmp_path: Path) -> None:
+    assert (tmp_path / "sealane.db").stat().st_mode & 0o077 == 0
+    db = store.connection()
+    assert db.execute("PRAGMA user_version").fetchone()[0] == SCHEMA_VERSION
+    assert db.execute("PRAGMA journal_mode").fetchone()[0] == "wal"
+    assert db.execute("PRAGMA synchronous").fetchone()[0] == 2  # FULL
+    assert db.execute("PRAGMA foreign_keys").fetchone()[0] == 1
+    with pytest.raises(FileExistsError):
+        Store.create(tmp_path / "sealane.db")
+    with pytest.raises(InputError, match="no node's database"):
+        Store(tmp_path / "another.db")
+
+
+def test_a_transaction_commits_all_of_its_writes(store: Store) -> None:
+    with store.transaction() as db:
+        _add(db, "a")
+        _add(db, "b")
+    assert not store.connection().in_transaction
+    assert _facts(store) == ["a", "b"]
+
+
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt, InputError])
+def test_a_transaction_that_raises_leaves_nothing_behind(store: Store, error: type[BaseException]) -> None:
+    with pytest.raises(error), store.transaction() as db:
+        _add(db, "a")
+        raise error("stop")
+    assert _facts(store) == []
+    with store.transaction() as db:
+        _add(db, "b")
+    assert _facts(store) == ["b"]
+
+
+def test_a_violated_constraint_is_not_taken_for_a_fault_of_the_storage(store: Store) -> None:
+    with pytest.raises(sqlite3.IntegrityError), store.transaction() as db:
+        _add(db, "a")
+        _add(db, "a")
+    assert _facts(store) == []
+
+
+def test_a_database_that_is_locked_for_too_long_is_a_store_error_and_nothing_is_written(
+    store: Store, tmp_path: Path
+) -> None:
+    other = sqlite3.connect(tmp_path / "sealane.db", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(StoreError, match="could not be written: database is locked"), store.transaction() as db:
+        _add(db, "never")
+    assert _facts(store) == []  # reading goes on
+    other.execute("ROLLBACK")
+    other.close()
+    with store.transaction() as db:
+        _add(db, "a")
+    assert _facts(store) == ["a"]
+
+
+def test_a_full_database_is_a_store_error_that_rolls_back(store: Store) -> None:
+    db = store.connection()
+    pages = db.execute("PRAGMA page_count").fetchone()[0]
+    db.execute(f"PRAGMA max_page_count = {pages}")
+    with pytest.raises(StoreError, match="full") as caught, store.transaction() as db:
+        _add(db, "a")
+        db.execute("INSERT INTO facts VALUES ('b', zeroblob(1000000))")
+    assert "free space" in caught.value.hint
+    assert _facts(store) == []
+
+
+def test_a_transaction_sees_what_another_committed_before_it_and_none_starts_while_it_is_open(
+    store: Store, tmp_path: Path
+) -> None:
+    other = Store(tmp_path / "sealane.db")
+    with store.transaction() as db:
+        _add(db, "a")
+        assert _facts(other) == []
+        with pytest.raises(StoreError), other.transaction():
+            pass
+    with other.transaction():
+        assert _facts(other) == ["a"]
+    other.close()
+
+
+def test_the_version_changes_when_another_process_commits_and_not_before(store: Store, tmp_path: Path) -> None:
+    before = store.version()
+    assert store.version() == before
+    other = Store(tmp_path / "sealane.db")
+    with other.transaction() as db:
+        _add(db, "a")
+    other.close()
+    assert store.version() != before
+
+
+def test_each_thread_has_a_connection_of_its_own(store: Store) -> None:
+    seen = []
+
+    def look() -> None:
+        seen.append(store.connection())
+        store.close()
+
+    thread = threading.Thread(target=look)
+    thread.start()
+    thread.join()
+    assert seen[0] is not store.connection()
