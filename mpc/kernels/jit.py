@@ -14,8 +14,16 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 def kernel(signature: str) -> Callable[[F], F]:
     """Compile the decorated loop for `signature`, in numba's notation."""
-    compiled: Callable[[F], F] = numba.njit(signature, nogil=True, cache=True)
-    return compiled
+
+    def compile_loop(function: F) -> F:
+        compiled: F
+        try:
+            compiled = numba.njit(signature, nogil=True, cache=True)(function)
+        except RuntimeError:  # no folder in which the compiled loop could be kept is writable
+            compiled = numba.njit(signature, nogil=True)(function)
+        return compiled
+
+    return compile_loop
 
 
 def inline(function: F) -> F:

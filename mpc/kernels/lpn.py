@@ -23,9 +23,9 @@ _REDUCTION = np.uint64(REDUCTION)
 
 @kernel("void(uint64[:, ::1], uint32[::1])")
 def convolve(planes: U64, taps: U32) -> None:
-    """In place, y[i] = x[i] + sum over j < 24 of taps[i]_j·y[i - 24 + j] + X·y[i - 25], with y = 0 before the start.
+    """In place, y[i] = x[i] + sum over j < 24 of taps[i]_j·y[i - 24 + j] + X·y[i - 25].
 
-    The first 25 places of `planes` are the zeros before the start: place 25 + i belongs to taps[i].
+    The first 25 places of `planes` are the values before the start: place 25 + i belongs to taps[i].
     """
     for i in range(taps.shape[0]):
         chosen = np.uint64(taps[i])
@@ -42,8 +42,9 @@ def convolve(planes: U64, taps: U32) -> None:
 def expand(plain: U64, mixed: U64, choices: U32, weight: int, step: int, out: U64) -> None:
     """out[i] = plain[i] + sum over j < weight of X^s·mixed[r], a sparse matrix with monomial coefficients.
 
-    `mixed` comes with its 25 zeros in front. Row i of `choices` has `weight` random words, from which the positions r
-    (as fractions of the length), then words of eight random nibbles, from which s = step·nibble. `step` is at most 4.
+    `mixed` comes with the 25 values in front of it, which are not used. Row i of `choices` has `weight` random words,
+    from which the positions r (as fractions of the length), then words of eight random nibbles, from which s =
+    step·nibble. `step` is at most 4.
     """
     length = np.uint64(mixed.shape[1] - 1 - WINDOW)
     for plane in range(plain.shape[0]):

@@ -2,7 +2,9 @@
 
 The encoder takes noise e of 2k elements, nonzero in one random place of each of `BLOCKS` blocks, to k elements that
 look uniform if dual LPN holds for the code: out = e_1 + B·C·C'·e_2, where e_1, e_2 are the halves of e, C and C' random
-time-varying convolutions with a window of 24 and B a sparse random matrix with `weight` entries a row.
+time-varying convolutions with a window of 24 and B a sparse random matrix with `weight` entries a row. The second
+convolution starts where the first ended, so that each of its values depends on all of e_2: otherwise outputs whose few
+entries in B lie near the start would depend on little of the noise.
 
 The entries of B, and one tap of the convolutions, are field elements, not bits. With a binary code, noise over
 GF(2^64) would be 64 instances of binary LPN on the same noise positions (interleaved LPN), which is easier: with no
@@ -35,7 +37,7 @@ CONSERVATIVE_WEIGHT = 21  # three times the work in B for a distance estimated a
 
 _SEED = b"sealane/lpn.code".ljust(SEED_BYTES, b"\0")
 STEP = 4  # exponents of the entries of B: X^0, X^4, ..., X^60
-PADDING = 25  # zeros before the start of a convolution
+PADDING = 25  # values before the start of a convolution
 
 
 def noise_blocks(distance: float = PSEUDO_DISTANCE, bits: int = SECURITY_BITS) -> int:
@@ -74,8 +76,9 @@ def encode(planes: U64, code: Code) -> U64:
     count = code.outputs
     mixed = np.zeros((len(planes), PADDING + count), np.uint64)
     mixed[:, PADDING:] = planes[:, count:]
-    for taps in code.taps:
-        lpn.convolve(mixed, taps)
+    lpn.convolve(mixed, code.taps[0])
+    mixed[:, :PADDING] = mixed[:, -PADDING:]
+    lpn.convolve(mixed, code.taps[1])
     out = np.empty((len(planes), count), np.uint64)
     lpn.expand(np.ascontiguousarray(planes[:, :count]), mixed, code.choices, code.weight, STEP, out)
     return out

@@ -1,7 +1,7 @@
 """Private set intersection from an oblivious PRF on subfield VOLE and an OKVS: two parties, sets X and Y of keys.
 
-Output:   the receiver learns its own rows whose key is in X ∩ Y, the sender too if it is among the job's receivers; or
-          both learn |X ∩ Y| alone (`release` count).
+Output:   the receiver learns its own rows whose key is in X ∩ Y, the sender too if it is among the job's receivers;
+          with `release` count they learn |X ∩ Y| alone.
 Leaks:    each learns how many different keys the other has. The sender learns whether the result was withheld, that
           is, whether X ∩ Y has fewer keys than the minimum. With `release` count the receiver's node still sees which
           of its keys match while it computes, and keeps only the number; psi.ecdh_cardinality hides them from it too.
@@ -10,7 +10,7 @@ Security: semi-honest; Diffie-Hellman in ristretto255 for the base transfers, re
           most 2^-39: 2^-40 by tags and 2^-40 by hashes of 64 bits in the OKVS. A party that departs from the protocol
           can do more than lie about its set: see docs/security-psi-vole.md.
 Checks:   both parties add 64 keys that they agree on, and end in an error unless all of them are found.
-Cost:     about 8.8·|X| + 8.1·|Y| bytes and 2 more a key of the receiver, at a million keys a side; seven messages one
+Cost:     about 8.8·|X| + 8.1·|Y| bytes and 2 more a key of the receiver, at a million keys a side; nine messages one
           after the other.
 Source:   Raghuraman, Rindal, CCS 2022, eprint.iacr.org/2022/320; Rindal, Schoppmann, EUROCRYPT 2021,
           eprint.iacr.org/2021/266; Bienstock et al., USENIX Security 2023, eprint.iacr.org/2023/903.
