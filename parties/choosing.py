@@ -12,7 +12,7 @@ from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, with_confi
 from mpc.errors import InputError, ProtocolError
 from mpc.job import Job, explain
 from mpc.primitives.threads import usable_cores
-from mpc.psi.choose import Choice, Network, choose, resolve, wanted_release
+from mpc.psi.choose import Choice, Network, choose, read_params, resolve
 from parties import datasets, policy
 from parties.jobs.authorise import authorise
 from parties.policy import ANY
@@ -45,7 +45,8 @@ def choose_protocol(
     rows = {ours.role: own.rows, theirs.role: offer.rows}
     link = Network(measured["received_bytes"] / measured["seconds"])
     both = len(job.receivers) == len(job.members)
-    fastest = partial(choose, rows, link, release=wanted_release(job), both=both, cores=usable_cores())
+    params, cores = read_params(job), usable_cores()
+    fastest = partial(choose, rows, link, release=params.release, both=both, cores=cores, memory_mb=params.memory_mb)
     return fastest(among=[name for name in fastest().seconds if _granted(db, me, job, name, offer, now)])
 
 

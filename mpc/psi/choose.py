@@ -10,13 +10,14 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, StrictInt, TypeAdapter
+from pydantic import Field, StrictInt, TypeAdapter, ValidationError
 
 from mpc.errors import InputError
-from mpc.job import Job, Member
+from mpc.job import Job, Member, explain
 from mpc.primitives import oprf
-from mpc.psi import cardinality, ecdh, vole
+from mpc.psi import cardinality, ecdh, vole, vole_buckets
 from mpc.psi.params import MAX_KEYS
+from mpc.psi.vole_buckets import DEFAULT_MEMORY_MB, MAX_TOTAL_KEYS
 from mpc.psi.vole_steps import CANARIES
 from mpc.spec import Estimate, Spec
 
@@ -27,12 +28,16 @@ Release = Literal["rows", "aligned", "count"]
 @dataclass(frozen=True)
 class PsiParams:
     """Parameters of a job whose protocol is still to be chosen: `normalisation`, `min_result` and `release` as in
-    psi.vole.
+    psi.vole, `memory_mb` as in psi.vole_buckets: protocols that would need more are not chosen.
     """
 
     normalisation: tuple[str, ...] = ()
     min_result: Annotated[StrictInt, Field(ge=0, le=MAX_KEYS)] = 1
     release: Release = "rows"
+    memory_mb: Annotated[StrictInt, Field(ge=512, le=2**20)] = DEFAULT_MEMORY_MB
+
+
+_PARAMS = TypeAdapter(PsiParams)
 
 
 @dataclass(frozen=True)
@@ -100,6 +105,7 @@ _CANDIDATES = (
         False,
         {"count": "would let the receiver's node see which keys match"},
     ),
+    _Candidate(vole_buckets.SPEC, MAX_TOTAL_KEYS, 9, False, {"aligned": "cannot align results", "count": ""}),
 )
 
 
@@ -110,12 +116,14 @@ def choose(
     release: Release = "rows",
     both: bool = False,
     cores: int = 1,
+    memory_mb: int = DEFAULT_MEMORY_MB,
     among: Collection[str] | None = None,
 ) -> Choice:
     """The protocol that is done first for datasets of `rows["receiver"]` and `rows["sender"]` rows.
 
-    `release` as in psi.vole; `both`: the sender learns the result too; `cores`: of the party that has fewer; `among`:
-    the names of the protocols that the parties allow, None for all. Raises `InputError` if none of them fits.
+    `release` as in psi.vole; `both`: the sender learns the result too; `cores`: of the party that has fewer;
+    `memory_mb`: what a party's process may use; `among`: the names of the protocols that the parties allow, None for
+    all. Raises `InputError` if none of them fits.
     """
     if set(rows) != {"receiver", "sender"} or min(rows.values()) < 0:
         raise InputError("rows are given for the roles receiver and sender, 0 or more each")
@@ -128,9 +136,13 @@ def choose(
         if excuse is None and among is not None and name not in among:
             excuse = "is not allowed by both parties"
         if excuse is None:
-            estimates[name] = _estimates(candidate.spec, rows, release, both=both)
-            seconds[name] = candidate.elapsed(estimates[name], link, cores)
-        elif excuse:
+            parts = _estimates(candidate.spec, rows, release, both=both, memory_mb=memory_mb)
+            peak = max(part.peak_bytes for part in parts.values())
+            if peak <= memory_mb * 2**20 or candidate.spec is vole_buckets.SPEC:
+                estimates[name], seconds[name] = parts, candidate.elapsed(parts, link, cores)
+            else:
+                excuse = f"needs {peak / 2**20:.0f} MiB of memory"
+        if excuse:
             excuses[name] = excuse
     if not seconds:
         raise InputError(
@@ -149,11 +161,11 @@ def resolve(job: Job, protocol: str) -> Job:
     candidate = next((each for each in _CANDIDATES if each.spec.name == protocol), None)
     if candidate is None or job.protocol != FAMILY:
         raise InputError(f"{job.protocol} cannot become {protocol}")
-    release = wanted_release(job)
+    release = read_params(job).release
     if release in candidate.unfit:
         raise InputError(f"{protocol} does not release {release}", hint=f"let the protocol be {FAMILY} again")
     known = {field.name for field in fields(candidate.spec.params)}
-    unknown = sorted(set(job.params) - known - {"release"})
+    unknown = sorted(set(job.params) - known - {"release", "memory_mb"})
     if unknown:
         raise InputError(f"{protocol} has no parameter {unknown[0]!r}", hint="name the protocol that has it")
     params = {name: value for name, value in job.params.items() if name in known}
@@ -162,21 +174,24 @@ def resolve(job: Job, protocol: str) -> Job:
 
 def describe_params() -> dict[str, Any]:
     """The JSON schema of `PsiParams`."""
-    return TypeAdapter(PsiParams).json_schema()
+    return _PARAMS.json_schema()
 
 
-def wanted_release(job: Job) -> Release:
-    """What a job of this family releases; raises `InputError` if its parameters say something else."""
-    for release in ("rows", "aligned", "count"):
-        if job.params.get("release", "rows") == release:
-            return release
-    raise InputError("release is rows, aligned or count")
+def read_params(job: Job) -> PsiParams:
+    """The parameters of a job of this family, as far as they are the family's; raises `InputError`."""
+    known = {each.name for each in fields(PsiParams)}
+    try:
+        return _PARAMS.validate_python({name: value for name, value in job.params.items() if name in known})
+    except ValidationError as error:
+        raise InputError(f"parameters of {FAMILY}: {explain(error)}") from None
 
 
-def _estimates(spec: Spec[Any], rows: Mapping[str, int], release: Release, *, both: bool) -> dict[str, Estimate]:
+def _estimates(
+    spec: Spec[Any], rows: Mapping[str, int], release: Release, *, both: bool, memory_mb: int
+) -> dict[str, Estimate]:
     members = {role: Member(role, columns={"key": ("key",)}) for role in rows}
     receivers = ("receiver", "sender") if both or release == "aligned" else ("receiver",)
-    job = resolve(Job(FAMILY, members, receivers, {"release": release}), spec.name)
+    job = resolve(Job(FAMILY, members, receivers, {"release": release, "memory_mb": memory_mb}), spec.name)
     params = spec.parse(job)
     return {role: spec.estimate(job, params, rows, role) for role in rows}
 

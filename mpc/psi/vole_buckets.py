@@ -40,6 +40,7 @@ from protos import psi_buckets_pb2, psi_pb2
 if TYPE_CHECKING:
     import pyarrow as pa
 
+DEFAULT_MEMORY_MB = 4096
 MAX_TOTAL_KEYS = 2**27  # false matches by hashes of 64 bits then have probability at most 2^-37
 
 # Memory of a process that matches one bucket. Both parties must count alike: another number is another version.
@@ -61,7 +62,7 @@ class BucketParams:
     normalisation: tuple[str, ...] = ()
     min_result: Annotated[StrictInt, Field(ge=0, le=MAX_KEYS)] = 1
     code: Literal["standard", "conservative"] = "standard"
-    memory_mb: Annotated[StrictInt, Field(ge=512, le=2**20)] = 4096
+    memory_mb: Annotated[StrictInt, Field(ge=512, le=2**20)] = DEFAULT_MEMORY_MB
 
     @property
     def matching(self) -> Params:
@@ -110,7 +111,7 @@ def receive(party: Party[BucketParams], tables: "Mapping[str, pa.Table]") -> Out
     if tells:
         for number in range(work.count):
             fast.send_bytes(work.link.channel, _result(party, number)[: _bitmap_bytes(work.link.theirs)])
-    return _outcome(party, tables, work, theirs, lambda number: _own_found(party, work, number))
+    return _outcome(tables, work, theirs, lambda number: _own_found(party, work, number))
 
 
 def send(party: Party[BucketParams], tables: "Mapping[str, pa.Table]") -> Outcome:
@@ -129,7 +130,7 @@ def send(party: Party[BucketParams], tables: "Mapping[str, pa.Table]") -> Outcom
     least, most = party.params.min_result, min(work.total_own(), theirs)
     if verdict.matched or verdict.size != sum(map(len, found)) or not least <= verdict.size <= most:
         raise ProtocolError(f"{work.link.peer}: sent a result that the sizes of the sets and the minimum exclude")
-    return _outcome(party, tables, work, theirs, found.__getitem__)
+    return _outcome(tables, work, theirs, found.__getitem__)
 
 
 def bucket_count(sizes: Mapping[str, int], job: Job, params: BucketParams) -> int:
@@ -251,7 +252,6 @@ def _told(party: Party[BucketParams], work: _Work, number: int) -> fast.I64:
 
 
 def _outcome(
-    party: Party[BucketParams],
     tables: "Mapping[str, pa.Table]",
     work: _Work,
     theirs: int,

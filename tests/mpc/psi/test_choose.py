@@ -33,10 +33,10 @@ def test_the_protocol_that_is_done_first_is_chosen_and_the_reason_names_both(
     rows: tuple[int, int], rate: float
 ) -> None:
     choice = choose(sizes(*rows), Network(rate, 0.1))
-    assert set(choice.seconds) == {"psi.ecdh", "psi.vole"}
+    assert "psi.vole_buckets" in choice.seconds
     assert choice.seconds[choice.protocol] == min(choice.seconds.values())
     assert choice.reason.startswith(choice.protocol)
-    assert all(name in choice.reason for name in choice.seconds)
+    assert all(name in choice.reason for name in ("psi.ecdh", "psi.vole", "psi.vole_buckets"))
 
 
 def test_a_slow_link_moves_the_crossing_towards_the_protocol_that_sends_less() -> None:
@@ -65,11 +65,20 @@ def test_what_a_party_does_not_allow_is_not_chosen() -> None:
 
 
 def test_sets_that_are_too_large_for_one_protocol_take_the_other() -> None:
-    choice = choose(sizes(2**24, 1))
-    assert choice.protocol == "psi.ecdh"
+    choice = choose(sizes(2**24, 1), memory_mb=2**16)
+    assert choice.protocol == "psi.vole_buckets"
     assert "psi.vole takes at most" in choice.reason
     with pytest.raises(InputError, match="at most"):
-        choose(sizes(2**26 + 1, 1))
+        choose(sizes(2**27 + 1, 1))
+
+
+def test_sets_that_do_not_fit_memory_are_matched_in_buckets() -> None:
+    assert choose(sizes(10**7, 10**7), memory_mb=2**14).protocol == "psi.vole"
+    choice = choose(sizes(10**7, 10**7), memory_mb=1024)
+    assert choice.protocol == "psi.vole_buckets"
+    assert "psi.vole needs" in choice.reason
+    job = resolve(replace(JOB, params={"memory_mb": 1024}), choice.protocol)
+    assert get(choice.protocol).parse(job).memory_mb == 1024
 
 
 @pytest.mark.parametrize("rows", [{}, {"receiver": 1}, {"a": 1, "b": 2}, {"receiver": -1, "sender": 1}])
@@ -84,7 +93,7 @@ def test_a_link_must_be_one(rate: float, delay: float) -> None:
         Network(rate, delay)
 
 
-@pytest.mark.parametrize("protocol", ["psi.ecdh", "psi.vole"])
+@pytest.mark.parametrize("protocol", ["psi.ecdh", "psi.vole", "psi.vole_buckets"])
 def test_a_resolved_job_runs_and_keeps_all_but_its_protocol(protocol: str) -> None:
     job = resolve(replace(JOB, params={"release": "rows", "min_result": 2, "normalisation": ["trim/1"]}), protocol)
     get(protocol).parse(job)
@@ -106,6 +115,8 @@ def test_a_count_resolves_to_the_protocol_whose_result_is_a_count() -> None:
         ({"release": "count"}, "psi.vole"),
         ({"release": "rows"}, "psi.ecdh_cardinality"),
         ({"release": "all"}, "psi.vole"),
+        ({"memory_mb": "much"}, "psi.vole"),
+        ({"release": "aligned"}, "psi.vole_buckets"),
         ({"code": "conservative"}, "psi.ecdh"),
         ({}, "sum.masked"),
     ],
