@@ -106,7 +106,7 @@ def load(
 
 
 def _map(query: duckdb.DuckDBPyRelation, path: Path) -> pa.Table:
-    batches = query.fetch_arrow_reader(_MAPPED_ROWS)
+    batches = query.to_arrow_reader(_MAPPED_ROWS)
     with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, batches.schema) as writer:
         for batch in batches:
             writer.write_batch(batch)
