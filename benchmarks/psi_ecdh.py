@@ -114,7 +114,7 @@ def _play(go: Connection, end: socket.socket, job: Job, name: str, table: pa.Tab
     go.send(Part(seconds, cpu_seconds, counted.sent_bytes, peak, outcome.facts.get("matched_rows", 0)))
 
 
-def _together(target: object, arguments: list[tuple[object, ...]]) -> list[object]:
+def together(target: object, arguments: list[tuple[object, ...]]) -> list[object]:
     """Run `target` in one new process a tuple, begin all at once, and give what each reports."""
     context = multiprocessing.get_context("spawn")
     ends = [context.Pipe() for _ in arguments]
@@ -135,7 +135,7 @@ def _together(target: object, arguments: list[tuple[object, ...]]) -> list[objec
 
 def _sample() -> tuple[float, float]:
     """Seconds and CPU seconds a multiplication, two processes at work, counted over both."""
-    reports = _together(_multiplications, [(), ()])
+    reports = together(_multiplications, [(), ()])
     return max(seconds for seconds, _ in reports) / (2 * SAMPLE), sum(cpu for _, cpu in reports) / (2 * SAMPLE)
 
 
@@ -152,7 +152,7 @@ def rows(quick: bool) -> Iterator[Row]:
     before = _sample()
     ends = socket.socketpair()
     session = system_rng(SESSION_BYTES)
-    parts = _together(
+    parts = together(
         _play, [(end, job, name, table, session) for end, name, table in zip(ends, "ab", tables, strict=True)]
     )
     after = _sample()

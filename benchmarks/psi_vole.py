@@ -1,14 +1,13 @@
 """psi.vole between two processes over a socket pair, from CSV to CSV, start of the processes included.
 
-The peer is SPU's RR22 (semi-honest, both parties learn the result) in an environment of its own, which needs Python
-3.10; without one, or without its packages, Sealane is measured alone. Runs of the two alternate; a row is the median.
+The peer is SPU's RR22 (semi-honest, both parties learn the result) in an environment of its own. Runs of the two
+alternate; a row is the median.
 Compiled loops are cached by a run beforehand. Both results are compared with the plaintext intersection.
 """
 
 import json
 import os
 import resource
-import shutil
 import socket
 import statistics
 import subprocess
@@ -18,30 +17,13 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from benchmarks.harness import Row, main
+from benchmarks.harness import Row, main, peer_environment
 from mpc.rng import system_rng
 from mpc.session import SESSION_BYTES
 
 PARTIES = Path(__file__).parent / "psi_parties"
 PEER = "spu==0.9.5"
-PEER_PYTHON = "python3.10"
 MAX_BYTES_A_KEY = 20  # at a million keys; the fixed part weighs more on fewer
-
-
-def _peer() -> Path | None:
-    """The Python of the peer's environment, made on first use, or nothing."""
-    root = Path(__file__).parent.parent / ".venv-spu"
-    python = root / "bin" / "python"
-    base = shutil.which(PEER_PYTHON)
-    if not python.exists():
-        if base is None:
-            return None
-        subprocess.run([base, "-m", "venv", str(root)], check=True)
-        installed = subprocess.run([str(python), "-m", "pip", "install", "--quiet", PEER])
-        if installed.returncode:
-            shutil.rmtree(root)
-            return None
-    return python
 
 
 def _free_ports() -> int:
@@ -120,10 +102,10 @@ def _is_right(folder: Path, size: int) -> bool:
 def rows(quick: bool) -> Iterator[Row]:
     """One size, Sealane and the peer in turn."""
     size, repeats = (200_000, 1) if quick else (1_000_000, 3)
-    python = _peer()
-    runners = {"psi.vole": _sealane}
-    if python is not None:
-        runners[PEER.replace("==", " ") + " RR22"] = _spu(python)
+    runners = {
+        "psi.vole": _sealane,
+        PEER.replace("==", " ") + " RR22": _spu(peer_environment("spu", [PEER])),
+    }
     measured: dict[str, list[tuple[float, float, int, float]]] = {name: [] for name in runners}
     right = dict.fromkeys(runners, True)
     with tempfile.TemporaryDirectory() as scratch:

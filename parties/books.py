@@ -24,6 +24,7 @@ from parties.release import Release
 from parties.store import Store
 from parties.worker.task import Report
 from parties.workers import Ended
+from protos import control_pb2
 
 _CALL_LIFE_S = 60.0
 
@@ -88,6 +89,9 @@ class Books:
         if attempts.overdue(db, self.identity, time.time()):
             with self.store.transaction() as db:
                 attempts.pass_deadlines(db, self.identity, time.time())
+
+    def heard(self, peer: str) -> control_pb2.Heard:
+        return outbox.heard(self.store.connection(), peer)
 
     def pending(self, peer: str, after: int) -> list[tuple[int, bytes]]:
         return outbox.pending(self.store.connection(), peer, after)

@@ -92,11 +92,6 @@ CREATE TABLE progress (                      -- overwritten often; losing it los
     updated_at     REAL NOT NULL
 ) STRICT;
 
-CREATE TABLE facts (                         -- about this database itself
-    name  TEXT PRIMARY KEY,
-    value BLOB NOT NULL
-) STRICT;
-
 CREATE TABLE outbox (                        -- messages a peer has not confirmed
     peer TEXT NOT NULL,
     id   INTEGER NOT NULL,                   -- 1, 2, 3, ... a peer, without gaps
@@ -105,8 +100,9 @@ CREATE TABLE outbox (                        -- messages a peer has not confirme
 ) STRICT;
 
 CREATE TABLE outbox_counters (               -- the last id given to a message for each peer
-    peer TEXT PRIMARY KEY,
-    last INTEGER NOT NULL
+    peer  TEXT PRIMARY KEY,
+    epoch BLOB NOT NULL,                     -- 16 bytes: which numbering it counts in
+    last  INTEGER NOT NULL
 ) STRICT;
 
 CREATE TABLE inbox (                         -- the last message of each peer's outbox that took effect here

@@ -67,7 +67,7 @@ class Server:
         self._answerer = calls.Answerer(self._store, self._send)
         self._metrics = Metrics()
         self._peers: dict[str, peers.Peer] = {}
-        self._sent: dict[str, int] = {}  # the last outbox id sent on each live link
+        self._sent: dict[str, int] = {}  # the last outbox id sent on each link that is up, by peer
         self._progress_at: dict[str, float] = {}
         self._refused_at: dict[tuple[str, str], float] = {}
         self._tasks: set[asyncio.Future[None]] = set()
@@ -125,7 +125,10 @@ class Server:
                 _LOG.error("database cannot be written; a message waits", what=str(error))
                 await asyncio.sleep(_TICK_S)
         self._wake.set()
-        if envelope.id:
+        if envelope.HasField("heard"):
+            if self._transport.status(peer).connected:
+                self._sent[peer] = 0
+        elif envelope.id:
             confirm = control_pb2.Confirm(epoch=envelope.epoch, id=envelope.id)
             await self._send_or_lose(peer, control_pb2.Envelope(confirm=confirm))
         else:
@@ -134,14 +137,14 @@ class Server:
 
     async def on_link(self, peer: str, status: LinkStatus) -> None:
         """A link came up, went down or was refused."""
-        self._sent.pop(peer, None)
-        if status.connected:
-            self._sent[peer] = 0
+        self._sent.pop(peer, None)  # nothing durable is sent until the peer has told what it has heard
         _LOG.info("link", peer=self._name(peer), connected=status.connected, refused=status.refused)
         state = "connected" if status.connected else "refused" if status.refused else "connecting"
         await self._write_patiently(
             self._books.note_link, peer, state, status.refused, Release.from_bytes(status.hello)
         )
+        if status.connected:
+            await self._send_or_lose(peer, control_pb2.Envelope(heard=await self._write(self._books.heard, peer)))
         self._wake.set()
 
     # The loop.

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x14protos/control.proto\x12\x12sealane.control.v1\"\xff\x05\n\x08\x45nvelope\x12\r\n\x05\x65poch\x18\x01 \x01(\x0c\x12\n\n\x02id\x18\x02 \x01(\x04\x12.\n\x07\x63onfirm\x18\x03 \x01(\x0b\x32\x1b.sealane.control.v1.ConfirmH\x00\x12.\n\x07propose\x18\x04 \x01(\x0b\x32\x1b.sealane.control.v1.ProposeH\x00\x12,\n\x06\x64\x65\x63ide\x18\x05 \x01(\x0b\x32\x1a.sealane.control.v1.DecideH\x00\x12\x30\n\x08\x63onflict\x18\x06 \x01(\x0b\x32\x1c.sealane.control.v1.ConflictH\x00\x12*\n\x05start\x18\x07 \x01(\x0b\x32\x19.sealane.control.v1.StartH\x00\x12(\n\x04\x62usy\x18\x08 \x01(\x0b\x32\x18.sealane.control.v1.BusyH\x00\x12(\n\x04\x64one\x18\t \x01(\x0b\x32\x18.sealane.control.v1.DoneH\x00\x12(\n\x04\x66\x61il\x18\n \x01(\x0b\x32\x18.sealane.control.v1.FailH\x00\x12&\n\x03\x65nd\x18\x0b \x01(\x0b\x32\x17.sealane.control.v1.EndH\x00\x12\x36\n\x0b\x63ountersign\x18\x0c \x01(\x0b\x32\x1f.sealane.control.v1.CountersignH\x00\x12.\n\x07receipt\x18\r \x01(\x0b\x32\x1b.sealane.control.v1.ReceiptH\x00\x12=\n\x0f\x63\x61talogue_query\x18\x0e \x01(\x0b\x32\".sealane.control.v1.CatalogueQueryH\x00\x12\x32\n\tcatalogue\x18\x0f \x01(\x0b\x32\x1d.sealane.control.v1.CatalogueH\x00\x12*\n\x05probe\x18\x10 \x01(\x0b\x32\x19.sealane.control.v1.ProbeH\x00\x12\x37\n\x0cprobe_answer\x18\x11 \x01(\x0b\x32\x1f.sealane.control.v1.ProbeAnswerH\x00\x42\x06\n\x04\x62ody\"$\n\x07\x43onfirm\x12\r\n\x05\x65poch\x18\x01 \x01(\x0c\x12\n\n\x02id\x18\x02 \x01(\x04\"A\n\x07Propose\x12\x0b\n\x03job\x18\x01 \x01(\x0c\x12)\n\x04rows\x18\x02 \x03(\x0b\x32\x1b.sealane.control.v1.RowHint\"&\n\x07RowHint\x12\r\n\x05party\x18\x01 \x01(\t\x12\x0c\n\x04rows\x18\x02 \x01(\x04\"Z\n\x06\x44\x65\x63ide\x12\x0b\n\x03job\x18\x01 \x01(\t\x12\x0e\n\x06\x64igest\x18\x02 \x01(\x0c\x12\x10\n\x08\x61pproved\x18\x03 \x01(\x08\x12\x0e\n\x06reason\x18\x04 \x01(\t\x12\x11\n\tsignature\x18\x05 \x01(\x0c\"6\n\x08\x43onflict\x12\x0b\n\x03job\x18\x01 \x01(\t\x12\x0c\n\x04held\x18\x02 \x01(\x0c\x12\x0f\n\x07offered\x18\x03 \x01(\x0c\"Z\n\x05Start\x12\x0b\n\x03job\x18\x01 \x01(\t\x12\x0e\n\x06\x64igest\x18\x02 \x01(\x0c\x12\x0f\n\x07\x61ttempt\x18\x03 \x01(\r\x12\x0f\n\x07session\x18\x04 \x01(\x0c\x12\x12\n\nstarted_at\x18\x05 \x01(\x04\"$\n\x04\x42usy\x12\x0b\n\x03job\x18\x01 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\r\"H\n\x04\x44one\x12\x0b\n\x03job\x18\x01 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\r\x12\x11\n\tsignature\x18\x03 \x01(\x0c\x12\x0f\n\x07\x64ropped\x18\x04 \x03(\t\"\xda\x01\n\x04\x46\x61il\x12\x0b\n\x03job\x18\x01 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\r\x12+\n\x04kind\x18\x03 \x01(\x0e\x32\x1d.sealane.control.v1.Fail.Kind\x12\x0e\n\x06reason\x18\x04 \x01(\t\"w\n\x04Kind\x12\x0f\n\x0bUNSPECIFIED\x10\x00\x12\x0f\n\x0bINTERRUPTED\x10\x01\x12\t\n\x05INPUT\x10\x02\x12\x0c\n\x08PROTOCOL\x10\x03\x12\n\n\x06POLICY\x10\x04\x12\x0c\n\x08WITHHELD\x10\x05\x12\x0b\n\x07\x43RASHED\x10\x06\x12\r\n\tCANCELLED\x10\x07\"\x9c\x01\n\x03\x45nd\x12\x0b\n\x03job\x18\x01 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\r\x12\x0f\n\x07outcome\x18\x03 \x01(\t\x12\x0e\n\x06reason\x18\x04 \x01(\t\x12\x31\n\nsignatures\x18\x05 \x03(\x0b\x32\x1d.sealane.control.v1.Signature\x12\x0f\n\x07\x64ropped\x18\x06 \x03(\t\x12\x12\n\nstarted_at\x18\x07 \x01(\x04\"3\n\tSignature\x12\x13\n\x0b\x66ingerprint\x18\x01 \x01(\t\x12\x11\n\tsignature\x18\x02 \x01(\x0c\"-\n\x0b\x43ountersign\x12\x0b\n\x03job\x18\x01 \x01(\t\x12\x11\n\tsignature\x18\x02 \x01(\x0c\"I\n\x07Receipt\x12\x0b\n\x03job\x18\x01 \x01(\t\x12\x31\n\nsignatures\x18\x02 \x03(\x0b\x32\x1d.sealane.control.v1.Signature\"\x1e\n\x0e\x43\x61talogueQuery\x12\x0c\n\x04\x63\x61ll\x18\x01 \x01(\x04\"\'\n\tCatalogue\x12\x0c\n\x04\x63\x61ll\x18\x01 \x01(\x04\x12\x0c\n\x04json\x18\x02 \x01(\x0c\"C\n\x05Probe\x12\x0c\n\x04\x63\x61ll\x18\x01 \x01(\x04\x12\r\n\x05index\x18\x02 \x01(\r\x12\r\n\x05\x63ount\x18\x03 \x01(\r\x12\x0e\n\x06\x66iller\x18\x04 \x01(\x0c\"B\n\x0bProbeAnswer\x12\x0c\n\x04\x63\x61ll\x18\x01 \x01(\x04\x12\r\n\x05\x63lock\x18\x02 \x01(\x01\x12\x16\n\x0ereceived_bytes\x18\x03 \x01(\x04\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x14protos/control.proto\x12\x12sealane.control.v1\"\xab\x06\n\x08\x45nvelope\x12\r\n\x05\x65poch\x18\x01 \x01(\x0c\x12\n\n\x02id\x18\x02 \x01(\x04\x12.\n\x07\x63onfirm\x18\x03 \x01(\x0b\x32\x1b.sealane.control.v1.ConfirmH\x00\x12.\n\x07propose\x18\x04 \x01(\x0b\x32\x1b.sealane.control.v1.ProposeH\x00\x12,\n\x06\x64\x65\x63ide\x18\x05 \x01(\x0b\x32\x1a.sealane.control.v1.DecideH\x00\x12\x30\n\x08\x63onflict\x18\x06 \x01(\x0b\x32\x1c.sealane.control.v1.ConflictH\x00\x12*\n\x05start\x18\x07 \x01(\x0b\x32\x19.sealane.control.v1.StartH\x00\x12(\n\x04\x62usy\x18\x08 \x01(\x0b\x32\x18.sealane.control.v1.BusyH\x00\x12(\n\x04\x64one\x18\t \x01(\x0b\x32\x18.sealane.control.v1.DoneH\x00\x12(\n\x04\x66\x61il\x18\n \x01(\x0b\x32\x18.sealane.control.v1.FailH\x00\x12&\n\x03\x65nd\x18\x0b \x01(\x0b\x32\x17.sealane.control.v1.EndH\x00\x12\x36\n\x0b\x63ountersign\x18\x0c \x01(\x0b\x32\x1f.sealane.control.v1.CountersignH\x00\x12.\n\x07receipt\x18\r \x01(\x0b\x32\x1b.sealane.control.v1.ReceiptH\x00\x12=\n\x0f\x63\x61talogue_query\x18\x0e \x01(\x0b\x32\".sealane.control.v1.CatalogueQueryH\x00\x12\x32\n\tcatalogue\x18\x0f \x01(\x0b\x32\x1d.sealane.control.v1.CatalogueH\x00\x12*\n\x05probe\x18\x10 \x01(\x0b\x32\x19.sealane.control.v1.ProbeH\x00\x12\x37\n\x0cprobe_answer\x18\x11 \x01(\x0b\x32\x1f.sealane.control.v1.ProbeAnswerH\x00\x12*\n\x05heard\x18\x12 \x01(\x0b\x32\x19.sealane.control.v1.HeardH\x00\x42\x06\n\x04\x62ody\"$\n\x07\x43onfirm\x12\r\n\x05\x65poch\x18\x01 \x01(\x0c\x12\n\n\x02id\x18\x02 \x01(\x04\"\"\n\x05Heard\x12\r\n\x05\x65poch\x18\x01 \x01(\x0c\x12\n\n\x02id\x18\x02 \x01(\x04\"A\n\x07Propose\x12\x0b\n\x03job\x18\x01 \x01(\x0c\x12)\n\x04rows\x18\x02 \x03(\x0b\x32\x1b.sealane.control.v1.RowHint\"&\n\x07RowHint\x12\r\n\x05party\x18\x01 \x01(\t\x12\x0c\n\x04rows\x18\x02 \x01(\x04\"Z\n\x06\x44\x65\x63ide\x12\x0b\n\x03job\x18\x01 \x01(\t\x12\x0e\n\x06\x64igest\x18\x02 \x01(\x0c\x12\x10\n\x08\x61pproved\x18\x03 \x01(\x08\x12\x0e\n\x06reason\x18\x04 \x01(\t\x12\x11\n\tsignature\x18\x05 \x01(\x0c\"6\n\x08\x43onflict\x12\x0b\n\x03job\x18\x01 \x01(\t\x12\x0c\n\x04held\x18\x02 \x01(\x0c\x12\x0f\n\x07offered\x18\x03 \x01(\x0c\"Z\n\x05Start\x12\x0b\n\x03job\x18\x01 \x01(\t\x12\x0e\n\x06\x64igest\x18\x02 \x01(\x0c\x12\x0f\n\x07\x61ttempt\x18\x03 \x01(\r\x12\x0f\n\x07session\x18\x04 \x01(\x0c\x12\x12\n\nstarted_at\x18\x05 \x01(\x04\"$\n\x04\x42usy\x12\x0b\n\x03job\x18\x01 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\r\"H\n\x04\x44one\x12\x0b\n\x03job\x18\x01 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\r\x12\x11\n\tsignature\x18\x03 \x01(\x0c\x12\x0f\n\x07\x64ropped\x18\x04 \x03(\t\"\xda\x01\n\x04\x46\x61il\x12\x0b\n\x03job\x18\x01 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\r\x12+\n\x04kind\x18\x03 \x01(\x0e\x32\x1d.sealane.control.v1.Fail.Kind\x12\x0e\n\x06reason\x18\x04 \x01(\t\"w\n\x04Kind\x12\x0f\n\x0bUNSPECIFIED\x10\x00\x12\x0f\n\x0bINTERRUPTED\x10\x01\x12\t\n\x05INPUT\x10\x02\x12\x0c\n\x08PROTOCOL\x10\x03\x12\n\n\x06POLICY\x10\x04\x12\x0c\n\x08WITHHELD\x10\x05\x12\x0b\n\x07\x43RASHED\x10\x06\x12\r\n\tCANCELLED\x10\x07\"\x9c\x01\n\x03\x45nd\x12\x0b\n\x03job\x18\x01 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\r\x12\x0f\n\x07outcome\x18\x03 \x01(\t\x12\x0e\n\x06reason\x18\x04 \x01(\t\x12\x31\n\nsignatures\x18\x05 \x03(\x0b\x32\x1d.sealane.control.v1.Signature\x12\x0f\n\x07\x64ropped\x18\x06 \x03(\t\x12\x12\n\nstarted_at\x18\x07 \x01(\x04\"3\n\tSignature\x12\x13\n\x0b\x66ingerprint\x18\x01 \x01(\t\x12\x11\n\tsignature\x18\x02 \x01(\x0c\"-\n\x0b\x43ountersign\x12\x0b\n\x03job\x18\x01 \x01(\t\x12\x11\n\tsignature\x18\x02 \x01(\x0c\"I\n\x07Receipt\x12\x0b\n\x03job\x18\x01 \x01(\t\x12\x31\n\nsignatures\x18\x02 \x03(\x0b\x32\x1d.sealane.control.v1.Signature\"\x1e\n\x0e\x43\x61talogueQuery\x12\x0c\n\x04\x63\x61ll\x18\x01 \x01(\x04\"\'\n\tCatalogue\x12\x0c\n\x04\x63\x61ll\x18\x01 \x01(\x04\x12\x0c\n\x04json\x18\x02 \x01(\x0c\"C\n\x05Probe\x12\x0c\n\x04\x63\x61ll\x18\x01 \x01(\x04\x12\r\n\x05index\x18\x02 \x01(\r\x12\r\n\x05\x63ount\x18\x03 \x01(\r\x12\x0e\n\x06\x66iller\x18\x04 \x01(\x0c\"B\n\x0bProbeAnswer\x12\x0c\n\x04\x63\x61ll\x18\x01 \x01(\x04\x12\r\n\x05\x63lock\x18\x02 \x01(\x01\x12\x16\n\x0ereceived_bytes\x18\x03 \x01(\x04\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -32,41 +32,43 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'protos.control_pb2', _globa
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_ENVELOPE']._serialized_start=45
-  _globals['_ENVELOPE']._serialized_end=812
-  _globals['_CONFIRM']._serialized_start=814
-  _globals['_CONFIRM']._serialized_end=850
-  _globals['_PROPOSE']._serialized_start=852
-  _globals['_PROPOSE']._serialized_end=917
-  _globals['_ROWHINT']._serialized_start=919
-  _globals['_ROWHINT']._serialized_end=957
-  _globals['_DECIDE']._serialized_start=959
-  _globals['_DECIDE']._serialized_end=1049
-  _globals['_CONFLICT']._serialized_start=1051
-  _globals['_CONFLICT']._serialized_end=1105
-  _globals['_START']._serialized_start=1107
-  _globals['_START']._serialized_end=1197
-  _globals['_BUSY']._serialized_start=1199
-  _globals['_BUSY']._serialized_end=1235
-  _globals['_DONE']._serialized_start=1237
-  _globals['_DONE']._serialized_end=1309
-  _globals['_FAIL']._serialized_start=1312
-  _globals['_FAIL']._serialized_end=1530
-  _globals['_FAIL_KIND']._serialized_start=1411
-  _globals['_FAIL_KIND']._serialized_end=1530
-  _globals['_END']._serialized_start=1533
-  _globals['_END']._serialized_end=1689
-  _globals['_SIGNATURE']._serialized_start=1691
-  _globals['_SIGNATURE']._serialized_end=1742
-  _globals['_COUNTERSIGN']._serialized_start=1744
-  _globals['_COUNTERSIGN']._serialized_end=1789
-  _globals['_RECEIPT']._serialized_start=1791
-  _globals['_RECEIPT']._serialized_end=1864
-  _globals['_CATALOGUEQUERY']._serialized_start=1866
-  _globals['_CATALOGUEQUERY']._serialized_end=1896
-  _globals['_CATALOGUE']._serialized_start=1898
-  _globals['_CATALOGUE']._serialized_end=1937
-  _globals['_PROBE']._serialized_start=1939
-  _globals['_PROBE']._serialized_end=2006
-  _globals['_PROBEANSWER']._serialized_start=2008
-  _globals['_PROBEANSWER']._serialized_end=2074
+  _globals['_ENVELOPE']._serialized_end=856
+  _globals['_CONFIRM']._serialized_start=858
+  _globals['_CONFIRM']._serialized_end=894
+  _globals['_HEARD']._serialized_start=896
+  _globals['_HEARD']._serialized_end=930
+  _globals['_PROPOSE']._serialized_start=932
+  _globals['_PROPOSE']._serialized_end=997
+  _globals['_ROWHINT']._serialized_start=999
+  _globals['_ROWHINT']._serialized_end=1037
+  _globals['_DECIDE']._serialized_start=1039
+  _globals['_DECIDE']._serialized_end=1129
+  _globals['_CONFLICT']._serialized_start=1131
+  _globals['_CONFLICT']._serialized_end=1185
+  _globals['_START']._serialized_start=1187
+  _globals['_START']._serialized_end=1277
+  _globals['_BUSY']._serialized_start=1279
+  _globals['_BUSY']._serialized_end=1315
+  _globals['_DONE']._serialized_start=1317
+  _globals['_DONE']._serialized_end=1389
+  _globals['_FAIL']._serialized_start=1392
+  _globals['_FAIL']._serialized_end=1610
+  _globals['_FAIL_KIND']._serialized_start=1491
+  _globals['_FAIL_KIND']._serialized_end=1610
+  _globals['_END']._serialized_start=1613
+  _globals['_END']._serialized_end=1769
+  _globals['_SIGNATURE']._serialized_start=1771
+  _globals['_SIGNATURE']._serialized_end=1822
+  _globals['_COUNTERSIGN']._serialized_start=1824
+  _globals['_COUNTERSIGN']._serialized_end=1869
+  _globals['_RECEIPT']._serialized_start=1871
+  _globals['_RECEIPT']._serialized_end=1944
+  _globals['_CATALOGUEQUERY']._serialized_start=1946
+  _globals['_CATALOGUEQUERY']._serialized_end=1976
+  _globals['_CATALOGUE']._serialized_start=1978
+  _globals['_CATALOGUE']._serialized_end=2017
+  _globals['_PROBE']._serialized_start=2019
+  _globals['_PROBE']._serialized_end=2086
+  _globals['_PROBEANSWER']._serialized_start=2088
+  _globals['_PROBEANSWER']._serialized_end=2154
 # @@protoc_insertion_point(module_scope)

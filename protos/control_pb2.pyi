@@ -8,7 +8,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class Envelope(_message.Message):
-    __slots__ = ("epoch", "id", "confirm", "propose", "decide", "conflict", "start", "busy", "done", "fail", "end", "countersign", "receipt", "catalogue_query", "catalogue", "probe", "probe_answer")
+    __slots__ = ("epoch", "id", "confirm", "propose", "decide", "conflict", "start", "busy", "done", "fail", "end", "countersign", "receipt", "catalogue_query", "catalogue", "probe", "probe_answer", "heard")
     EPOCH_FIELD_NUMBER: _ClassVar[int]
     ID_FIELD_NUMBER: _ClassVar[int]
     CONFIRM_FIELD_NUMBER: _ClassVar[int]
@@ -26,6 +26,7 @@ class Envelope(_message.Message):
     CATALOGUE_FIELD_NUMBER: _ClassVar[int]
     PROBE_FIELD_NUMBER: _ClassVar[int]
     PROBE_ANSWER_FIELD_NUMBER: _ClassVar[int]
+    HEARD_FIELD_NUMBER: _ClassVar[int]
     epoch: bytes
     id: int
     confirm: Confirm
@@ -43,9 +44,18 @@ class Envelope(_message.Message):
     catalogue: Catalogue
     probe: Probe
     probe_answer: ProbeAnswer
-    def __init__(self, epoch: _Optional[bytes] = ..., id: _Optional[int] = ..., confirm: _Optional[_Union[Confirm, _Mapping]] = ..., propose: _Optional[_Union[Propose, _Mapping]] = ..., decide: _Optional[_Union[Decide, _Mapping]] = ..., conflict: _Optional[_Union[Conflict, _Mapping]] = ..., start: _Optional[_Union[Start, _Mapping]] = ..., busy: _Optional[_Union[Busy, _Mapping]] = ..., done: _Optional[_Union[Done, _Mapping]] = ..., fail: _Optional[_Union[Fail, _Mapping]] = ..., end: _Optional[_Union[End, _Mapping]] = ..., countersign: _Optional[_Union[Countersign, _Mapping]] = ..., receipt: _Optional[_Union[Receipt, _Mapping]] = ..., catalogue_query: _Optional[_Union[CatalogueQuery, _Mapping]] = ..., catalogue: _Optional[_Union[Catalogue, _Mapping]] = ..., probe: _Optional[_Union[Probe, _Mapping]] = ..., probe_answer: _Optional[_Union[ProbeAnswer, _Mapping]] = ...) -> None: ...
+    heard: Heard
+    def __init__(self, epoch: _Optional[bytes] = ..., id: _Optional[int] = ..., confirm: _Optional[_Union[Confirm, _Mapping]] = ..., propose: _Optional[_Union[Propose, _Mapping]] = ..., decide: _Optional[_Union[Decide, _Mapping]] = ..., conflict: _Optional[_Union[Conflict, _Mapping]] = ..., start: _Optional[_Union[Start, _Mapping]] = ..., busy: _Optional[_Union[Busy, _Mapping]] = ..., done: _Optional[_Union[Done, _Mapping]] = ..., fail: _Optional[_Union[Fail, _Mapping]] = ..., end: _Optional[_Union[End, _Mapping]] = ..., countersign: _Optional[_Union[Countersign, _Mapping]] = ..., receipt: _Optional[_Union[Receipt, _Mapping]] = ..., catalogue_query: _Optional[_Union[CatalogueQuery, _Mapping]] = ..., catalogue: _Optional[_Union[Catalogue, _Mapping]] = ..., probe: _Optional[_Union[Probe, _Mapping]] = ..., probe_answer: _Optional[_Union[ProbeAnswer, _Mapping]] = ..., heard: _Optional[_Union[Heard, _Mapping]] = ...) -> None: ...
 
 class Confirm(_message.Message):
+    __slots__ = ("epoch", "id")
+    EPOCH_FIELD_NUMBER: _ClassVar[int]
+    ID_FIELD_NUMBER: _ClassVar[int]
+    epoch: bytes
+    id: int
+    def __init__(self, epoch: _Optional[bytes] = ..., id: _Optional[int] = ...) -> None: ...
+
+class Heard(_message.Message):
     __slots__ = ("epoch", "id")
     EPOCH_FIELD_NUMBER: _ClassVar[int]
     ID_FIELD_NUMBER: _ClassVar[int]

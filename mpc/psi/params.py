@@ -46,6 +46,20 @@ class VoleParams:
 
 
 @dataclass(frozen=True)
+class MultiParams:
+    """Parameters of psi.multi: `normalisation` and `min_result` as in `Params`, `code` as in `VoleParams`."""
+
+    normalisation: tuple[str, ...] = ()
+    min_result: Annotated[StrictInt, Field(ge=0, le=MAX_KEYS)] = 1
+    code: Literal["standard", "conservative"] = "standard"
+
+    @property
+    def matching(self) -> Params:
+        """The part that all matching protocols share."""
+        return Params(self.normalisation, self.min_result)
+
+
+@dataclass(frozen=True)
 class DryRunParams:
     """Parameters of psi.dry_run: `normalisation` as in `Params`."""
 

@@ -185,7 +185,9 @@ def busy(db: sqlite3.Connection, me: Identity, peer: str, message: control_pb2.B
     """A member has no free worker: start another attempt a little later."""
     record = coordinated(db, me.fingerprint, peer, message.job)
     if record.state in (State.RUNNING, State.STOPPED, State.FINISHED) and message.attempt == record.attempt:
-        move(db, record, Event.POSTPONE, now, not_before=now + _BUSY_AFTER_S)
+        # By chance, or two parties that each start jobs with their last worker would refuse each other for ever.
+        chance = int.from_bytes(system_rng(2)) / 2**16
+        move(db, record, Event.POSTPONE, now, not_before=now + _BUSY_AFTER_S * (0.5 + 2 * chance))
 
 
 def fail(db: sqlite3.Connection, me: Identity, record: JobRecord, name: str, failure: Failure, now: float) -> None:

@@ -44,6 +44,9 @@ class Desk:
             with self.store.transaction() as db:
                 if envelope.HasField("confirm"):
                     outbox.confirmed(db, peer, envelope.confirm)
+                elif envelope.HasField("heard"):
+                    if outbox.resume(db, peer, envelope.heard):
+                        _LOG.warning("a database was restored or made anew, here or at the peer", peer=peer)
                 elif envelope.id and outbox.is_new(db, peer, envelope):
                     self._dispatch(peer, envelope, takes_work, now)
         except (ProtocolError, InputError, IllegalTransition) as error:

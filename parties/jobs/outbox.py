@@ -3,6 +3,10 @@
 A message is queued in the same transaction as the change it tells of. It is sent when the peer is connected, and
 again after every reconnection, in order, until the peer confirms it. The receiver records the number in the same
 transaction as the message's effect. So a message takes effect exactly once, whichever process dies when.
+
+When a link comes up each side first tells what it has heard. If that cannot be, one of the two databases was restored
+from a backup or made anew; the sender then numbers what it still has from 1, in a new epoch, so that nothing it says
+from now on is taken for a repetition.
 """
 
 import sqlite3
@@ -14,24 +18,11 @@ from protos import control_pb2
 EPOCH_BYTES = 16
 
 
-def epoch(db: sqlite3.Connection) -> bytes:
-    """Which database this is: 16 random bytes, made on first use."""
-    row = db.execute("SELECT value FROM facts WHERE name = 'epoch'").fetchone()
-    if row is None:
-        db.execute("INSERT INTO facts (name, value) VALUES ('epoch', ?)", (system_rng(EPOCH_BYTES),))
-        return epoch(db)
-    return bytes(row["value"])
-
-
 def queue(db: sqlite3.Connection, peer: str, body: control_pb2.Envelope) -> None:
     """Add a message for `peer` (its fingerprint); call it inside the transaction that makes it true."""
-    body.epoch = epoch(db)
-    last = db.execute("SELECT last FROM outbox_counters WHERE peer = ?", (peer,)).fetchone()
-    body.id = 1 if last is None else int(last["last"]) + 1
-    db.execute(
-        "INSERT INTO outbox_counters (peer, last) VALUES (?, ?) ON CONFLICT (peer) DO UPDATE SET last = excluded.last",
-        (peer, body.id),
-    )
+    row = db.execute("SELECT epoch, last FROM outbox_counters WHERE peer = ?", (peer,)).fetchone()
+    body.epoch, body.id = (system_rng(EPOCH_BYTES), 1) if row is None else (row["epoch"], int(row["last"]) + 1)
+    _count(db, peer, body.epoch, body.id)
     db.execute("INSERT INTO outbox (peer, id, body) VALUES (?, ?, ?)", (peer, body.id, body.SerializeToString()))
 
 
@@ -46,11 +37,38 @@ def confirmed(db: sqlite3.Connection, peer: str, confirm: control_pb2.Confirm) -
 
     Raises `ProtocolError` when it confirms one that was never queued.
     """
-    if confirm.epoch == epoch(db):
-        row = db.execute("SELECT last FROM outbox_counters WHERE peer = ?", (peer,)).fetchone()
-        if confirm.id > (0 if row is None else int(row["last"])):
-            raise ProtocolError("confirmed a message that was never sent")
-        db.execute("DELETE FROM outbox WHERE peer = ? AND id <= ?", (peer, confirm.id))
+    row = db.execute("SELECT epoch, last FROM outbox_counters WHERE peer = ?", (peer,)).fetchone()
+    if row is None or row["epoch"] != confirm.epoch:
+        return
+    if confirm.id > int(row["last"]):
+        raise ProtocolError("confirmed a message that was never sent")
+    db.execute("DELETE FROM outbox WHERE peer = ? AND id <= ?", (peer, confirm.id))
+
+
+def heard(db: sqlite3.Connection, peer: str) -> control_pb2.Heard:
+    """What to tell `peer` when a link comes up: the last message of its that took effect here, if any did."""
+    row = db.execute("SELECT epoch, last FROM inbox WHERE peer = ?", (peer,)).fetchone()
+    return control_pb2.Heard() if row is None else control_pb2.Heard(epoch=row["epoch"], id=row["last"])
+
+
+def resume(db: sqlite3.Connection, peer: str, told: control_pb2.Heard) -> bool:
+    """Forget what the peer says it has heard; if that cannot be, number the rest anew and give True."""
+    row = db.execute("SELECT epoch, last FROM outbox_counters WHERE peer = ?", (peer,)).fetchone()
+    if row is None:
+        return False
+    last = int(row["last"])
+    first = db.execute("SELECT min(id) AS id FROM outbox WHERE peer = ?", (peer,)).fetchone()["id"]
+    forgotten = last if first is None else int(first) - 1
+    known = told.id if told.epoch == row["epoch"] else 0
+    if forgotten <= known <= last:
+        db.execute("DELETE FROM outbox WHERE peer = ? AND id <= ?", (peer, known))
+        return False
+    bodies = [control_pb2.Envelope.FromString(body) for _, body in pending(db, peer, 0, limit=last)]
+    db.execute("DELETE FROM outbox WHERE peer = ?", (peer,))
+    _count(db, peer, system_rng(EPOCH_BYTES), 0)
+    for body in bodies:
+        queue(db, peer, body)
+    return True
 
 
 def is_new(db: sqlite3.Connection, peer: str, envelope: control_pb2.Envelope) -> bool:
@@ -64,7 +82,6 @@ def is_new(db: sqlite3.Connection, peer: str, envelope: control_pb2.Envelope) ->
     last = int(row["last"]) if row is not None and bytes(row["epoch"]) == envelope.epoch else 0
     if envelope.id <= last:
         return False
-    # A peer that lost its database starts a new epoch at 1; one restored from a backup keeps the epoch and is refused.
     if envelope.id != last + 1:
         raise ProtocolError(f"message {envelope.id} came after message {last}")
     db.execute(
@@ -73,3 +90,10 @@ def is_new(db: sqlite3.Connection, peer: str, envelope: control_pb2.Envelope) ->
         (peer, envelope.epoch, envelope.id),
     )
     return True
+
+
+def _count(db: sqlite3.Connection, peer: str, epoch: bytes, last: int) -> None:
+    db.execute(
+        "INSERT OR REPLACE INTO outbox_counters (peer, epoch, last) VALUES (?, ?, ?)",
+        (peer, epoch, last),
+    )

@@ -61,11 +61,11 @@ def propose(db: sqlite3.Connection, me: Identity, job: Job, now: float) -> JobRe
         raise authority.decision.error()
     record = _insert(db, job, me.fingerprint, now)
     evidence.job_proposed(db, me, record, now)
-    hint = _rows_to_tell(db, me, job)
-    _note_rows(db, record, {me.name: hint})
-    message = control_pb2.Propose(job=record.spec, rows=[control_pb2.RowHint(party=me.name, rows=hint)])
+    hints = _rows_to_tell(db, me, job)
+    _note_rows(db, record, {me.name: hints[me.name]})
     for party in record.others(me.fingerprint):
-        queue(db, party.fingerprint, control_pb2.Envelope(propose=message))
+        rows = [control_pb2.RowHint(party=me.name, rows=hints[party.name])]
+        queue(db, party.fingerprint, control_pb2.Envelope(propose=control_pb2.Propose(job=record.spec, rows=rows)))
     return _approve(db, me, record, authority, now)
 
 
@@ -251,26 +251,26 @@ def _public(job: Job) -> str:
     return policy.TOLD_TO_PEER
 
 
-def _rows_to_tell(db: sqlite3.Connection, me: Identity, job: Job) -> int:
-    """The rows of the own dataset, rounded up to a power of two, or 0 where the others' costs do not depend on them.
+def _rows_to_tell(db: sqlite3.Connection, me: Identity, job: Job) -> dict[str, int]:
+    """Rows of the own dataset by member, rounded up to a power of two; 0 for whom they do not change an estimate.
 
-    A protocol whose costs show its parties each other's sizes declares that; one whose costs do not may hide them.
+    A protocol whose costs show a party another's size declares that; one whose costs do not may hide it.
     """
     name = job.members[me.name].dataset
     dataset = datasets.find(db, name) if name else None
+    unknown = dict.fromkeys(job.members, 0)
     if dataset is None:
-        return 0
+        return unknown
     spec = registry.get(job.protocol)
     params = spec.parse(job)
     rounded = 1 << (dataset.rows - 1).bit_length()
-    unknown = dict.fromkeys(job.members, 0)
     told = unknown | {me.name: rounded}
-    matters = any(
-        spec.estimate(job, params, told, other) != spec.estimate(job, params, unknown, other)
+    return {
+        other: rounded
+        if other == me.name or spec.estimate(job, params, told, other) != spec.estimate(job, params, unknown, other)
+        else 0
         for other in job.members
-        if other != me.name
-    )
-    return rounded if matters else 0
+    }
 
 
 def _note_rows(db: sqlite3.Connection, record: JobRecord, rows: dict[str, int]) -> None:

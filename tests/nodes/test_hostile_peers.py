@@ -82,7 +82,8 @@ class Mallory:
         self.heard.append(control_pb2.Envelope.FromString(message))
 
     async def on_link(self, peer: str, status: LinkStatus, /) -> None:
-        pass
+        if status.connected:
+            await self.transport.send(peer, control_pb2.Envelope(heard=control_pb2.Heard()).SerializeToString())
 
     def send_bytes(self, data: bytes) -> None:
         until(lambda: self.transport.status(self.bob).connected)

@@ -16,6 +16,16 @@ def _queue(parties: World, count: int) -> None:
             outbox.queue(db, bob.fingerprint, control_pb2.Envelope(busy=control_pb2.Busy(attempt=index)))
 
 
+def _epoch(parties: World) -> bytes:
+    (_, body), *_ = parties["ann"].pending(parties["bob"])
+    return control_pb2.Envelope.FromString(body).epoch
+
+
+def _resume(parties: World, epoch: bytes, number: int) -> bool:
+    with parties["ann"].store.transaction() as db:
+        return outbox.resume(db, parties["bob"].fingerprint, control_pb2.Heard(epoch=epoch, id=number))
+
+
 def test_messages_are_numbered_from_one_for_each_peer_and_come_in_order(parties: World) -> None:
     ann, bob = parties["ann"], parties["bob"]
     _queue(parties, 3)
@@ -33,10 +43,10 @@ def test_a_confirmation_forgets_what_it_covers_and_numbers_go_on(parties: World)
     ann, bob = parties["ann"], parties["bob"]
     _queue(parties, 3)
     with ann.store.transaction() as db:
-        outbox.confirmed(db, bob.fingerprint, control_pb2.Confirm(epoch=outbox.epoch(db), id=2))
+        outbox.confirmed(db, bob.fingerprint, control_pb2.Confirm(epoch=_epoch(parties), id=2))
     assert [number for number, _ in ann.pending(bob)] == [3]
     with ann.store.transaction() as db:
-        outbox.confirmed(db, bob.fingerprint, control_pb2.Confirm(epoch=outbox.epoch(db), id=3))
+        outbox.confirmed(db, bob.fingerprint, control_pb2.Confirm(epoch=_epoch(parties), id=3))
     _queue(parties, 1)
     assert [number for number, _ in ann.pending(bob)] == [4]
 
@@ -46,7 +56,7 @@ def test_a_confirmation_of_what_was_never_sent_is_refused(parties: World, number
     ann, bob = parties["ann"], parties["bob"]
     _queue(parties, 3)
     with pytest.raises(ProtocolError, match="never sent"), ann.store.transaction() as db:
-        outbox.confirmed(db, bob.fingerprint, control_pb2.Confirm(epoch=outbox.epoch(db), id=number))
+        outbox.confirmed(db, bob.fingerprint, control_pb2.Confirm(epoch=_epoch(parties), id=number))
     assert len(ann.pending(bob)) == 3
 
 
@@ -56,6 +66,47 @@ def test_a_confirmation_for_another_database_means_nothing(parties: World) -> No
     with ann.store.transaction() as db:
         outbox.confirmed(db, bob.fingerprint, control_pb2.Confirm(epoch=bytes(16), id=3))
     assert len(ann.pending(bob)) == 3
+
+
+def test_a_link_goes_on_after_what_the_peer_has_heard(parties: World) -> None:
+    ann, bob = parties["ann"], parties["bob"]
+    assert not _resume(parties, b"", 0)
+    _queue(parties, 3)
+    epoch = _epoch(parties)
+    assert not _resume(parties, b"", 0)  # it has heard nothing yet
+    assert not _resume(parties, epoch, 2)
+    assert [number for number, _ in ann.pending(bob)] == [3]
+    assert _epoch(parties) == epoch
+
+
+def test_a_node_restored_from_a_backup_numbers_anew_and_is_not_taken_to_repeat_itself(parties: World) -> None:
+    ann, bob = parties["ann"], parties["bob"]
+    _queue(parties, 3)
+    old = _epoch(parties)
+    assert _resume(parties, old, 7)  # the peer has heard more than this database has ever said
+    assert [number for number, _ in ann.pending(bob)] == [1, 2, 3]
+    assert _epoch(parties) != old
+    for _, body in ann.pending(bob):
+        envelope = control_pb2.Envelope.FromString(body)
+        with bob.store.transaction() as db:
+            assert outbox.is_new(db, ann.fingerprint, envelope)
+    with bob.store.transaction() as db:
+        told = outbox.heard(db, ann.fingerprint)
+    assert not _resume(parties, told.epoch, told.id)
+    assert ann.pending(bob) == []
+
+
+@pytest.mark.parametrize("forgotten", [(0, True), (1, True), (2, False), (3, False)])
+def test_a_peer_that_lost_what_it_had_confirmed_hears_the_rest_under_new_numbers(
+    parties: World, forgotten: tuple[int, bool]
+) -> None:
+    ann, bob = parties["ann"], parties["bob"]
+    _queue(parties, 3)
+    epoch, (number, anew) = _epoch(parties), forgotten
+    with ann.store.transaction() as db:
+        outbox.confirmed(db, bob.fingerprint, control_pb2.Confirm(epoch=epoch, id=2))
+    assert _resume(parties, epoch, number) is anew
+    assert [number for number, _ in ann.pending(bob)] == ([1] if anew else [3] if number == 2 else [])
 
 
 def test_each_number_takes_effect_once_and_none_may_be_left_out(parties: World) -> None:

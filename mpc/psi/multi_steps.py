@@ -1,0 +1,272 @@
+"""The steps of psi.multi between messages: shares of zero, PRFs with all parties, tags. Contract: `mpc.psi.multi`."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from typing import TypeVar
+
+import numpy as np
+from google.protobuf.message import Message
+
+from mpc.channel import Channel
+from mpc.errors import ChannelError, InputError, ProtocolError
+from mpc.primitives import base_ot, key_agreement, okvs, oprf, vole
+from mpc.primitives.aes import KEY_BYTES, FixedKey
+from mpc.primitives.prg import SEED_BYTES, Prg
+from mpc.primitives.row_hash import hash_rows
+from mpc.psi import steps
+from mpc.psi import vole_steps as fast
+from mpc.psi.params import MultiParams, VoleParams
+from mpc.rng import Rng
+from mpc.spec import Party
+from protos import psi_multi_pb2, psi_vole_pb2
+
+MOST_KEYS = oprf.MAX_KEYS - fast.CANARIES  # shares of 64 bits then make false matches with probability at most 2^-40
+START_BYTES = key_agreement.KEY_BYTES + fast.NONCE_BYTES
+
+_DOMAIN_SHARE = b"sealane/psi.multi.share/1"
+_DOMAIN_PAIR = b"sealane/psi.multi.pair/1\0"
+_PERSON_TAG = b"slnMPSI1"
+_PIECE_KEYS = 2**15
+
+M = TypeVar("M", bound=Message)
+
+
+@contextmanager
+def naming(peer: str) -> Iterator[None]:
+    """Puts the peer's name in front of the errors that its link or its messages raise, if it is not there yet."""
+    try:
+        yield
+    except (ChannelError, ProtocolError) as error:
+        if str(error).startswith(f"{peer}: "):
+            raise
+        raise type(error)(f"{peer}: {error}", hint=error.hint) from error
+
+
+@dataclass(frozen=True)
+class NamedChannel:
+    """A channel whose errors name the peer."""
+
+    peer: str
+    channel: Channel = field(repr=False)
+
+    def send(self, message: Message, /) -> None:
+        with naming(self.peer):
+            self.channel.send(message)
+
+    def recv(self, expected: type[M], /) -> M:
+        with naming(self.peer):
+            return self.channel.recv(expected)
+
+
+@dataclass(frozen=True)
+class Group:
+    """What a party knows once all have started.
+
+    `links` are those to the leader or, for the leader, to all others; `digests` are of the own keys, then of the
+    canaries; `shared` are keys of 16 bytes, one with each other party.
+    """
+
+    links: tuple[steps.Link, ...]
+    digests: fast.U64 = field(repr=False)
+    shared: tuple[bytes, ...] = field(repr=False)
+
+
+def leader_of(party: Party[MultiParams]) -> str:
+    """The party that finds the common keys."""
+    return party.job.receivers[0]
+
+
+def start(party: Party[MultiParams], digests: fast.U8) -> Group:
+    """The first messages, between all parties; sizes are told to and by the leader only."""
+    own, leader = len(digests), leader_of(party)
+    if own > MOST_KEYS:
+        raise InputError(
+            f"{own} different keys are too many for psi.multi (at most {MOST_KEYS})", hint="split the sets"
+        )
+    private, nonce = party.rng(key_agreement.KEY_BYTES), party.rng(fast.NONCE_BYTES)
+    public = key_agreement.public_key(private)
+    channels = {peer: NamedChannel(peer, party.peers[peer]) for peer in sorted(party.peers)}
+    told = set(channels) if party.name == leader else {leader}
+    for peer, channel in channels.items():
+        keys = own if peer in told else 0
+        channel.send(psi_multi_pb2.Start(public_key=public, nonce=nonce, keys=keys))
+    starts = {peer: channel.recv(psi_multi_pb2.Start) for peer, channel in channels.items()}
+    for peer, message in starts.items():
+        _check_start(peer, message, peer in told)
+    shared = tuple(
+        key_agreement.agree(
+            private,
+            message.public_key,
+            domain=_DOMAIN_SHARE,
+            session=party.session,
+            name=party.name,
+            peer=peer,
+            size=KEY_BYTES,
+        )
+        for peer, message in starts.items()
+    )
+    nonces = {party.name: nonce, **{peer: message.nonce for peer, message in starts.items()}}
+    others = b"".join(nonces[name] for name in sorted(nonces) if name != leader)
+    links = tuple(steps.Link(channels[peer], peer, own, starts[peer].keys) for peer in sorted(told))
+    return Group(links, fast.with_canaries(digests, party.session, nonces[leader], others), shared)
+
+
+def _check_start(peer: str, message: psi_multi_pb2.Start, told: bool) -> None:
+    if len(message.nonce) != fast.NONCE_BYTES:
+        raise ProtocolError(f"{peer}: sent a nonce of {len(message.nonce)} bytes, not {fast.NONCE_BYTES}")
+    if message.keys and not told:
+        raise ProtocolError(f"{peer}: tells how many keys it has to a party that is not to know")
+    if message.keys > MOST_KEYS:
+        raise ProtocolError(f"{peer}: claims {message.keys} keys (at most {MOST_KEYS})")
+
+
+def pair_with(party: Party[MultiParams], other: str) -> Party[VoleParams]:
+    """The party as it runs a PRF between the leader and `other`, in a session of the two."""
+    session = blake2b(_DOMAIN_PAIR + other.encode(), digest_size=len(party.session), salt=party.session).digest()
+    params = VoleParams(party.params.normalisation, party.params.min_result, code=party.params.code)
+    return Party(party.name, party.job, params, party.peers, party.rng, party.progress, session)
+
+
+def shares_of_zero(shared: Sequence[bytes], digests: fast.U64) -> fast.U64:
+    """A word a key: those of all parties add up to zero, and to those who lack one of the keys `shared` look random.
+
+    Each is the sum, over the other parties, of AES under the key shared with it.
+    """
+    ciphers = [FixedKey(key) for key in shared]
+    shares = np.zeros(len(digests), np.uint64)
+    for at in range(0, len(digests), _PIECE_KEYS):
+        blocks = np.ascontiguousarray(digests[at : at + _PIECE_KEYS, :2])
+        for cipher in ciphers:
+            shares[at : at + _PIECE_KEYS] ^= cipher.encrypt(blocks)[:, 0]
+    return shares
+
+
+def leader_prfs(
+    party: Party[MultiParams], links: Sequence[steps.Link], digests: fast.U64
+) -> tuple[list[fast.U64], int]:
+    """F of the leader's keys under each other party's PRF, and how often a seed was drawn in vain."""
+    pairs = [pair_with(party, link.peer) for link in links]
+    levels = fast.plan(pairs[0].params, len(digests))
+    offers = [base_ot.offer(party.rng) for _ in links]
+    for link, offer in zip(links, offers, strict=True):
+        link.channel.send(psi_multi_pb2.Offer(point=offer.point))
+    receivers = []
+    for link, offer, pair in zip(links, offers, pairs, strict=True):
+        points = link.channel.recv(psi_multi_pb2.Choices).points
+        with naming(link.peer):
+            keys = base_ot.keys(offer, points, vole.BASE_COUNT, pair.session)
+        receiver, request = vole.ask(keys, levels, pair.session, party.rng)
+        fast.send_bytes(link.channel, request)
+        receivers.append(receiver)
+    query = oprf.query(digests, party.rng)  # one for all: each party sees it under another mask
+    for link in links:
+        link.channel.send(psi_vole_pb2.Seed(seed=query.keys.seed))
+    shares = []
+    for link, receiver, pair in zip(links, receivers, pairs, strict=True):
+        planes = np.concatenate([receiver.noise[None], receiver.shares])
+        for index in range(len(levels)):
+            planes = fast._receive_level(link, pair, receiver, levels, index, planes[0], planes[1:])
+        fast.send_bytes(link.channel, (query.vector ^ planes[0, : len(query.vector)]).view(np.uint8))
+        shares.append(planes[1:])
+    return [_in_order_of_digests(query.keys, oprf.receiver_outputs(query, each)) for each in shares], query.retries
+
+
+def other_prf(party: Party[MultiParams], link: steps.Link, offered: bytes, digests: fast.U64) -> fast.U64:
+    """F of the party's own keys under its own PRF, which the leader has then evaluated too."""
+    pair = pair_with(party, party.name)
+    secret = party.rng(vole.BASE_COUNT // 8)
+    with naming(link.peer):
+        base_keys, points = base_ot.choose(offered, fast.base_choices(secret), pair.session, party.rng)
+    link.channel.send(psi_multi_pb2.Choices(points=points))
+    leader_keys = link.theirs + fast.CANARIES
+    levels, columns = fast.plan(pair.params, leader_keys), okvs.columns(leader_keys)
+    request = fast.receive_bytes(link, "a request for a correlation", vole.request_bytes(levels))
+    sender = vole.answer(base_keys, secret, request, levels, pair.session)
+    shares = sender.shares
+    for index in range(len(levels)):
+        shares = fast._send_level(link, pair, sender, levels, index, shares)
+    keys = oprf.arrange(digests, columns, _receive_seed(link))
+    masked = fast.receive_bytes(link, "a masked vector", 8 * columns).view(np.uint64)
+    outputs = oprf.sender_outputs(keys, masked, sender.delta, np.ascontiguousarray(shares[:, :columns]))
+    return _in_order_of_digests(keys, outputs)
+
+
+def _in_order_of_digests(keys: oprf.Keys, outputs: fast.U64) -> fast.U64:
+    placed = np.empty_like(outputs)
+    placed[keys.rows.order] = outputs
+    return placed
+
+
+def _receive_seed(link: steps.Link) -> bytes:
+    seed = link.channel.recv(psi_vole_pb2.Seed).seed
+    if len(seed) != okvs.SEED_BYTES:
+        raise ProtocolError(f"{link.peer}: sent a seed of {len(seed)} bytes, not {okvs.SEED_BYTES}")
+    return seed
+
+
+def send_shares(link: steps.Link, digests: fast.U64, values: fast.U64, rng: Rng) -> int:
+    """Store a word under each key and send the vector to the leader; gives how often a seed was drawn in vain."""
+    total = okvs.columns(len(digests))
+    for attempt in range(oprf.MAX_ATTEMPTS):
+        seed = rng(okvs.SEED_BYTES)
+        rows = oprf.arrange(digests, total, seed).rows
+        free = np.empty(total, np.uint64)
+        Prg(rng(SEED_BYTES)).fill(free)
+        try:
+            vector = okvs.encode(rows, values[rows.order], seed, free)
+        except okvs.Unsolvable:
+            continue
+        link.channel.send(psi_vole_pb2.Seed(seed=seed))
+        fast.send_bytes(link.channel, vector.view(np.uint8))
+        return attempt
+    raise okvs.Unsolvable(f"no encoding of {len(digests)} keys in {oprf.MAX_ATTEMPTS} attempts")
+
+
+def receive_shares(link: steps.Link, digests: fast.U64) -> fast.U64:
+    """The word that the peer stored under each key; under a key that it does not have, one that looks random."""
+    seed = _receive_seed(link)
+    columns = okvs.columns(link.theirs + fast.CANARIES)
+    vector = fast.receive_bytes(link, "masked shares", 8 * columns).view(np.uint64)
+    rows = oprf.arrange(digests, columns, seed).rows
+    values = np.empty(len(digests), np.uint64)
+    values[rows.order] = okvs.decode(rows, seed, vector, vector)[0]
+    return values
+
+
+def found_by_all(peers: str, sums: fast.U64) -> fast.I64:
+    """The leader's keys whose shares add up to zero, then all canaries; raises `ProtocolError` if one is missing."""
+    found = np.flatnonzero(sums == 0)
+    missing = fast.CANARIES - np.count_nonzero(found >= len(sums) - fast.CANARIES)
+    if missing:
+        raise ProtocolError(
+            f"{peers}: {missing} of the {fast.CANARIES} keys that all parties added were not found",
+            hint="the result would miss keys: report this together with all parties' releases",
+        )
+    return found
+
+
+def tags(
+    party: Party[MultiParams], link: steps.Link, chosen: fast.I64, digests: fast.U64, outputs: fast.U64, told: int
+) -> fast.Tags:
+    """Tags of the chosen keys for a comparison in which the leader sends `told` of them.
+
+    Made from digests and F, so that only the leader and the other party of the link can make them.
+    """
+    rows = np.concatenate([outputs[chosen, 1:], digests[chosen]], axis=1)  # the first word of F masks a share
+    words = hash_rows(rows, party.session[:8], _PERSON_TAG)
+    others = link.theirs if party.name == leader_of(party) else link.own
+    return fast.cut_tags(words, chosen, fast.prefix_bits(others + fast.CANARIES, told))
+
+
+def wire_bytes(params: MultiParams, leader_keys: int, other_keys: int) -> tuple[int, int]:
+    """Bytes of vectors and points, without framing, that the leader and another party send each other.
+
+    Without canaries in the arguments and with them in the result; the tags of common keys are not in it.
+    """
+    x, y = leader_keys + fast.CANARIES, other_keys + fast.CANARIES
+    levels = fast.plan(VoleParams(code=params.code), x)
+    by_leader = START_BYTES + 32 + vole.request_bytes(levels) + okvs.SEED_BYTES + 8 * okvs.columns(x)
+    correlation = sum(level.chunks * 8 * level.message_words for level in levels)
+    return by_leader, START_BYTES + 32 * vole.BASE_COUNT + correlation + okvs.SEED_BYTES + 8 * okvs.columns(y)
