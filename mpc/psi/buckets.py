@@ -20,7 +20,6 @@ import numpy as np
 import numpy.typing as npt
 
 from mpc.errors import SealaneError
-from mpc.keys import DIGEST_BYTES, Quality
 from mpc.psi import vole_steps as fast
 from mpc.rng import Rng
 from mpc.spool import U8, Spool
@@ -28,11 +27,14 @@ from mpc.spool import U8, Spool
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from mpc.keys import Quality
+
 PARTS = 256  # by the first byte of a digest; a bucket is a range of parts
 OVERFLOW_BITS = 40
 BATCH_ROWS = 2**20
 SALT_BYTES = 16
 
+_DIGEST_BYTES = 32
 _SALT = b"sealane/psi.buckets/1\0"
 _DONE = "spread"
 _BATCHES_AHEAD = 2
@@ -81,20 +83,20 @@ class Spread:
     """A party's keys in parts on a spool: `counts` keys a part."""
 
     spool: Spool = field(repr=False)
-    quality: Quality
+    quality: "Quality"
     counts: tuple[int, ...] = field(repr=False)
 
     def bucket(self, number: int, buckets: int, most: int, rng: Rng) -> U8:
         """The digests of a bucket, filled up to `most` with random ones behind; raises `BucketOverflow`."""
         own = [self.spool.read(f"keys-{part}") for part in parts_of(number, buckets)]
-        missing = most * DIGEST_BYTES - sum(len(each) for each in own)
+        missing = most * _DIGEST_BYTES - sum(len(each) for each in own)
         if missing < 0:
             raise BucketOverflow(
                 f"bucket {number} of {buckets} is too small for its keys",
                 hint="propose the job again: under a new id keys are spread anew",
             )
         filler = np.frombuffer(rng(missing), np.uint8)
-        return np.concatenate([*own, filler]).reshape(-1, DIGEST_BYTES)
+        return np.concatenate([*own, filler]).reshape(-1, _DIGEST_BYTES)
 
     def count(self, number: int, buckets: int) -> int:
         """How many of the bucket's keys are not filled up."""
@@ -124,6 +126,8 @@ def spread(table: "pa.Table", profiles: Sequence[str], job_salt: bytes, spool: S
 
     Works in batches of rows, so that little more than one batch a thread is in memory. Raises as `encode_keys`.
     """
+    from mpc.keys import Quality
+
     kept = spool.read(_DONE).view(np.int64)
     if len(kept) == 5 + PARTS:
         return Spread(spool, Quality(*map(int, kept[:5])), tuple(map(int, kept[5:])))
