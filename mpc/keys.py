@@ -83,18 +83,25 @@ def blake2b_digests(messages: pa.LargeBinaryArray, header: bytes, session: bytes
     return np.frombuffer(bytes(out), dtype=np.uint8).reshape(-1, DIGEST_BYTES)
 
 
-def encode_keys(table: pa.Table, profiles: Sequence[str], session: bytes, digests: Digests = blake2b_digests) -> Keys:
+def encode_keys(
+    table: pa.Table,
+    profiles: Sequence[str],
+    session: bytes,
+    digests: Digests = blake2b_digests,
+    *,
+    first_row: int = 0,
+) -> Keys:
     """The keys of `table`, whose columns are all key columns, one profile name each; `session` has 16 bytes.
 
     Raises `InputError` for a column of a type that has no text, and for a value that its profile refuses, naming
-    its column and row (counted from 1).
+    its column and row (counted from 1, the table's own being preceded by `first_row` others).
     """
-    columns = _columns(table, profiles)
+    columns = _columns(table, profiles, first_row)
     for name, column in zip(table.column_names, columns, strict=True):
         bad = np.flatnonzero(column.codes == _INVALID)
         if len(bad):
             raise InputError(
-                f"column {name!r}, row {bad[0] + 1}: {column.complaint}",
+                f"column {name!r}, row {first_row + bad[0] + 1}: {column.complaint}",
                 hint="correct or remove such rows; the protocol psi.dry_run counts them beforehand",
             )
     key_of_row, first_rows, quality = _number(columns, table.num_rows)
@@ -104,23 +111,23 @@ def encode_keys(table: pa.Table, profiles: Sequence[str], session: bytes, digest
 
 def examine_keys(table: pa.Table, profiles: Sequence[str]) -> Quality:
     """What `encode_keys` would find, with the values that it refuses counted; raises `InputError` for a wrong type."""
-    return _number(_columns(table, profiles), table.num_rows)[2]
+    return _number(_columns(table, profiles, 0), table.num_rows)[2]
 
 
-def _columns(table: pa.Table, profiles: Sequence[str]) -> list[_Column]:
+def _columns(table: pa.Table, profiles: Sequence[str], first_row: int) -> list[_Column]:
     if len(profiles) != table.num_columns or not profiles:
         raise InputError(
             f"{len(profiles)} normalisation profiles for {table.num_columns} key columns: give one a column"
         )
     return [
-        _normalise(name, column, profile_name)
+        _normalise(name, column, profile_name, first_row)
         for name, column, profile_name in zip(table.column_names, table.columns, profiles, strict=True)
     ]
 
 
-def _normalise(name: str, column: pa.ChunkedArray, profile_name: str) -> _Column:
+def _normalise(name: str, column: pa.ChunkedArray, profile_name: str, first_row: int) -> _Column:
     encoded = _as_dictionary(name, column)
-    texts = _texts(name, encoded)
+    texts = _texts(name, encoded, first_row)
     if profile_name == DEFAULT:  # nothing changes and nothing is refused: no value need leave Arrow
         filled = pc.not_equal(texts, "")
         forms = np.where(filled, np.cumsum(filled) - 1, _MISSING)
@@ -162,7 +169,7 @@ def _as_dictionary(name: str, column: pa.ChunkedArray) -> pa.DictionaryArray:
     return pc.dictionary_encode(column.combine_chunks())
 
 
-def _texts(name: str, encoded: pa.DictionaryArray) -> pa.LargeStringArray:
+def _texts(name: str, encoded: pa.DictionaryArray, first_row: int) -> pa.LargeStringArray:
     values = encoded.dictionary
     if pa.types.is_date(values.type):
         values = pc.strftime(values, format="%Y-%m-%d")
@@ -170,7 +177,7 @@ def _texts(name: str, encoded: pa.DictionaryArray) -> pa.LargeStringArray:
     try:
         texts.validate(full=True)
     except pa.ArrowInvalid:
-        row = _first_bad_utf8(encoded)
+        row = first_row + _first_bad_utf8(encoded)
         raise InputError(f"column {name!r}, row {row + 1}: text that is not UTF-8") from None
     return texts
 

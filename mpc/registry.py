@@ -3,7 +3,7 @@
 from typing import Any
 
 from mpc.errors import InputError
-from mpc.psi import cardinality, dry_run, ecdh, multi, vole
+from mpc.psi import cardinality, dry_run, ecdh, multi, vole, vole_buckets
 from mpc.sharing import masked_statistics
 from mpc.spec import Spec
 
@@ -12,6 +12,7 @@ _ALL: tuple[Spec[Any], ...] = (
     ecdh.SPEC,
     cardinality.SPEC,
     vole.SPEC,
+    vole_buckets.SPEC,
     multi.SPEC,
     masked_statistics.SPEC,
 )

@@ -1,6 +1,7 @@
 """One attempt at a job: greet every peer, play the role, check what comes out. The same for every transport."""
 
 from collections.abc import Mapping
+from concurrent.futures import Executor
 from typing import TYPE_CHECKING, Any
 
 from mpc.channel import Channel
@@ -8,6 +9,7 @@ from mpc.errors import InputError, ProtocolError
 from mpc.job import Job
 from mpc.rng import Rng
 from mpc.spec import Outcome, Party, Progress, Spec
+from mpc.spool import MemorySpool, Spool
 from protos import session_pb2
 
 if TYPE_CHECKING:
@@ -25,11 +27,15 @@ def run_role(
     rng: Rng,
     progress: Progress,
     session: bytes,
+    *,
+    spool: Spool | None = None,
+    pool: Executor | None = None,
 ) -> Outcome:
     """Play the part of `name` in `job` over one channel to each other member.
 
-    `tables` holds one Arrow table a slot of the role, with the columns that the job names, in its order. Raises
-    what the protocol raises; `ProtocolError` too when a peer means another job, version or attempt.
+    `tables` holds one Arrow table a slot of the role, with the columns that the job names, in its order.
+    `spool` keeps what may outlive the attempt (None: nothing does); `pool` is as in `Party`. Raises what the protocol
+    raises; `ProtocolError` too when a peer means another job, version or attempt.
     """
     params = spec.parse(job)
     if set(peers) != set(job.members) - {name}:
@@ -46,7 +52,7 @@ def run_role(
     for peer, channel in peers.items():
         _check_hello(hello, channel.recv(session_pb2.Hello), peer)
     role = spec.roles[job.members[name].role]
-    party = Party(name, job, params, peers, rng, progress, session)
+    party = Party(name, job, params, peers, rng, progress, session, MemorySpool() if spool is None else spool, pool)
     outcome = role.run(party, tables)
     if (outcome.table is not None) != (name in job.receivers):
         raise AssertionError(f"{spec.name}: exactly the receivers end with a table")

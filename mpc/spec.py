@@ -4,6 +4,7 @@ Each protocol module ends in its `SPEC`. `reveals` and `estimate` are what an ap
 """
 
 from collections.abc import Callable, Mapping
+from concurrent.futures import Executor
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
@@ -13,6 +14,7 @@ from mpc.channel import Channel
 from mpc.errors import InputError
 from mpc.job import Job, explain
 from mpc.rng import Rng
+from mpc.spool import MemorySpool, Spool
 
 if TYPE_CHECKING:  # a node shows specs without loading Arrow, which would double its memory
     import pyarrow as pa
@@ -43,7 +45,10 @@ class Slot:
 
 @dataclass(frozen=True)
 class Party(Generic[P]):
-    """All that a role is given beside its input."""
+    """All that a role is given beside its input.
+
+    `spool` outlives the attempt; `pool` is for work beside the messages, None: threads of the protocol's own.
+    """
 
     name: str
     job: Job
@@ -52,6 +57,8 @@ class Party(Generic[P]):
     rng: Rng = field(repr=False)
     progress: Progress
     session: bytes  # 16 bytes, new for each attempt and common to all parties; binds every seed, salt and mask
+    spool: Spool = field(default_factory=MemorySpool, repr=False)
+    pool: Executor | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True)

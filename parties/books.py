@@ -162,12 +162,15 @@ class Books:
             db.execute("DELETE FROM calls WHERE asked_at < ?", (time.time() - _CALL_LIFE_S,))
 
     def clean(self) -> None:
-        """Delete the results of jobs that have ended without releasing them."""
+        """Delete the results of jobs that have ended without releasing them, and the spools of all that have ended."""
         db = self.store.connection()
         open_jobs = {record.id for record in in_states(db, OPEN)}
         for held in self.home.results.glob(".*.held"):
             if held.name[1 : -len(".held")] not in open_jobs:
                 held.unlink(missing_ok=True)
+        for spool in self.home.spool.glob("*"):
+            if spool.name not in open_jobs:
+                shutil.rmtree(spool, ignore_errors=True)
         # A crash between the two halves of a release leaves the result in its place, but not released.
         released = {row["result"] for row in db.execute("SELECT result FROM jobs WHERE result IS NOT NULL")}
         for result in self.home.results.glob("*.parquet"):

@@ -4,6 +4,7 @@ settings.toml      name, addresses, limits: edited by the operator
 identity/          private keys and certificates (owner only)
 sealane.db         peers, datasets, grants, jobs, evidence
 work/<job>/        a running attempt's files, deleted when it ends
+spool/<job>/       what an interrupted job goes on from, deleted when the job ends
 results/<job>.parquet   released results
 """
 
@@ -78,6 +79,10 @@ class Home:
     @property
     def work(self) -> Path:
         return self.path / "work"
+
+    @property
+    def spool(self) -> Path:
+        return self.path / "spool"
 
     @property
     def results(self) -> Path:

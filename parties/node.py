@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING, Any
 from mpc import registry
 from mpc.errors import ChannelError, InputError, PolicyDenied, SealaneError
 from mpc.job import Job
+from mpc.psi.choose import FAMILY, Choice, resolve
 from mpc.rng import system_rng
 from mpc.spec import Estimate
 from mpc.tables import as_arrow
-from parties import calls, datasets, grants, policy
+from parties import calls, choosing, datasets, grants, policy
 from parties.datasets import Dataset
 from parties.evidence import log, receipt
 from parties.evidence.export import export
@@ -272,6 +273,27 @@ class Node:
     def complete(self, job: Job) -> Job:
         """`job` with every member's fingerprint and a deadline, which is what is proposed."""
         return proposals.complete(self._store.connection(), self._identity, job, time.time())
+
+    def choose(self, job: Job) -> tuple[Job, Choice | None]:
+        """`job` as it is, or if its protocol is "psi", with the protocol that is done first, and why that one.
+
+        Looks at both datasets' sizes, both parties' grants and the link to the peer, so it needs the running node. A
+        job that was proposed before under this id keeps its protocol, without a `Choice`. Raises `InputError` when
+        no protocol fits.
+        """
+        if job.protocol != FAMILY:
+            return job, None
+        whole = self.complete(job)
+        for known in self.jobs():
+            if known.id == job.id:
+                return resolve(job, known.job.protocol), None
+        others = [name for name in whole.members if name != self.name]
+        if len(others) != 1:
+            raise InputError("psi is for two parties", hint="see `sealane protocol list` for protocols for more")
+        catalogue, measured = self.catalogue(others[0]), self.diagnose(others[0])
+        db = self._store.connection()
+        choice = choosing.choose_protocol(db, self.fingerprint, whole, catalogue, measured, time.time())
+        return resolve(job, choice.protocol), choice
 
     def preview(self, job: Job | str) -> Preview:
         """What a job, or the job of that id, reveals and costs, and whether the own policy allows it."""

@@ -37,6 +37,7 @@ MAX_COLUMNS = 4096
 MAX_NAME_CHARS = 128
 
 _MEMORY_LIMIT = "1GB"  # of DuckDB's buffers, which else keep a whole file; what it returns is not part of it
+_MAPPED_ROWS = 2**17  # a batch
 _PARQUET_MAGIC = b"PAR1"
 _KEY_TYPES = ("text", "integer", "date")
 _NUMBER_TYPES = ("integer", "decimal", "float")
@@ -76,9 +77,12 @@ def examine(name: str, path: Path, key: Sequence[str], now: float, *, rng: Rng =
     )
 
 
-def load(dataset: Dataset, columns: Sequence[str], *, numbers: Collection[str] = ()) -> pa.Table:
+def load(
+    dataset: Dataset, columns: Sequence[str], *, numbers: Collection[str] = (), mapped: Path | None = None
+) -> pa.Table:
     """The named columns of a dataset, each once, typed as registered, in file order, one row a data row.
 
+    With `mapped` the table is written there batch by batch and mapped, so that memory holds what is looked at.
     Raises `DatasetChanged` unless the file's bytes are those registered, and `InputError` for a column that the
     dataset has not or, when it is among `numbers`, that holds anything but numbers.
     """
@@ -94,10 +98,20 @@ def load(dataset: Dataset, columns: Sequence[str], *, numbers: Collection[str] =
             return pa.table({})
         picks = ", ".join(_cast(dataset.columns.index(column), column.type) for column in wanted)
         with _reading(dataset.path) as db:
-            table: pa.Table = db.sql(f"SELECT {picks} FROM {source}").to_arrow_table()
+            query = db.sql(f"SELECT {picks} FROM {source}")
+            table: pa.Table = query.to_arrow_table() if mapped is None else _map(query, mapped)
     if table.num_rows != dataset.rows:
         raise InputError(f"{dataset.path}: has {table.num_rows} rows where {dataset.rows} were registered")
     return table.rename_columns([column.name for column in wanted])
+
+
+def _map(query: duckdb.DuckDBPyRelation, path: Path) -> pa.Table:
+    batches = query.to_arrow_reader(_MAPPED_ROWS)
+    with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, batches.schema) as writer:
+        for batch in batches:
+            writer.write_batch(batch)
+    with pa.memory_map(str(path)) as file:
+        return pa.ipc.open_file(file).read_all()
 
 
 @contextlib.contextmanager

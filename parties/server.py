@@ -85,6 +85,7 @@ class Server:
         self._workers = Workers(
             me=self._identity.fingerprint,
             work=self.home.work,
+            spool=self.home.spool,
             transport=self._transport,
             on_report=self._on_report,
             on_end=self._on_end,

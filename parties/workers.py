@@ -44,6 +44,7 @@ class Workers:
 
     me: str
     work: Path
+    spool: Path
     transport: Transport
     on_report: Callable[[JobRecord, Report, float], Awaitable[None]]
     on_end: Callable[[Ended], Awaitable[None]]
@@ -102,6 +103,7 @@ class Workers:
             session=record.session.hex(),
             socket=theirs.fileno(),
             result=str(folder / "result.parquet"),
+            spool=str(self.spool / record.id),
             dataset=dataset,
         )
         process = await asyncio.create_subprocess_exec(

@@ -53,12 +53,16 @@ def false_match_bound(x: int, y: int, width: int) -> float:
 
 @dataclass(frozen=True)
 class Link:
-    """What both parties know once sizes are exchanged, and what this one needs to go on."""
+    """What both parties know once sizes are exchanged, and what this one needs to go on.
+
+    `pairs` is how many such pairs of sets are matched in the job: they share the bound on false matches.
+    """
 
     channel: Channel = field(repr=False)
     peer: str
     own: int
     theirs: int
+    pairs: int = 1
 
     @property
     def rounds(self) -> int:
@@ -86,9 +90,14 @@ def exchange_sizes(party: Party[Params], own: int) -> Link:
     theirs = channel.recv(psi_pb2.Size).keys
     if theirs > MAX_KEYS:
         raise ProtocolError(f"{peer}: claims {theirs} keys (at most {MAX_KEYS})")
-    if min(own, theirs) < party.params.min_result:
-        raise _withheld(party.params, "one of the two sets has fewer keys than that")
+    check_minimum(party.params, own, theirs)
     return Link(channel, peer, own, theirs)
+
+
+def check_minimum(params: Params, own: int, theirs: int) -> None:
+    """Raises `ResultWithheld` if the smaller set cannot reach the minimum."""
+    if min(own, theirs) < params.min_result:
+        raise _withheld(params, "one of the two sets has fewer keys than that")
 
 
 def permutation(size: int, rng: Rng) -> Order:

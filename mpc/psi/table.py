@@ -28,13 +28,18 @@ def load_quality(party: Party[DryRunParams], tables: Mapping[str, pa.Table]) -> 
 
 def matched_rows(tables: Mapping[str, pa.Table], keys: Keys, matched: npt.NDArray[np.bool_]) -> pa.Table:
     """The party's own rows whose key matched, in their order: key columns, then output columns not among them."""
+    return own_columns(tables).take(pa.array(keys.rows_of(matched)))
+
+
+def own_columns(tables: Mapping[str, pa.Table]) -> pa.Table:
+    """The key columns, then the output columns not among them."""
     table = tables["key"]
     output = tables.get("output")
     if output is not None:
         for field, column in zip(output.schema, output.columns, strict=True):
             if field.name not in table.column_names:
                 table = table.append_column(field, column)
-    return table.take(pa.array(keys.rows_of(matched)))
+    return table
 
 
 def one_row(counts: Mapping[str, int]) -> pa.Table:

@@ -17,6 +17,7 @@ Source:   Raghuraman, Rindal, CCS 2022, eprint.iacr.org/2022/320; Rindal, Schopp
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -39,15 +40,8 @@ if TYPE_CHECKING:
 def receive(party: Party[VoleParams], tables: "Mapping[str, pa.Table]") -> Outcome:
     """The receiver's matching rows, key columns, then output columns; or one row, `intersection`."""
     keys, link = _start(party, tables)
-    offered, nonce = base_ot.offer(party.rng), party.rng(fast.NONCE_BYTES)
-    link.channel.send(psi_vole_pb2.Offer(point=offered.point, nonce=nonce))
-    choices = fast.receive_nonce(link, psi_vole_pb2.Choices)
-    pairs = base_ot.keys(offered, choices.points, vole.BASE_COUNT, party.session)
-    digests = fast.with_canaries(keys.digests, party.session, nonce, choices.nonce)
-    own, retries = fast.receiver_tags(link, party, pairs, digests)
-    hits, their_hits = fast.match(link, own, *fast.receive_tags(link))
-    common = fast.common_keys(link, own, hits)
-    params = party.params
+    found = find_common(link, party, keys.digests)
+    common, params = found.common, party.params
     if len(common) < params.min_result:
         link.channel.send(psi_pb2.Verdict(withheld=True))
         raise steps.too_small(params.matching, len(common))
@@ -55,21 +49,15 @@ def receive(party: Party[VoleParams], tables: "Mapping[str, pa.Table]") -> Outco
     if link.peer in party.job.receivers and params.release == "count":
         verdict.size = len(common)
     elif link.peer in party.job.receivers:
-        verdict.matched = np.packbits(their_hits, bitorder="little").tobytes()
+        verdict.matched = np.packbits(found.their_hits, bitorder="little").tobytes()
     link.channel.send(verdict)
-    return _outcome(params, tables, keys, link, common, {"okvs_retries": retries})
+    return _outcome(params, tables, keys, link, common, {"okvs_retries": found.retries})
 
 
 def send(party: Party[VoleParams], tables: "Mapping[str, pa.Table]") -> Outcome:
     """The sender's matching rows or the count if it is among the receivers, otherwise no table."""
     keys, link = _start(party, tables)
-    offer = fast.receive_nonce(link, psi_vole_pb2.Offer)
-    secret, nonce = party.rng(vole.BASE_COUNT // 8), party.rng(fast.NONCE_BYTES)
-    chosen, points = base_ot.choose(offer.point, fast.base_choices(secret), party.session, party.rng)
-    link.channel.send(psi_vole_pb2.Choices(points=points, nonce=nonce))
-    digests = fast.with_canaries(keys.digests, party.session, offer.nonce, nonce)
-    own = fast.sender_tags(link, party, chosen, secret, digests)
-    fast.send_tags(link, own)
+    own = help_find(link, party, keys.digests)
     verdict = steps.receive_verdict(link, party.params.matching)
     receives, counted = party.name in party.job.receivers, party.params.release == "count"
     if (verdict.matched and not (receives and not counted)) or (verdict.size and not (receives and counted)):
@@ -79,9 +67,44 @@ def send(party: Party[VoleParams], tables: "Mapping[str, pa.Table]") -> Outcome:
     if counted:
         _check_count(link, party.params, verdict.size)
         return _count(link, keys, verdict.size, {})
-    common = fast.common_keys(link, own, _read_bitmap(link, verdict.matched))
+    common = fast.common_keys(link, own, read_bitmap(link, verdict.matched))
     _check_count(link, party.params, len(common))
     return _outcome(party.params, tables, keys, link, common, {})
+
+
+@dataclass(frozen=True)
+class Found:
+    """What the receiver of a pair of sets finds: its common keys, in the order that both parties share; which of the
+    sender's tags are common, canaries included; and how often a seed was drawn in vain.
+    """
+
+    common: fast.I64 = field(repr=False)
+    their_hits: fast.BOOL = field(repr=False)
+    retries: int
+
+
+def find_common(link: steps.Link, party: Party[VoleParams], keys: fast.U8) -> Found:
+    """The receiver's part for keys with these digests (n x 32 bytes), up to the verdict."""
+    offered, nonce = base_ot.offer(party.rng), party.rng(fast.NONCE_BYTES)
+    link.channel.send(psi_vole_pb2.Offer(point=offered.point, nonce=nonce))
+    choices = fast.receive_nonce(link, psi_vole_pb2.Choices)
+    pairs = base_ot.keys(offered, choices.points, vole.BASE_COUNT, party.session)
+    digests = fast.with_canaries(keys, party.session, nonce, choices.nonce)
+    own, retries = fast.receiver_tags(link, party, pairs, digests)
+    hits, their_hits = fast.match(link, own, *fast.receive_tags(link))
+    return Found(fast.common_keys(link, own, hits), their_hits, retries)
+
+
+def help_find(link: steps.Link, party: Party[VoleParams], keys: fast.U8) -> fast.Tags:
+    """The sender's part for keys with these digests (n x 32 bytes), up to the verdict: its tags."""
+    offer = fast.receive_nonce(link, psi_vole_pb2.Offer)
+    secret, nonce = party.rng(vole.BASE_COUNT // 8), party.rng(fast.NONCE_BYTES)
+    chosen, points = base_ot.choose(offer.point, fast.base_choices(secret), party.session, party.rng)
+    link.channel.send(psi_vole_pb2.Choices(points=points, nonce=nonce))
+    digests = fast.with_canaries(keys, party.session, offer.nonce, nonce)
+    own = fast.sender_tags(link, party, chosen, secret, digests)
+    fast.send_tags(link, own)
+    return own
 
 
 def _start(party: Party[VoleParams], tables: "Mapping[str, pa.Table]") -> "tuple[Keys, steps.Link]":
@@ -101,7 +124,7 @@ def _start(party: Party[VoleParams], tables: "Mapping[str, pa.Table]") -> "tuple
     return keys, link
 
 
-def _read_bitmap(link: steps.Link, packed: bytes) -> fast.BOOL:
+def read_bitmap(link: steps.Link, packed: bytes) -> fast.BOOL:
     """Which of the sender's tags matched, canaries included."""
     count = link.own + fast.CANARIES
     if len(packed) != -(-count // 8):

@@ -114,7 +114,7 @@ def receiver_tags(
         planes = _receive_level(link, party, receiver, levels, index, noise, shares)
         noise, shares = planes[0], planes[1:]
     send_bytes(link.channel, (query.vector ^ noise[: len(query.vector)]).view(np.uint8))
-    bits = prefix_bits(len(digests), link.theirs + CANARIES)
+    bits = prefix_bits(len(digests), link.theirs + CANARIES, link.pairs)
     return cut_tags(oprf.receiver_outputs(query, shares), query.keys.rows.order, bits), query.retries
 
 
@@ -133,7 +133,7 @@ def sender_tags(link: steps.Link, party: Party[VoleParams], keys: Sequence[bytes
     arranged = oprf.arrange(digests, columns, seed)
     masked = receive_bytes(link, "a masked vector", 8 * columns).view(np.uint64)
     outputs = oprf.sender_outputs(arranged, masked, sender.delta, shares[:, :columns].copy())
-    return cut_tags(outputs, arranged.rows.order, prefix_bits(receiver_keys, len(digests)))
+    return cut_tags(outputs, arranged.rows.order, prefix_bits(receiver_keys, len(digests), link.pairs))
 
 
 def _receive_level(
@@ -194,9 +194,11 @@ def _await(work: Sequence[Future[None]], party: Party[VoleParams]) -> None:
         party.progress("correlate", done, len(work))
 
 
-def prefix_bits(x: int, y: int) -> int:
-    """Bits of a tag beyond 64, for sets of `x` and `y` keys: 40 + log2 x + log2 y in all, rounded up, at least 64."""
-    return max(0, STATISTICAL_BITS + (x * y - 1).bit_length() - _WORD_BITS)
+def prefix_bits(x: int, y: int, pairs: int = 1) -> int:
+    """Bits of a tag beyond 64, for `pairs` pairs of sets of `x` and `y` keys: 40 + log2 pairs + log2 x + log2 y in
+    all, rounded up, at least 64.
+    """
+    return max(0, STATISTICAL_BITS + (pairs * x * y - 1).bit_length() - _WORD_BITS)
 
 
 def cut_tags(outputs: U64, places: I64, bits: int) -> Tags:
@@ -214,7 +216,7 @@ def cut_tags(outputs: U64, places: I64, bits: int) -> Tags:
 
 def send_tags(link: steps.Link, tags: Tags) -> None:
     """The sender's tags, in ascending order, so that they say nothing about its rows."""
-    bits = prefix_bits(link.theirs + CANARIES, len(tags.high))
+    bits = prefix_bits(link.theirs + CANARIES, len(tags.high), link.pairs)
     if bits:
         counts = np.bincount(tags.high.astype(np.int64), minlength=1 << bits)
         send_bytes(link.channel, counts.astype(_count_type(len(tags.high), bits)).view(np.uint8))
@@ -226,7 +228,7 @@ def receive_tags(link: steps.Link) -> tuple[U64, U64]:
     from mpc.kernels.tags import ascending
 
     count = link.theirs + CANARIES
-    bits = prefix_bits(link.own + CANARIES, count)
+    bits = prefix_bits(link.own + CANARIES, count, link.pairs)
     high = np.zeros(count, np.uint64)
     if bits:
         kind = _count_type(count, bits)

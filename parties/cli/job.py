@@ -29,7 +29,7 @@ def job() -> None:
 
 @command("propose", job)
 @click.argument("file", required=False, type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option("--protocol", help="As in `sealane protocol list`.")
+@click.option("--protocol", help="As in `sealane protocol list`; psi: the one that finds common keys soonest.")
 @click.option(
     "--member", "members", multiple=True, metavar="NAME:ROLE:DATASET:SLOT=COLUMN,...", help="Each party, also you."
 )
@@ -71,9 +71,12 @@ def propose(
     wanted = read_job(file) if file is not None else _from_options(protocol or "", members, params, receivers, purpose)
     if job_id is not None:
         wanted = replace(wanted, id=job_id)
+    wanted, choice = node.choose(wanted)
     whole = _completed(node, wanted, deadline)
     preview = node.preview(whole)
     if not session.as_json:
+        if choice is not None:
+            say(choice.reason)
         job_text.show_job(whole)
         job_text.show_members(whole, {})
         job_text.show_preview(preview, node.name)
@@ -82,7 +85,8 @@ def propose(
         raise preview.refusal
     session.confirm("Propose this job?", yes=yes)
     record = node.propose(whole)
-    session.answer(job_text.describe_record(record), lambda: job_text.show_outcome(record))
+    chosen = {} if choice is None else {"choice": {"protocol": choice.protocol, "reason": choice.reason}}
+    session.answer(job_text.describe_record(record) | chosen, lambda: job_text.show_outcome(record))
 
 
 @command("list", job)
@@ -208,15 +212,20 @@ def _from_options(
     protocol: str, members: tuple[str, ...], params: tuple[str, ...], receivers: tuple[str, ...], purpose: str | None
 ) -> Job:
     from mpc import registry
+    from mpc.psi import choose
     from mpc.spec import describe_params
 
-    spec = registry.get(protocol)
+    if protocol == choose.FAMILY:
+        version, schema = 1, choose.describe_params()
+    else:
+        spec = registry.get(protocol)
+        version, schema = spec.version, describe_params(spec)
     return Job(
         protocol=protocol,
-        version=spec.version,
+        version=version,
         members=parse_members(members),
         receivers=receivers,
-        params=parse_params(params, describe_params(spec)),
+        params=parse_params(params, schema),
         purpose=purpose or "",
     )
 

@@ -19,10 +19,12 @@ from mpc.session import run_role
 from mpc.spec import Outcome
 from parties.datasets import DatasetChanged
 from parties.jobs.failure import Failure, Kind
+from parties.spool import FileSpool
 from parties.worker import pipe
 from parties.worker.task import Report, Task, pack, unpack_task
 
 _REPORT_EVERY_S = 0.2
+_ROWS_IN_MEMORY = 2_000_000  # datasets with more are mapped from a file of this attempt's
 
 
 def main() -> None:
@@ -77,11 +79,13 @@ def _play(task: Task, counters: Mapping[str, CountingPipe], reporter: _Reporter)
         reporter.progress("read data", 0, 1)
         slots = spec.roles[member.role].slots
         numbers = [name for slot, names in member.columns.items() if slots[slot].kind == "number" for name in names]
-        table = reading.load(task.dataset, columns, numbers=numbers)
+        mapped = Path("input.arrow") if task.dataset.rows > _ROWS_IN_MEMORY else None  # in the attempt's own folder
+        table = reading.load(task.dataset, columns, numbers=numbers, mapped=mapped)
         tables = {slot: table.select(list(names)) for slot, names in member.columns.items()}
     channels: dict[str, Channel] = {peer: MessageChannel(counter) for peer, counter in counters.items()}
     session = bytes.fromhex(task.session)
-    outcome = run_role(spec, job, task.name, tables, channels, system_rng, reporter.progress, session)
+    spool = FileSpool(Path(task.spool))
+    outcome = run_role(spec, job, task.name, tables, channels, system_rng, reporter.progress, session, spool=spool)
     if outcome.table is not None:
         results.write_result(outcome.table, Path(task.result))
     return outcome

@@ -20,6 +20,7 @@ class Task:
     session: str  # hexadecimal
     socket: int  # file descriptor
     result: str  # path to write the result to
+    spool: str  # folder for what the next attempt at the job may go on from
     dataset: Dataset | None = field(repr=False)
 
 

@@ -450,3 +450,15 @@ def test_any_text_and_integer_comes_back_from_parquet(file: Path, rows: list[tup
     written = {"id": [row[0] for row in rows], "number": [row[1] for row in rows]}
     schema = pa.schema({"id": pa.string(), "number": pa.int64()})
     assert columns_of(examine(file, pa.table(written, schema=schema))) == written
+
+
+def test_a_table_that_is_mapped_is_the_table_that_is_loaded(file: Path, tmp_path: Path) -> None:
+    table = pa.table({"id": [f"id{i}" for i in range(300_000)], "n": pa.array(range(300_000), pa.int64())})
+    dataset = examine(file, table)
+    mapped = reading.load(dataset, ["n", "id"], mapped=tmp_path / "input.arrow")
+    assert mapped.equals(reading.load(dataset, ["n", "id"]))
+    assert mapped["id"].num_chunks > 1
+    buffers = {buffer.address for chunk in mapped["n"].chunks for buffer in chunk.buffers() if buffer is not None}
+    maps = Path("/proc/self/maps").read_text().splitlines()
+    spans = [line.split()[0].split("-") for line in maps if line.endswith("input.arrow")]
+    assert all(any(int(low, 16) <= at < int(high, 16) for low, high in spans) for at in buffers)

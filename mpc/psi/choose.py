@@ -1,0 +1,201 @@
+"""Which protocol finds the keys that two parties share soonest, from what is known before there is a job.
+
+A job names one protocol, which all parties approve, so whoever proposes it chooses. `choose` prices each protocol by
+its own `estimate` and adds the link; `resolve` puts the choice into a job that says `FAMILY` instead of a protocol.
+A choice never changes who learns what: a protocol whose result would show anybody more is left out, and may still be
+named by hand.
+"""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, fields, replace
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, StrictInt, TypeAdapter, ValidationError
+
+from mpc.errors import InputError
+from mpc.job import Job, Member, explain
+from mpc.primitives import oprf
+from mpc.psi import cardinality, ecdh, vole, vole_buckets
+from mpc.psi.params import MAX_KEYS
+from mpc.psi.vole_buckets import DEFAULT_MEMORY_MB, MAX_TOTAL_KEYS
+from mpc.psi.vole_steps import CANARIES
+from mpc.spec import Estimate, Spec
+
+FAMILY = "psi"
+Release = Literal["rows", "aligned", "count"]
+
+
+@dataclass(frozen=True)
+class PsiParams:
+    """Parameters of a job whose protocol is still to be chosen: `normalisation`, `min_result` and `release` as in
+    psi.vole, `memory_mb` as in psi.vole_buckets: protocols that would need more are not chosen.
+    """
+
+    normalisation: tuple[str, ...] = ()
+    min_result: Annotated[StrictInt, Field(ge=0, le=MAX_KEYS)] = 1
+    release: Release = "rows"
+    memory_mb: Annotated[StrictInt, Field(ge=512, le=2**20)] = DEFAULT_MEMORY_MB
+
+
+_PARAMS = TypeAdapter(PsiParams)
+
+
+@dataclass(frozen=True)
+class Network:
+    """What two parties are joined by: bytes a second each way, and the seconds that a message and its answer take."""
+
+    bytes_per_second: float
+    round_trip_s: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.bytes_per_second <= 0 or self.round_trip_s < 0:
+            raise InputError("a link carries more than 0 bytes a second, and a round trip takes 0 seconds or more")
+
+
+#: Parties on one machine.
+LOOPBACK = Network(1e9)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The protocol to use, and one sentence that says why.
+
+    `seconds` is what each protocol that could be used would take from start to end, and `estimates` its cost by role.
+    """
+
+    protocol: str
+    reason: str
+    seconds: Mapping[str, float]
+    estimates: Mapping[str, Mapping[str, Estimate]]
+
+
+@dataclass(frozen=True)
+class _Candidate:
+    """`unfit` says why it cannot release in one of the ways; an empty reason is not worth saying. `turns`: messages
+    of which each waits for the one before. `streams`: it computes on all cores while it sends and receives.
+    """
+
+    spec: Spec[Any]
+    most_keys: int
+    turns: int
+    streams: bool
+    unfit: Mapping[Release, str] = field(default_factory=dict)
+
+    def excuse(self, release: Release, rows: Mapping[str, int]) -> str | None:
+        if release in self.unfit:
+            return self.unfit[release]
+        return f"takes at most {self.most_keys} keys" if max(rows.values()) > self.most_keys else None
+
+    def elapsed(self, parts: Mapping[str, Estimate], link: Network, cores: int) -> float:
+        """Seconds from start to end."""
+        delay = self.turns * link.round_trip_s / 2
+        work = max(part.seconds for part in parts.values())
+        sent = [part.sent_bytes / link.bytes_per_second for part in parts.values()]
+        return delay + (max(work / cores, *sent) if self.streams else work + sum(sent))
+
+
+# The messages in turn include greeting and sizes.
+_CANDIDATES = (
+    _Candidate(ecdh.SPEC, MAX_KEYS, 5, True, {"aligned": "cannot align results", "count": ""}),
+    _Candidate(cardinality.SPEC, MAX_KEYS, 5, True, {"rows": "", "aligned": ""}),
+    _Candidate(
+        vole.SPEC,
+        oprf.MAX_KEYS - CANARIES,
+        9,
+        False,
+        {"count": "would let the receiver's node see which keys match"},
+    ),
+    _Candidate(vole_buckets.SPEC, MAX_TOTAL_KEYS, 9, False, {"aligned": "cannot align results", "count": ""}),
+)
+
+
+def choose(
+    rows: Mapping[str, int],
+    link: Network = LOOPBACK,
+    *,
+    release: Release = "rows",
+    both: bool = False,
+    cores: int = 1,
+    memory_mb: int = DEFAULT_MEMORY_MB,
+    among: Collection[str] | None = None,
+) -> Choice:
+    """The protocol that is done first for datasets of `rows["receiver"]` and `rows["sender"]` rows.
+
+    `release` as in psi.vole; `both`: the sender learns the result too; `cores`: of the party that has fewer;
+    `memory_mb`: what a party's process may use; `among`: the names of the protocols that the parties allow, None for
+    all. Raises `InputError` if none of them fits.
+    """
+    if set(rows) != {"receiver", "sender"} or min(rows.values()) < 0:
+        raise InputError("rows are given for the roles receiver and sender, 0 or more each")
+    seconds: dict[str, float] = {}
+    estimates: dict[str, dict[str, Estimate]] = {}
+    excuses: dict[str, str] = {}
+    for candidate in _CANDIDATES:
+        name = candidate.spec.name
+        excuse = candidate.excuse(release, rows)
+        if excuse is None and among is not None and name not in among:
+            excuse = "is not allowed by both parties"
+        if excuse is None:
+            parts = _estimates(candidate.spec, rows, release, both=both, memory_mb=memory_mb)
+            peak = max(part.peak_bytes for part in parts.values())
+            if peak <= memory_mb * 2**20 or candidate.spec is vole_buckets.SPEC:
+                estimates[name], seconds[name] = parts, candidate.elapsed(parts, link, cores)
+            else:
+                excuse = f"needs {peak / 2**20:.0f} MiB of memory"
+        if excuse:
+            excuses[name] = excuse
+    if not seconds:
+        raise InputError(
+            "no protocol fits: " + "; ".join(f"{name} {excuse}" for name, excuse in excuses.items()),
+            hint="ask for a grant, split the sets, or name the protocol",
+        )
+    best = min(seconds, key=seconds.__getitem__)
+    others = [f"{name} takes about {_about(seconds[name])}" for name in seconds if name != best]
+    others += [f"{name} {excuse}" for name, excuse in excuses.items()]
+    reason = f"{best} takes about {_about(seconds[best])} for {rows['receiver']} and {rows['sender']} rows"
+    return Choice(best, "; ".join([reason, *others]), seconds, estimates)
+
+
+def resolve(job: Job, protocol: str) -> Job:
+    """`job`, whose protocol is `FAMILY`, with `protocol` in its place; raises `InputError` where that does not fit."""
+    candidate = next((each for each in _CANDIDATES if each.spec.name == protocol), None)
+    if candidate is None or job.protocol != FAMILY:
+        raise InputError(f"{job.protocol} cannot become {protocol}")
+    release = read_params(job).release
+    if release in candidate.unfit:
+        raise InputError(f"{protocol} does not release {release}", hint=f"let the protocol be {FAMILY} again")
+    known = {field.name for field in fields(candidate.spec.params)}
+    unknown = sorted(set(job.params) - known - {"release", "memory_mb"})
+    if unknown:
+        raise InputError(f"{protocol} has no parameter {unknown[0]!r}", hint="name the protocol that has it")
+    params = {name: value for name, value in job.params.items() if name in known}
+    return replace(job, protocol=protocol, version=candidate.spec.version, params=params)
+
+
+def describe_params() -> dict[str, Any]:
+    """The JSON schema of `PsiParams`."""
+    return _PARAMS.json_schema()
+
+
+def read_params(job: Job) -> PsiParams:
+    """The parameters of a job of this family, as far as they are the family's; raises `InputError`."""
+    known = {each.name for each in fields(PsiParams)}
+    try:
+        return _PARAMS.validate_python({name: value for name, value in job.params.items() if name in known})
+    except ValidationError as error:
+        raise InputError(f"parameters of {FAMILY}: {explain(error)}") from None
+
+
+def _estimates(
+    spec: Spec[Any], rows: Mapping[str, int], release: Release, *, both: bool, memory_mb: int
+) -> dict[str, Estimate]:
+    members = {role: Member(role, columns={"key": ("key",)}) for role in rows}
+    receivers = ("receiver", "sender") if both or release == "aligned" else ("receiver",)
+    job = resolve(Job(FAMILY, members, receivers, {"release": release, "memory_mb": memory_mb}), spec.name)
+    params = spec.parse(job)
+    return {role: spec.estimate(job, params, rows, role) for role in rows}
+
+
+def _about(seconds: float) -> str:
+    """Two digits of it."""
+    return f"{float(f'{seconds:.2g}'):,g} s"
