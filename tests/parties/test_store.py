@@ -17,6 +17,7 @@ from parties.store import SCHEMA_VERSION, Store, StoreError
 def store(tmp_path: Path) -> Iterator[Store]:
     with mock.patch.object(store_module, "_BUSY_S", 0.05):
         made = Store.create(tmp_path / "sealane.db")
+        made.connection().execute("CREATE TABLE facts (name TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT")
         yield made
         made.close()
 
