@@ -13,6 +13,7 @@ Source:   Rindal, Schoppmann, EUROCRYPT 2021, eprint.iacr.org/2021/266; Raghuram
           eprint.iacr.org/2022/320 (subfields).
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -46,7 +47,7 @@ class Keys:
 
 @dataclass(frozen=True)
 class Query:
-    """The receiver's keys, the vector that stores their hashes, and how many seeds were drawn in vain."""
+    """A party's keys, the vector that stores a word under each, and how many seeds were drawn in vain."""
 
     keys: Keys = field(repr=False)
     vector: U64 = field(repr=False)
@@ -61,9 +62,15 @@ def arrange(digests: U64, total_columns: int, seed: bytes) -> Keys:
 
 
 def query(digests: U64, rng: Rng) -> Query:
-    """The receiver's first step. A seed under which the keys cannot be encoded is replaced, `MAX_ATTEMPTS` in all.
+    """The receiver's first step; raises as `encode`."""
+    return encode(digests, lambda keys: keys.hashes, rng)
 
-    Raises `okvs.Unsolvable` after those: each fails with probability 2^-`okvs.failure_bits`, so digests repeat.
+
+def encode(digests: U64, values: Callable[[Keys], U64], rng: Rng) -> Query:
+    """A vector that stores `values` of the arranged keys, in the order of their rows.
+
+    A seed under which the keys cannot be encoded is replaced, `MAX_ATTEMPTS` in all. Raises `okvs.Unsolvable` after
+    those: each fails with probability 2^-`okvs.failure_bits`, so digests repeat.
     """
     total = okvs.columns(len(digests))
     for attempt in range(MAX_ATTEMPTS):
@@ -71,7 +78,7 @@ def query(digests: U64, rng: Rng) -> Query:
         free = np.empty(total, np.uint64)
         Prg(rng(SEED_BYTES)).fill(free)
         try:
-            return Query(keys, okvs.encode(keys.rows, keys.hashes, keys.seed, free), attempt)
+            return Query(keys, okvs.encode(keys.rows, values(keys), keys.seed, free), attempt)
         except okvs.Unsolvable:
             continue
     raise okvs.Unsolvable(f"no encoding of {len(digests)} keys in {MAX_ATTEMPTS} attempts")

@@ -13,7 +13,6 @@ from mpc.channel import Channel
 from mpc.errors import ChannelError, InputError, ProtocolError
 from mpc.primitives import base_ot, key_agreement, okvs, oprf, vole
 from mpc.primitives.aes import KEY_BYTES, FixedKey
-from mpc.primitives.prg import SEED_BYTES, Prg
 from mpc.primitives.row_hash import hash_rows
 from mpc.psi import steps
 from mpc.psi import vole_steps as fast
@@ -167,7 +166,7 @@ def leader_prfs(
     for link, receiver, pair in zip(links, receivers, pairs, strict=True):
         planes = np.concatenate([receiver.noise[None], receiver.shares])
         for index in range(len(levels)):
-            planes = fast._receive_level(link, pair, receiver, levels, index, planes[0], planes[1:])
+            planes = fast.receive_level(link, pair, receiver, levels, index, planes[0], planes[1:])
         fast.send_bytes(link.channel, (query.vector ^ planes[0, : len(query.vector)]).view(np.uint8))
         shares.append(planes[1:])
     return [_in_order_of_digests(query.keys, oprf.receiver_outputs(query, each)) for each in shares], query.retries
@@ -186,7 +185,7 @@ def other_prf(party: Party[MultiParams], link: steps.Link, offered: bytes, diges
     sender = vole.answer(base_keys, secret, request, levels, pair.session)
     shares = sender.shares
     for index in range(len(levels)):
-        shares = fast._send_level(link, pair, sender, levels, index, shares)
+        shares = fast.send_level(link, pair, sender, levels, index, shares)
     keys = oprf.arrange(digests, columns, _receive_seed(link))
     masked = fast.receive_bytes(link, "a masked vector", 8 * columns).view(np.uint64)
     outputs = oprf.sender_outputs(keys, masked, sender.delta, np.ascontiguousarray(shares[:, :columns]))
@@ -208,20 +207,10 @@ def _receive_seed(link: steps.Link) -> bytes:
 
 def send_shares(link: steps.Link, digests: fast.U64, values: fast.U64, rng: Rng) -> int:
     """Store a word under each key and send the vector to the leader; gives how often a seed was drawn in vain."""
-    total = okvs.columns(len(digests))
-    for attempt in range(oprf.MAX_ATTEMPTS):
-        seed = rng(okvs.SEED_BYTES)
-        rows = oprf.arrange(digests, total, seed).rows
-        free = np.empty(total, np.uint64)
-        Prg(rng(SEED_BYTES)).fill(free)
-        try:
-            vector = okvs.encode(rows, values[rows.order], seed, free)
-        except okvs.Unsolvable:
-            continue
-        link.channel.send(psi_vole_pb2.Seed(seed=seed))
-        fast.send_bytes(link.channel, vector.view(np.uint8))
-        return attempt
-    raise okvs.Unsolvable(f"no encoding of {len(digests)} keys in {oprf.MAX_ATTEMPTS} attempts")
+    stored = oprf.encode(digests, lambda keys: values[keys.rows.order], rng)
+    link.channel.send(psi_vole_pb2.Seed(seed=stored.keys.seed))
+    fast.send_bytes(link.channel, stored.vector.view(np.uint8))
+    return stored.retries
 
 
 def receive_shares(link: steps.Link, digests: fast.U64) -> fast.U64:

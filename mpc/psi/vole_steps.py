@@ -111,7 +111,7 @@ def receiver_tags(
     link.channel.send(psi_vole_pb2.Seed(seed=query.keys.seed))
     noise, shares = receiver.noise, receiver.shares
     for index in range(len(levels)):
-        planes = _receive_level(link, party, receiver, levels, index, noise, shares)
+        planes = receive_level(link, party, receiver, levels, index, noise, shares)
         noise, shares = planes[0], planes[1:]
     send_bytes(link.channel, (query.vector ^ noise[: len(query.vector)]).view(np.uint8))
     bits = prefix_bits(len(digests), link.theirs + CANARIES, link.pairs)
@@ -126,7 +126,7 @@ def sender_tags(link: steps.Link, party: Party[VoleParams], keys: Sequence[bytes
     sender = vole.answer(keys, secret, request, levels, party.session)
     shares = sender.shares
     for index in range(len(levels)):
-        shares = _send_level(link, party, sender, levels, index, shares)
+        shares = send_level(link, party, sender, levels, index, shares)
     seed = link.channel.recv(psi_vole_pb2.Seed).seed
     if len(seed) != okvs.SEED_BYTES:
         raise ProtocolError(f"{link.peer}: sent a seed of {len(seed)} bytes, not {okvs.SEED_BYTES}")
@@ -136,7 +136,7 @@ def sender_tags(link: steps.Link, party: Party[VoleParams], keys: Sequence[bytes
     return cut_tags(outputs, arranged.rows.order, prefix_bits(receiver_keys, len(digests), link.pairs))
 
 
-def _receive_level(
+def receive_level(
     link: steps.Link,
     party: Party[VoleParams],
     receiver: vole.Receiver,
@@ -161,7 +161,7 @@ def _receive_level(
     return planes
 
 
-def _send_level(
+def send_level(
     link: steps.Link,
     party: Party[VoleParams],
     sender: vole.Sender,
