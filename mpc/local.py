@@ -23,13 +23,15 @@ def run_job(
     job: Job,
     tables: Mapping[str, Any],
     *,
+    models: Mapping[str, bytes] | None = None,
     rng: Rng = system_rng,
     progress: Progress = no_progress,
 ) -> dict[str, Outcome]:
     """Run `job` with every party in this process; gives each party's outcome by name.
 
-    `tables` maps each member to a table (Arrow, pandas or polars) that has the columns the job names for it. Raises
-    what the first party to fail raised.
+    `tables` maps each member to a table (Arrow, pandas or polars) that has the columns the job names for it; `models`
+    each member to its part of the model that the job uses, if it uses one: `Outcome.model` of the job that trained it.
+    Raises what the first party to fail raised.
     """
     spec = get(job.protocol)
     spec.parse(job)
@@ -39,7 +41,8 @@ def run_job(
     session = rng(SESSION_BYTES)
 
     def part(name: str) -> Callable[[Mapping[str, Channel]], Outcome]:
-        return lambda peers: run_role(spec, job, name, slots[name], peers, rng, progress, session)
+        model = (models or {}).get(name, b"")
+        return lambda peers: run_role(spec, job, name, slots[name], peers, rng, progress, session, model=model)
 
     return run_parties({name: part(name) for name in job.members})
 

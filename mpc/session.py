@@ -30,16 +30,19 @@ def run_role(
     *,
     spool: Spool | None = None,
     pool: Executor | None = None,
+    model: bytes = b"",
 ) -> Outcome:
     """Play the part of `name` in `job` over one channel to each other member.
 
     `tables` holds one Arrow table a slot of the role, with the columns that the job names, in its order.
-    `spool` keeps what may outlive the attempt (None: nothing does); `pool` is as in `Party`. Raises what the protocol
-    raises; `ProtocolError` too when a peer means another job, version or attempt.
+    `spool` keeps what may outlive the attempt (None: nothing does); `pool` and `model` are as in `Party`. Raises what
+    the protocol raises; `ProtocolError` too when a peer means another job, version or attempt.
     """
     params = spec.parse(job)
     if set(peers) != set(job.members) - {name}:
         raise InputError(f"{name} needs a channel to each other member of the job")
+    if spec.model(params) and not model:
+        raise InputError(f"{name} has no part of the model that job {spec.model(params)} trained")
     hello = session_pb2.Hello(
         protocol=spec.name,
         version=spec.version,
@@ -52,7 +55,8 @@ def run_role(
     for peer, channel in peers.items():
         _check_hello(hello, channel.recv(session_pb2.Hello), peer)
     role = spec.roles[job.members[name].role]
-    party = Party(name, job, params, peers, rng, progress, session, MemorySpool() if spool is None else spool, pool)
+    spool = MemorySpool() if spool is None else spool
+    party = Party(name, job, params, peers, rng, progress, session, spool, pool, model)
     outcome = role.run(party, tables)
     if (outcome.table is not None) != (name in job.receivers):
         raise AssertionError(f"{spec.name}: exactly the receivers end with a table")

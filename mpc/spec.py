@@ -47,7 +47,8 @@ class Slot:
 class Party(Generic[P]):
     """All that a role is given beside its input.
 
-    `spool` outlives the attempt; `pool` is for work beside the messages, None: threads of the protocol's own.
+    `spool` outlives the attempt; `pool` is for work beside the messages, None: threads of the protocol's own. `model`
+    is this party's part of the model that the job uses (see `Spec.model`), empty if it uses none.
     """
 
     name: str
@@ -59,18 +60,22 @@ class Party(Generic[P]):
     session: bytes  # 16 bytes, new for each attempt and common to all parties; binds every seed, salt and mask
     spool: Spool = field(default_factory=MemorySpool, repr=False)
     pool: Executor | None = field(default=None, repr=False)
+    model: bytes = field(default=b"", repr=False)
 
 
 @dataclass(frozen=True)
 class Outcome:
     """What one party is left with: a table if it is a receiver, and the counts it learned on the way.
 
-    `dropped` are the parties that were lost and that the protocol did without; all that are left agree on them.
+    `model` is the party's own part of a model that the job trained, as `mpc.federated` writes it; empty if it trained
+    none. The party keeps it, and later jobs use it by this job's id. `dropped` are the parties that were lost and that
+    the protocol did without; all that are left agree on them.
     """
 
     table: "pa.Table | None" = field(repr=False)
     facts: Mapping[str, int] = field(default_factory=dict)
     dropped: tuple[str, ...] = ()
+    model: bytes = field(default=b"", repr=False)
 
 
 @dataclass(frozen=True)
@@ -100,7 +105,8 @@ class Spec(Generic[P]):
     `reveals(job, params)` maps each party's name to one sentence that says all it learns. `estimate(job, params,
     rows, name)` prices the part of `name` for datasets of `rows[party]` rows. `minimum_result(params)` is the
     smallest result (rows or people) that the protocol releases, `tolerates(params)` how many parties other than
-    receivers it can lose on the way. `params` is a frozen dataclass. `check(job, params)` raises `InputError` for
+    receivers it can lose on the way. `model(params)` is the id of the job that trained the model that a job uses, empty
+    if it uses none. `params` is a frozen dataclass. `check(job, params)` raises `InputError` for
     combinations that the fields alone do not exclude.
     """
 
@@ -113,6 +119,7 @@ class Spec(Generic[P]):
     estimate: Callable[[Job, P, Mapping[str, int], str], Estimate]
     minimum_result: Callable[[P], int]
     tolerates: Callable[[P], int] = lambda _params: 0
+    model: Callable[[P], str] = lambda _params: ""
     check: Callable[[Job, P], None] = lambda _job, _params: None
 
     def parse(self, job: Job) -> P:
