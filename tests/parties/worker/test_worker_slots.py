@@ -32,7 +32,7 @@ def link_descriptors() -> set[tuple[str, str]]:
     found = set()
     for descriptor in Path("/proc/self/fd").iterdir():
         with contextlib.suppress(FileNotFoundError):  # that of this very listing
-            found.add((descriptor.name, os.readlink(descriptor)))
+            found.add((descriptor.name, str(descriptor.readlink())))
     return {(number, target) for number, target in found if "sealane-worker" in target or target in ours}
 
 
