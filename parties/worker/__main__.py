@@ -1,7 +1,9 @@
-"""`python -m parties.worker`: reads a `Task` from standard input, plays the part, reports to its node, ends."""
+"""`python -m parties.worker SOCKET`: reads a `Task` from standard input, plays the part, reports to its node, ends."""
 
+import importlib
 import os
 import resource
+import select
 import socket
 import sys
 import threading
@@ -31,8 +33,14 @@ def main() -> None:
     """Exit code 0: delivered; 1: a failure was reported."""
     # A crash dump would hold the party's data.
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    task = unpack_task(sys.stdin.buffer.read())
-    with pipe.connect(socket.socket(fileno=task.socket), task.peers) as link:
+    _load_ahead()
+    data = sys.stdin.buffer.read()
+    if not data:
+        return  # the node has ended, and there was nothing to do
+    task = unpack_task(data)
+    os.chdir(task.folder)
+    os.environ["TMPDIR"] = task.folder
+    with pipe.connect(socket.socket(fileno=int(sys.argv[1])), task.peers) as link:
         counters = {peer: CountingPipe(link.pipes[peer]) for peer in task.peers}
         reporter = _Reporter(link, counters)
         try:
@@ -41,6 +49,14 @@ def main() -> None:
             reporter.send(Report(failure=vars(_failure(error))))
             raise SystemExit(1) from None
         reporter.send(Report(facts=dict(outcome.facts), dropped=outcome.dropped))
+
+
+def _load_ahead() -> None:
+    """While there is no task yet, load what tasks need."""
+    for module in ("parties.reading", "parties.results", "mpc.ahead"):
+        if select.select([sys.stdin], [], [], 0)[0]:
+            return
+        importlib.import_module(module)
 
 
 class _Reporter:
