@@ -1,5 +1,4 @@
-"""Importing this module loads what protocols load only where they run, for a process that waits for work to come."""
+"""What a process that waits for work may load meanwhile: protocols load it only where they run."""
 
-import numba  # noqa: F401
-
-import mpc.psi.table  # noqa: F401
+#: Arrow and its functions; then numba, of which the first kernel brings in all but the other kernels.
+MODULES = ("mpc.psi.table", "mpc.kernels.tags")
