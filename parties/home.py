@@ -6,6 +6,7 @@ sealane.db         peers, datasets, grants, jobs, evidence
 work/<job>/        a running attempt's files, deleted when it ends
 spool/<job>/       what an interrupted job goes on from, deleted when the job ends
 results/<job>.parquet   released results
+results/<job>.model     own parts of trained models
 """
 
 import json

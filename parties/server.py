@@ -25,7 +25,6 @@ from parties.books import Books
 from parties.home import Home
 from parties.identity import keys, peers
 from parties.jobs.control import Desk
-from parties.jobs.endings import held_result
 from parties.jobs.failure import Kind
 from parties.jobs.records import JobRecord
 from parties.jobs.states import State
@@ -91,7 +90,7 @@ class Server:
             transport=self._transport,
             on_report=self._on_report,
             on_end=self._on_end,
-            held=lambda job: held_result(self.home.results, job),
+            results=self.home.results,
         )
         await self._look_at_peers()
         port = await self._transport.start(self.home.settings.listen)
@@ -208,9 +207,7 @@ class Server:
                 await self._agree_workers()
 
     async def _agree_workers(self) -> None:
-        wanted = {
-            (record.id, record.attempt): (record, dataset) for record, dataset in await self._write(self._books.running)
-        }
+        wanted = {(part[0].id, part[0].attempt): part for part in await self._write(self._books.running)}
         for key in self._workers.running - wanted.keys():
             self._workers.end(key)
         for key in wanted.keys() - self._workers.running:

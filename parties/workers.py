@@ -12,14 +12,18 @@ from pathlib import Path
 import structlog
 
 from mpc.errors import ChannelError, ProtocolError
+from parties import models
 from parties.datasets import Dataset
+from parties.jobs.endings import held_result
 from parties.jobs.failure import Failure, Kind
 from parties.jobs.records import JobRecord, own_part
 from parties.transport.transport import Transport
 from parties.worker.process import SpareWorkers
-from parties.worker.task import Report, Task, unpack_report
+from parties.worker.task import ModelFile, Report, Task, unpack_report
 
 _LOG = structlog.get_logger()
+
+_RESULT, _MODEL = "result.parquet", "trained.model"
 
 Key = tuple[str, int]
 
@@ -47,7 +51,7 @@ class Workers:
     transport: Transport
     on_report: Callable[[JobRecord, Report, float], Awaitable[None]]
     on_end: Callable[[Ended], Awaitable[None]]
-    held: Callable[[str], Path]
+    results: Path
     _running: dict[Key, asyncio.Task[None]] = field(default_factory=dict)
 
     @property
@@ -55,10 +59,10 @@ class Workers:
         """The job and attempt of each worker there is."""
         return set(self._running)
 
-    def launch(self, record: JobRecord, dataset: Dataset | None) -> None:
+    def launch(self, record: JobRecord, dataset: Dataset | None, model: ModelFile | None) -> None:
         """Start the worker of this party's part in the record's attempt."""
         key = record.id, record.attempt
-        task = asyncio.create_task(self._run(record, dataset), name=f"worker {record.id} {record.attempt}")
+        task = asyncio.create_task(self._run(record, dataset, model), name=f"worker {record.id} {record.attempt}")
         self._running[key] = task
         task.add_done_callback(lambda _task: self._running.pop(key))
 
@@ -76,13 +80,14 @@ class Workers:
             self.end(key)
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _run(self, record: JobRecord, dataset: Dataset | None) -> None:
+    async def _run(self, record: JobRecord, dataset: Dataset | None, model: ModelFile | None) -> None:
         folder = self.work / f"{record.id}.{record.attempt}"
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            ended = await self._play(record, dataset, folder)
-            if ended.facts is not None and (folder / "result.parquet").exists():
-                (folder / "result.parquet").replace(self.held(record.id))
+            ended = await self._play(record, dataset, model, folder)
+            if ended.facts is not None:
+                _hold(folder / _RESULT, held_result(self.results, record.id))
+                _hold(folder / _MODEL, models.held(self.results, record.id))
         except ChannelError as error:
             ended = Ended(record.id, record.attempt, None, Failure(Kind.INTERRUPTED, str(error)))
         except OSError as error:
@@ -91,7 +96,7 @@ class Workers:
             shutil.rmtree(folder, ignore_errors=True)
         await self.on_end(ended)
 
-    async def _play(self, record: JobRecord, dataset: Dataset | None, folder: Path) -> Ended:
+    async def _play(self, record: JobRecord, dataset: Dataset | None, model: ModelFile | None, folder: Path) -> Ended:
         name, _ = own_part(record, self.me)
         peers = {party.name: party.fingerprint for party in record.others(self.me)}
         assert record.session is not None
@@ -101,9 +106,11 @@ class Workers:
             peers=tuple(peers),
             session=record.session.hex(),
             folder=str(folder),
-            result=str(folder / "result.parquet"),
+            result=str(folder / _RESULT),
+            trained=str(folder / _MODEL),
             spool=str(self.spool / record.id),
             dataset=dataset,
+            model=model,
         )
         worker = await self.spares.take()
         _LOG.info("worker started", job=record.id, attempt=record.attempt, pid=worker.process.pid)
@@ -134,6 +141,12 @@ def _outcome(record: JobRecord, report: Report | None, code: int) -> Ended:
     how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with code {code}"
     hint = "the machine may have run out of memory: see its kernel log" if code == -signal.SIGKILL else ""
     return Ended(record.id, record.attempt, None, Failure(Kind.CRASHED, f"its worker process {how}", "", hint))
+
+
+def _hold(made: Path, held: Path) -> None:
+    """Move what an attempt made, if it made it, to where it waits for the end of the job."""
+    if made.exists():
+        made.replace(held)
 
 
 def _machine_failure(error: OSError) -> Failure:

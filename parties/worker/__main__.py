@@ -103,7 +103,7 @@ class _Reporter:
 
 
 def _play(task: Task, counters: Mapping[str, CountingPipe], reporter: _Reporter) -> Outcome:
-    from parties import reading, results  # these load DuckDB and Arrow, which only workers need
+    from parties import models, reading, results  # these load DuckDB and Arrow, which only workers need
 
     job = Job.from_bytes(task.spec.encode())
     spec = registry.get(job.protocol)
@@ -120,9 +120,16 @@ def _play(task: Task, counters: Mapping[str, CountingPipe], reporter: _Reporter)
     channels: dict[str, Channel] = {peer: MessageChannel(counter) for peer, counter in counters.items()}
     session = bytes.fromhex(task.session)
     spool = FileSpool(Path(task.spool))
-    outcome = run_role(spec, job, task.name, tables, channels, system_rng, reporter.progress, session, spool=spool)
+    model = b"" if task.model is None else models.read(Path(task.model.path), task.model.digest)
+    outcome = run_role(
+        spec, job, task.name, tables, channels, system_rng, reporter.progress, session, spool=spool, model=model
+    )
     if outcome.table is not None:
         results.write_result(outcome.table, Path(task.result))
+    if len(outcome.model) > models.MAX_MODEL_BYTES:
+        raise InputError(f"the own part of the model has {len(outcome.model)} bytes (at most {models.MAX_MODEL_BYTES})")
+    if outcome.model:
+        results.write_bytes(outcome.model, Path(task.trained))
     return outcome
 
 

@@ -9,6 +9,14 @@ from pydantic import ConfigDict, TypeAdapter, with_config
 from parties.datasets import Dataset
 
 
+@dataclass(frozen=True)
+class ModelFile:
+    """Where the own part of a model is, and the SHA-256 that it must have, hexadecimal."""
+
+    path: str
+    digest: str
+
+
 @with_config(ConfigDict(ser_json_bytes="base64", val_json_bytes="base64"))
 @dataclass(frozen=True)
 class Task:
@@ -20,8 +28,10 @@ class Task:
     session: str  # hexadecimal
     folder: str  # the attempt's own, for whatever the work puts on disk
     result: str  # path to write the result to
+    trained: str  # path to write the own part of a trained model to
     spool: str  # folder for what the next attempt at the job may go on from
     dataset: Dataset | None = field(repr=False)
+    model: ModelFile | None = None  # the own part of the model that the job uses
 
 
 @dataclass(frozen=True)
