@@ -5,6 +5,7 @@ protocol takes at most 1.2 times as long. The note gives the same ratio in CPU s
 less, and the two samples, which differ if the machine was not idle.
 """
 
+import importlib
 import multiprocessing
 import os
 import queue
@@ -12,6 +13,7 @@ import resource
 import socket
 import statistics
 import struct
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -23,6 +25,7 @@ from multiprocessing.connection import Connection
 import pyarrow as pa
 
 from benchmarks.harness import Row, main
+from mpc import ahead
 from mpc.channel import CountingPipe, MessageChannel
 from mpc.job import Job, Member
 from mpc.primitives.ristretto import multiply, point_from_uniform, random_scalar
@@ -31,6 +34,7 @@ from mpc.psi.ecdh import SPEC
 from mpc.rng import system_rng
 from mpc.session import SESSION_BYTES, run_role
 from mpc.spec import no_progress
+from parties.worker.__main__ import NoPandas
 
 TARGET = 1.2
 SAMPLE = 10_000  # multiplications a process, before and after
@@ -100,6 +104,9 @@ def _multiplications(go: Connection) -> None:
 
 
 def _play(go: Connection, end: socket.socket, job: Job, name: str, table: pa.Table, session: bytes) -> None:
+    for module in ahead.MODULES:  # as a node's waiting worker has
+        importlib.import_module(module)
+    sys.meta_path.insert(0, NoPandas())
     pipe = SocketPipe(end)
     counted = CountingPipe(pipe)
     (peer,) = set(job.members) - {name}
