@@ -116,7 +116,7 @@ class Model:
 
     @classmethod
     def from_bytes(cls, data: bytes) -> "Model":
-        """The model in `data`; raises `InputError` when that is too long, malformed, not canonical, of another format."""
+        """The model in `data`; raises `InputError` when it is too long, malformed, or not canonical."""
         if len(data) > MAX_MODEL_BYTES:
             raise InputError(f"a model of {len(data)} bytes is too long (at most {MAX_MODEL_BYTES})")
         try:
