@@ -118,7 +118,7 @@ def read_label(table: "pa.Table", family: str, classes: int) -> F64:
 
 
 def encode_label(label: F64, name: str, family: str, classes: int) -> Label:
-    """The targets of the common rows; raises `InputError` when they have one value only, or other classes than agreed."""
+    """The targets of the common rows; raises `InputError` for a single value, or other classes than agreed."""
     found = np.unique(label)
     if len(found) < 2:
         raise InputError(f"the label {name!r} has a single {'class' if family == 'logistic' else 'value'}")

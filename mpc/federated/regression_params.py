@@ -7,7 +7,7 @@ from pydantic import ConfigDict, Field, StrictInt, with_config
 
 from mpc.errors import InputError
 from mpc.job import Job
-from mpc.primitives.paillier.keys import PAILLIER_BITS
+from mpc.primitives.paillier.keys import PAILLIER_BITS, check_bits
 
 MAX_ROWS = 2**24
 MAX_CLASSES = 100
@@ -48,12 +48,13 @@ class Params:
     patience: Annotated[StrictInt, Field(ge=0, le=1000)] = 0
     validation: Annotated[float, Field(ge=0, le=0.5)] = 0.2
     seed: Annotated[StrictInt, Field(ge=0, lt=2**63)] = 0
-    key_bits: Literal[2048, 3072] = PAILLIER_BITS
+    key_bits: StrictInt = PAILLIER_BITS
     encryption: Literal["strict", "fast"] = "strict"
     normalisation: tuple[str, ...] = ()
     min_rows: Annotated[StrictInt, Field(ge=1, le=MAX_ROWS)] = 50
 
     def __post_init__(self) -> None:
+        check_bits(self.key_bits)
         if self.family != "logistic" and (self.classes != 2 or self.class_weight):
             raise InputError("classes and class_weight are for the logistic family")
         if isinstance(self.class_weight, tuple) and self.class_weight:
