@@ -42,32 +42,21 @@ class Encoded:
     clipped: int
 
 
-def read_numbers(table: "pa.Table") -> F64:
-    """The table's columns as float64, shape (rows, columns).
+def read_numbers(table: "pa.Table", rows: I64) -> F64:
+    """The table's columns at `rows` as float64, shape (rows, columns).
 
     Raises `InputError`, naming column and row (counted from 1), for what is no number, NULL, NaN, infinite, or of a
     magnitude above 2^500.
     """
-    columns = [_read_column(table.column(i), name) for i, name in enumerate(table.column_names)]
-    return np.stack(columns, axis=1) if columns else np.zeros((table.num_rows, 0))
+    from mpc.federated.columns import read_complete
 
-
-def _read_column(column: "pa.ChunkedArray", name: str) -> F64:
-    import pyarrow as pa
-
-    kind = column.type
-    if not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)):
-        raise InputError(f"column {name!r} holds {kind}, not numbers", hint="give integers, floats or DECIMAL")
-    null = np.flatnonzero(np.asarray(column.is_null()))
-    if len(null):
-        raise InputError(
-            f"row {null[0] + 1} of column {name!r} is NULL", hint="leave the row out, or fill the column before"
-        )
-    numbers = np.asarray(column.cast(pa.float64()), np.float64)
-    bad = np.flatnonzero(~(np.abs(numbers) <= _MAX_NUMBER))
-    if len(bad):
-        raise InputError(f"row {bad[0] + 1} of column {name!r} is NaN, infinite or above 2^500 in magnitude")
-    return numbers
+    found = np.zeros((len(rows), table.num_columns))
+    for i, name in enumerate(table.column_names):
+        found[:, i] = read_complete(table, name, rows)
+        large = np.flatnonzero(np.abs(found[:, i]) > _MAX_NUMBER)
+        if len(large):
+            raise InputError(f"column {name!r}, row {rows[large[0]] + 1}: a number is above 2^500 in magnitude")
+    return found
 
 
 def fit_scaling(numbers: F64, names: tuple[str, ...]) -> Scaling:
@@ -102,10 +91,10 @@ class Label:
 MAX_COUNT = 2**16
 
 
-def read_label(table: "pa.Table", family: str, classes: int) -> F64:
-    """The label's column; raises `InputError`, naming it, for labels that the family cannot have."""
+def read_label(table: "pa.Table", rows: I64, family: str, classes: int) -> F64:
+    """The label's column at `rows`; raises `InputError`, naming it, for labels that the family cannot have."""
     name = table.column_names[0]
-    label = read_numbers(table)[:, 0]
+    label = read_numbers(table, rows)[:, 0]
     if family == "logistic" and classes == 2:
         bad, what = (label != 0) & (label != 1), "neither 0 nor 1"
     elif family == "poisson":
@@ -113,7 +102,7 @@ def read_label(table: "pa.Table", family: str, classes: int) -> F64:
     else:
         bad, what = np.zeros(len(label), np.bool_), ""
     if bad.any():
-        raise InputError(f"row {np.flatnonzero(bad)[0] + 1} of the label {name!r} is {what}")
+        raise InputError(f"label {name!r}, row {rows[np.flatnonzero(bad)[0]] + 1}: the value is {what}")
     return label
 
 
