@@ -88,7 +88,7 @@ class Label:
     deviation: float = 1.0
 
 
-MAX_COUNT = 2**16
+MAX_COUNT = 1000
 
 
 def read_label(table: "pa.Table", rows: I64, family: str, classes: int) -> F64:

@@ -63,7 +63,9 @@ def run(party: Party[Params], tables: "Mapping[str, pa.Table]") -> Outcome:
     aligned = alignment.align(party, tables["key"], who.label_holder, params.normalisation, params.min_rows)
     loaded = load(party, tables, aligned.rows)
     products, columns = _start(party, who, loaded.data.x.shape[1])
-    residuals = residuals_of(party, who, weighted=bool(params.class_weight)) if products.paired else None
+    residuals = None
+    if products.paired:
+        residuals = residuals_of(party, who, columns, loaded.data.training_rows)
     trained = train(products, residuals, params, columns, loaded.data, party.progress)
     facts = {
         **aligned.facts,

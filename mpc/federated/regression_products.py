@@ -140,12 +140,12 @@ class Products:
         encryptor = self.theirs[owner]
         weights = self._recv_ciphertexts(owner, encryptor.public, columns * outputs)
         slots = _Slots.of(columns, rows, self.bits)
-        shares = []
-        for start in range(0, len(weights), columns):
+        parts = [
             # The owner takes offset·Σ s away again.
-            part = packed_row_products(x + _OFFSET, weights[start : start + columns], slots.bits, slots.per)
-            shares.append(self._mask_and_send(owner, slots, part, rows))
-        return np.stack(shares, axis=1)
+            packed_row_products(x + _OFFSET, weights[start : start + columns], slots.bits, slots.per)
+            for start in range(0, len(weights), columns)
+        ]
+        return self._mask_and_send(owner, slots, parts, rows)
 
     def _decrypt_scores(self, peer: str, weights: Ring, rows: int) -> Ring:
         """This party's share, as an owner, of what `_tall_product` gives the peer one of."""
@@ -159,15 +159,16 @@ class Products:
         rows, columns = x.shape
         residuals = self._recv_ciphertexts(owner, self.theirs[owner].public, rows * outputs)
         slots = _Slots.of(rows, columns, self.bits)
-        shares = []
-        for start in range(0, len(residuals), rows):
-            product = matrix_product(x, residuals[start : start + rows])
-            packed = shift_and_pack(product, slots.bits, slots.per)
-            shares.append(self._mask_and_send(owner, slots, packed, columns))
-        return np.stack(shares, axis=1)
+        parts = [
+            shift_and_pack(matrix_product(x, residuals[start : start + rows]), slots.bits, slots.per)
+            for start in range(0, len(residuals), rows)
+        ]
+        return self._mask_and_send(owner, slots, parts, columns)
 
-    def _mask_and_send(self, owner: str, slots: "_Slots", products: Ciphertexts, count: int) -> Ring:
-        """Add a mask to every slot, send the ciphertexts, and keep the negative masks of the first `count` slots."""
+    def _mask_and_send(self, owner: str, slots: "_Slots", parts: Sequence[Ciphertexts], count: int) -> Ring:
+        """Add a mask to every slot, send the ciphertexts, and keep the negative masks: shape (count, outputs), from the
+        first `count` slots of each output's part."""
+        products = Ciphertexts.concatenate(parts)
         masks = np.frombuffer(self.rng(len(products) * slots.per * slots.bytes), np.uint8)
         masks = masks.reshape(len(products), slots.per, slots.bytes).copy()
         # The highest bit but one is set and the next higher clear: the sum is positive and stays within its slot.
@@ -177,7 +178,8 @@ class Products:
         words.view(np.uint8)[:, : slots.per * slots.bytes] = masks.reshape(len(products), -1)
         masked = add(products, encryptor.encrypt(words))
         self._send_pieces([owner], wire.Ciphertexts, "ciphertexts", masked.to_bytes())
-        return ring128.negate(slots.elements(masks, count))
+        by_output = masks.reshape(len(parts), -1, slots.per, slots.bytes)
+        return ring128.negate(np.stack([slots.elements(part, count) for part in by_output], axis=1))
 
     def _decrypt(self, peer: str, slots: "_Slots", count: int, outputs: int) -> Ring:
         """The masked products that a peer sends, shape (count, outputs), modulo 2^128."""

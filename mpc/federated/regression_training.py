@@ -7,7 +7,7 @@ shares of its own weights.
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +23,8 @@ from mpc.spec import Progress
 from protos import federated_regression_pb2 as wire
 
 WEIGHT_FRACTION = SCORE_FRACTION - FEATURE_FRACTION
-_GRADIENT_EXCESS = FEATURE_FRACTION + SCORE_FRACTION - WEIGHT_FRACTION
+_SPARE_BITS = 4  # that gradients keep beyond the weights' until they are multiplied by the learning rate
+_WEIGHT_TO_GRADIENT = 2.0 ** (FEATURE_FRACTION - WEIGHT_FRACTION)
 _ORDER_DOMAIN = b"sealane/train.regression/1/order\0"
 
 I64 = NDArray[np.int64]
@@ -127,12 +128,15 @@ def _rows_of(data: Data, rows: I64 | slice) -> Rows:
 def _descend(
     products: Products, residuals: Residuals, params: Params, state: _State, gradients: Mapping[str, Ring], rows: int
 ) -> _State:
-    first = products.name == products.parties.label_holder
+    first = residuals.first
+    excess = max(0, FEATURE_FRACTION + residuals.unit.bit_length() - WEIGHT_FRACTION - _SPARE_BITS)
     weights, momentum = {}, {}
     for name, gradient in gradients.items():
         w = state.weights[name]
-        small = truncate(gradient, _GRADIENT_EXCESS, first=first)
-        step = scaled(small, params.learning_rate * 2.0**SCORE_FRACTION / (residuals.unit * rows), first=first)
+        small = truncate(gradient, excess, first=first)
+        step = scaled(
+            small, params.learning_rate * 2.0**excess / (_WEIGHT_TO_GRADIENT * residuals.unit * rows), first=first
+        )
         step = ring128.add(step, scaled(state.momentum[name], params.momentum, first=first))
         decay = scaled(w, params.learning_rate * params.l2, first=first)
         if params.intercept and name == products.parties.label_holder:
@@ -147,9 +151,9 @@ def _descend(
 def _shrink(products: Products, residuals: Residuals, params: Params, weights: Mapping[str, Ring]) -> dict[str, Ring]:
     """Every weight, but for the intercept's, moved towards 0 by learning_rate·l1, or to it."""
     threshold = round(params.learning_rate * params.l1 * 2**WEIGHT_FRACTION)
-    names = list(weights)
+    names = [name for name in products.parties.all if name in weights]
     stacked = np.concatenate([weights[name] for name in names])
-    shrunk = residuals.soft_threshold(stacked, threshold)
+    shrunk = residuals.shrink(stacked, threshold)
     result, at = {}, 0
     for name in names:
         result[name] = shrunk[at : at + len(weights[name])].copy()
@@ -173,7 +177,7 @@ class _Watch:
         scores = products.scores(data.x[held_out], weights, outputs)
         label_holder = products.parties.label_holder
         if scores is not None and self._residuals is not None:
-            error = self._residuals.squared_error(scores, replace(_rows_of(data, held_out), weights=None))
+            error = self._residuals.squared_error(scores, _rows_of(data, held_out).targets)
             if error is not None:
                 self.errors.append(error / (data.held_out * outputs))
         if products.name != label_holder:
