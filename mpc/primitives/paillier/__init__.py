@@ -43,7 +43,8 @@ from mpc.primitives.paillier.decrypt import decrypt
 from mpc.primitives.paillier.encrypt import Encryptor, Mode
 from mpc.primitives.paillier.keys import PAILLIER_BITS, PrivateKey, PublicKey
 from mpc.primitives.paillier.packing import Packing
-from mpc.primitives.paillier.plaintexts import int64_from_words, ints_from_words, words_from_int64, words_from_ints
+from mpc.primitives.paillier.plaintexts import int64_from_words, words_from_int64, words_from_ints
+from mpc.primitives.paillier.words import ints_from_words
 
 __all__ = [
     "PAILLIER_BITS",

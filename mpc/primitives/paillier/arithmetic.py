@@ -9,9 +9,8 @@ from numpy.typing import NDArray
 from mpc.errors import InputError
 from mpc.primitives.paillier.arrays import Ciphertexts, check_same_key
 from mpc.primitives.paillier.encrypt import encode
-from mpc.primitives.paillier.plaintexts import above
+from mpc.primitives.paillier.words import U64, above
 
-U64 = NDArray[np.uint64]
 I64 = NDArray[np.int64]
 Bins = NDArray[np.uint8] | NDArray[np.uint16]
 
