@@ -9,10 +9,8 @@ from numpy.typing import NDArray
 
 from mpc.errors import InputError, ProtocolError
 from mpc.primitives.paillier.keys import PublicKey
-from mpc.primitives.paillier.plaintexts import above, ints_from_words
 from mpc.primitives.paillier.residues import Rows
-
-U64 = NDArray[np.uint64]
+from mpc.primitives.paillier.words import U64, above, ints_from_words
 
 
 @dataclass(frozen=True)

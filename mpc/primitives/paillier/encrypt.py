@@ -7,13 +7,12 @@ from typing import Literal
 
 import gmpy2
 import numpy as np
-from numpy.typing import NDArray
 
 from mpc.errors import InputError
 from mpc.primitives.paillier.arrays import Ciphertexts
 from mpc.primitives.paillier.keys import PrivateKey, PublicKey
-from mpc.primitives.paillier.plaintexts import above
 from mpc.primitives.paillier.residues import Residues, Rows
+from mpc.primitives.paillier.words import U64, above, rows_of_words, widened
 from mpc.rng import Rng
 
 Mode = Literal["strict", "fast"]
@@ -22,8 +21,6 @@ FAST_BITS = 256  # of alpha: twice the security level
 
 _WINDOW_BITS = 8  # one byte of alpha indexes one row of the table
 _PIECE = 4096  # ciphertexts at once: bounds the memory for exponents
-
-U64 = NDArray[np.uint64]
 
 
 class Encryptor:
@@ -99,8 +96,7 @@ class Encryptor:
         width = self.public.residues.words
         rows: Rows | int = 0
         for (field, _), power, own, other in zip(self._tables, powers, squares, squares[::-1], strict=True):
-            words = np.zeros((len(power), width), np.uint64)
-            words[:, : field.words] = field.leave(power)
+            words = widened(field.leave(power), width)
             rows = self.public.residues.affine(words, other * int(gmpy2.invert(other, own)), rows)
         assert not isinstance(rows, int)
         return rows
@@ -108,9 +104,7 @@ class Encryptor:
 
 def encode(words: U64, public: PublicKey) -> Rows:
     """1 + m·n modulo n², the ciphertexts without randomness of plaintexts."""
-    wide = np.zeros((len(words), public.residues.words), np.uint64)
-    wide[:, : words.shape[1]] = words
-    return public.residues.affine(wide, public.n, 1)
+    return public.residues.affine(widened(words, public.residues.words), public.n, 1)
 
 
 def _no_words(public: PublicKey) -> U64:
@@ -124,8 +118,7 @@ def _table(field: Residues, base: int, windows: int) -> Rows:
     for _ in range(windows):
         starts.append(int(power))
         power = gmpy2.powmod(power, 1 << _WINDOW_BITS, field.modulus)
-    data = b"".join(value.to_bytes(8 * field.words, "little") for value in starts)
-    firsts = field.affine(np.frombuffer(data, np.uint64).reshape(windows, field.words), 1, 0)
+    firsts = field.affine(rows_of_words(starts, field.words), 1, 0)
     one = field.power(firsts, 0)
     table = np.stack([one, firsts], axis=1)  # by window, then by digit
     while table.shape[1] < 1 << _WINDOW_BITS:

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from mpc.errors import InputError
 from mpc.primitives.paillier.keys import PublicKey
-from mpc.primitives.paillier.plaintexts import add_constant, from_twos_complement, to_twos_complement
+from mpc.primitives.paillier.plaintexts import from_twos_complement, to_twos_complement
+from mpc.primitives.paillier.words import U64, add_constant
 
-U64 = NDArray[np.uint64]
 I64 = NDArray[np.int64]
 
 MAX_SLOT_BITS = 64
