@@ -10,9 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from mpc.errors import InputError
-from mpc.federated.trees_params import MAX_CLASSES, Objective
+from mpc.federated.trees_params import Objective, TreesParams
 
 F64 = npt.NDArray[np.float64]
+BOOL = npt.NDArray[np.bool_]
 
 _LARGEST_LABEL = 1e100  # sums of squares stay finite
 _LARGEST_SCORE = 500.0  # beyond it a logistic function is 0 or 1 in float64, and exp overflows soon
@@ -70,13 +71,16 @@ class Target:
         return np.asarray(labels[:, None] == np.arange(self.outputs), np.float64)
 
 
-def read_target(objective: Objective, name: str, labels: F64) -> tuple[Target, F64]:
+def read_target(params: TreesParams, name: str, labels: F64, fitted: BOOL) -> tuple[Target, F64]:
     """The target, and the labels as its functions take them; raises `InputError` that names the column.
 
-    `labels` are those of the rows to train on and have no missing value.
+    `labels` have no missing value; `fitted` says which of them are trained on.
     """
-    values = np.unique(labels)
-    if len(values) < 2:
+    objective, values = params.objective, np.unique(labels)
+    seen = len(np.unique(labels[fitted]))
+    if seen < len(values) and objective != "regression":
+        raise InputError(f"label column {name!r} has a value that only rows kept for validation have")
+    if seen < 2:
         raise InputError(
             f"label column {name!r} has the same value in all common rows", hint="there is nothing to learn"
         )
@@ -91,8 +95,11 @@ def read_target(objective: Objective, name: str, labels: F64) -> tuple[Target, F
         if np.abs(values).max() > _LARGEST_LABEL:
             raise InputError(f"label column {name!r} has numbers beyond 1e100: squares would overflow")
         return Target(objective), labels
-    if len(values) > MAX_CLASSES:
-        raise InputError(f"label column {name!r} has {len(values)} different values, more than {MAX_CLASSES} classes")
+    if len(values) != params.classes:
+        raise InputError(
+            f"label column {name!r} has {len(values)} different values in the common rows, not the agreed "
+            f"{params.classes} classes"
+        )
     return Target(objective, tuple(values.tolist())), np.searchsorted(values, labels).astype(np.float64)
 
 

@@ -31,10 +31,11 @@ class TreesParams:
     Rows: `normalisation` names one profile a key column (none: exact/1); with fewer than `min_rows` common rows nothing
     is trained. `seed` decides, for all to see, which rows and columns are drawn.
 
-    Model: `objective` binary (labels 0 and 1, logistic loss), regression (squared error) or multiclass (softmax, one
-    tree a class and round); `trees` rounds of trees of at most `depth` splits on a path; `bins` a column, each of at
-    least `min_bin_rows` rows; `learning_rate`, `reg_lambda`, `gamma` and `min_child_weight` as in XGBoost, except that
-    a split must gain more than `gamma` when it is made; a node of fewer than `min_node_rows` rows is not split.
+    Model: `objective` binary (labels 0 and 1, logistic loss), regression (squared error) or multiclass (softmax of
+    `classes` different numbers, one tree a class and round); `trees` rounds of trees of at most `depth` splits on a
+    path; `bins` a column, each of at least `min_bin_rows` rows; `learning_rate`, `reg_lambda`, `gamma` and
+    `min_child_weight` as in XGBoost, except that a split must gain more than `gamma` when it is made; a node of fewer
+    than `min_node_rows` rows is not split.
 
     Sampling: each tree is grown from a share `row_sample` of the rows and of each party's columns `column_sample`; or,
     with `goss_top` and `goss_rest`, from the share of rows with the largest gradients and a random share of all, taken
@@ -53,6 +54,7 @@ class TreesParams:
     min_rows: Rows = 50
     seed: Annotated[StrictInt, Field(ge=0, lt=2**63)] = 0
     objective: Objective = "binary"
+    classes: Annotated[StrictInt, Field(ge=2, le=MAX_CLASSES)] = 2
     trees: Annotated[StrictInt, Field(ge=1, le=MAX_TREES)] = 30
     depth: Annotated[StrictInt, Field(ge=1, le=MAX_DEPTH)] = 3
     bins: Annotated[StrictInt, Field(ge=2, le=MAX_BINS)] = 32
@@ -83,6 +85,13 @@ class TreesParams:
             raise InputError("patience counts rounds without improvement on validation rows: give validation a share")
         if self.local_trees >= self.trees:
             raise InputError("with local_trees as many as trees, no feature holder would take part")
+        if self.classes != 2 and self.objective != "multiclass":
+            raise InputError(f"classes are of objective multiclass, not of {self.objective}")
+
+    @property
+    def outputs(self) -> int:
+        """How many trees a round has."""
+        return self.classes if self.objective == "multiclass" else 1
 
     @property
     def goss(self) -> bool:
