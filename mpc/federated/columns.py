@@ -1,10 +1,10 @@
-"""From a party's Arrow columns to the arrays that training works on, rows in the order that all parties share.
+"""From a party's Arrow columns to the arrays that training works on.
 
 Errors name the column and, counted from 1, the row of the party's own table.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
@@ -36,14 +36,21 @@ class Column:
     def __len__(self) -> int:
         return len(self.numbers) if self.kind == "number" else len(self.codes)
 
+    def take(self, rows: I64) -> "Column":
+        """The column at some rows, in their order."""
+        if self.kind == "number":
+            return replace(self, numbers=self.numbers[rows])
+        return replace(self, codes=self.codes[rows])
 
-def read_columns(numbers: pa.Table | None, categories: pa.Table | None, rows: I64) -> list[Column]:
-    """The columns of slot "feature", then those of slot "category", at `rows`."""
+
+def read_columns(tables: Mapping[str, pa.Table]) -> list[Column]:
+    """The columns of slot "feature", which hold numbers, then those of slot "category"."""
+    numbers, categories = tables.get("feature"), tables.get("category")
     found = []
     if numbers is not None:
-        found = [Column(name, "number", read_numbers(numbers, name, rows)) for name in numbers.column_names]
+        found = [Column(name, "number", read_numbers(numbers, name)) for name in numbers.column_names]
     if categories is not None:
-        found += [_read_categories(categories, name, rows) for name in categories.column_names]
+        found += [_read_categories(categories, name) for name in categories.column_names]
     names = [column.name for column in found]
     repeated = sorted({name for name in names if names.count(name) > 1})
     if repeated:
@@ -51,8 +58,8 @@ def read_columns(numbers: pa.Table | None, categories: pa.Table | None, rows: I6
     return found
 
 
-def read_numbers(table: pa.Table, name: str, rows: I64) -> F64:
-    """A column of numbers at `rows`, NaN where a value is null or NaN; raises `InputError` for infinity."""
+def read_numbers(table: pa.Table, name: str) -> F64:
+    """A column of numbers, NaN where a value is null or NaN; raises `InputError` for infinity."""
     column = table[name]
     kind = column.type
     if not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)):
@@ -65,22 +72,22 @@ def read_numbers(table: pa.Table, name: str, rows: I64) -> F64:
     values = np.where(pc.is_valid(array), array.fill_null(0.0).to_numpy(zero_copy_only=False), np.nan)
     bad = np.flatnonzero(np.isinf(values))
     if len(bad):
-        raise InputError(f"column {name!r}, row {bad[0] + 1}: infinity is not a number to train on")
-    return np.asarray(values[rows], np.float64)
+        raise InputError(f"column {name!r}, row {bad[0] + 1}: infinity is not a number to compute with")
+    return np.asarray(values, np.float64)
 
 
-def read_complete(table: pa.Table, name: str, rows: I64) -> F64:
-    """As `read_numbers`, and no value at `rows` may be missing."""
-    values = read_numbers(table, name, rows)
-    missing = np.flatnonzero(np.isnan(values))
+def complete(values: F64, name: str, rows: I64) -> F64:
+    """`values` of a column at `rows`, none of which may be missing."""
+    found = values[rows]
+    missing = np.flatnonzero(np.isnan(found))
     if len(missing):
         raise InputError(
             f"column {name!r}, row {rows[missing[0]] + 1}: a value is missing", hint="fill in or remove such rows"
         )
-    return values
+    return found
 
 
-def _read_categories(table: pa.Table, name: str, rows: I64) -> Column:
+def _read_categories(table: pa.Table, name: str) -> Column:
     column = table[name]
     kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
     known = (pa.types.is_string, pa.types.is_large_string, pa.types.is_integer, pa.types.is_boolean, pa.types.is_date)
@@ -91,7 +98,7 @@ def _read_categories(table: pa.Table, name: str, rows: I64) -> Column:
         )
     encoded = pc.dictionary_encode(column.cast(kind).cast(pa.large_string()).combine_chunks())
     codes = pc.fill_null(encoded.indices, MISSING).to_numpy(zero_copy_only=False).astype(np.int64)
-    return Column(name, "category", codes=codes[rows], texts=tuple(encoded.dictionary.to_pylist()))
+    return Column(name, "category", codes=codes, texts=tuple(encoded.dictionary.to_pylist()))
 
 
 def check_schema(columns: Sequence[Column], trained: Sequence[tuple[str, str]], party: str) -> list[Column]:
