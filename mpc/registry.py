@@ -3,7 +3,7 @@
 from typing import Any
 
 from mpc.errors import InputError
-from mpc.federated import regression, regression_predict, trees_predict, trees_train
+from mpc.federated import regression, regression_horizontal, regression_predict, trees_predict, trees_train
 from mpc.psi import cardinality, dry_run, ecdh, multi, vole, vole_buckets
 from mpc.sharing import masked_statistics
 from mpc.spec import Spec
@@ -19,6 +19,7 @@ _ALL: tuple[Spec[Any], ...] = (
     regression.SPEC,
     regression_predict.SPEC,
     regression_predict.EVALUATE,
+    regression_horizontal.SPEC,
     trees_train.SPEC,
     trees_predict.SPEC,
 )
