@@ -10,6 +10,7 @@ import llvmlite.binding as llvm
 import numba
 from llvmlite import ir
 from numba.core import compiler, types
+from numba.core.compiler_lock import global_compiler_lock
 from numba.core.datamodel import PrimitiveModel
 from numba.core.registry import cpu_target
 from numba.core.typing import signature as typed
@@ -56,9 +57,10 @@ def optimised(function: FunctionType, signature: Signature) -> Any:
     parameters = tuple(_type_of(parameter) for parameter in signature.parameters)
     contexts = cpu_target.typing_context, cpu_target.target_context
     try:
-        result = compiler.compile_extra(
-            *contexts, _for_numba(function), parameters, getattr(types, signature.result), flags, {}
-        )
+        with global_compiler_lock:
+            result = compiler.compile_extra(
+                *contexts, _for_numba(function), parameters, getattr(types, signature.result), flags, {}
+            )
     except numba.core.errors.NumbaError as error:
         raise TypeError(f"{function.__qualname__} is no kernel: numba cannot compile it, or it makes arrays") from error
     module = llvm.parse_assembly(result.library.get_llvm_str())
