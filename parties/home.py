@@ -37,6 +37,7 @@ class Settings:
     advertise: str = ""  # host:port that peers dial; empty: as `listen`
     metrics_listen: str = ""  # host:port for /metrics, /healthz, /readyz; empty: none
     max_running_jobs: int = 2
+    spare_workers: int = 1  # processes started ahead of the jobs that they will run
     max_open_jobs: int = 1000
     max_connections: int = 100
     keepalive_s: float = 10.0

@@ -33,6 +33,7 @@ from parties.release import Release, own_release, release
 from parties.store import StoreError
 from parties.transport.status import Credentials, Limits, LinkStatus
 from parties.transport.transport import Transport
+from parties.worker.process import SpareWorkers
 from parties.worker.task import Report
 from parties.workers import Ended, Workers
 from protos import control_pb2
@@ -85,6 +86,7 @@ class Server:
             me=self._identity.fingerprint,
             work=self.home.work,
             spool=self.home.spool,
+            spares=SpareWorkers(self.home.work, self.home.settings.spare_workers),
             transport=self._transport,
             on_report=self._on_report,
             on_end=self._on_end,
@@ -94,6 +96,7 @@ class Server:
         port = await self._transport.start(self.home.settings.listen)
         metrics = self._metrics.serve(self.home.settings.metrics_listen, self._takes_work)
         _LOG.info("serving", name=self._identity.name, port=port, release=release())
+        self._workers.spares.fill()
         self.on_ready(port)
         try:
             await self._keep_in_agreement()

@@ -4,8 +4,6 @@ import asyncio
 import os
 import shutil
 import signal
-import socket
-import sys
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -20,21 +18,10 @@ from parties.jobs.endings import held_result
 from parties.jobs.failure import Failure, Kind
 from parties.jobs.records import JobRecord, own_part
 from parties.transport.transport import Transport
-from parties.worker.task import ModelFile, Report, Task, pack, unpack_report
+from parties.worker.process import SpareWorkers
+from parties.worker.task import ModelFile, Report, Task, unpack_report
 
 _LOG = structlog.get_logger()
-_PASSED_ENVIRONMENT = (
-    "PATH",
-    "LANG",
-    "LC_ALL",
-    "TZ",
-    "TMPDIR",
-    "LD_LIBRARY_PATH",
-    "VIRTUAL_ENV",
-    "PYTHONPATH",
-    "XDG_CACHE_HOME",  # compiled loops are kept there
-)
-
 _RESULT, _MODEL = "result.parquet", "trained.model"
 
 Key = tuple[str, int]
@@ -59,6 +46,7 @@ class Workers:
     me: str
     work: Path
     spool: Path
+    spares: SpareWorkers
     transport: Transport
     on_report: Callable[[JobRecord, Report, float], Awaitable[None]]
     on_end: Callable[[Ended], Awaitable[None]]
@@ -84,7 +72,8 @@ class Workers:
             task.cancel()
 
     async def end_all(self) -> None:
-        """End every worker and wait until all have gone."""
+        """End every worker, also those that wait, and return when all have gone."""
+        await self.spares.close()
         tasks = list(self._running.values())
         for key in self._running:
             self.end(key)
@@ -109,34 +98,21 @@ class Workers:
     async def _play(self, record: JobRecord, dataset: Dataset | None, model: ModelFile | None, folder: Path) -> Ended:
         name, _ = own_part(record, self.me)
         peers = {party.name: party.fingerprint for party in record.others(self.me)}
-        ours, theirs = socket.socketpair()
         assert record.session is not None
         task = Task(
             spec=record.spec.decode(),
             name=name,
             peers=tuple(peers),
             session=record.session.hex(),
-            socket=theirs.fileno(),
+            folder=str(folder),
             result=str(folder / _RESULT),
             trained=str(folder / _MODEL),
             spool=str(self.spool / record.id),
             dataset=dataset,
             model=model,
         )
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "parties.worker",
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.DEVNULL,
-            stderr=asyncio.subprocess.DEVNULL,  # a library's words may hold data
-            pass_fds=[theirs.fileno()],
-            cwd=folder,
-            env={key: os.environ[key] for key in _PASSED_ENVIRONMENT if key in os.environ} | {"TMPDIR": str(folder)},
-            start_new_session=True,
-        )
-        theirs.close()
-        _LOG.info("worker started", job=record.id, attempt=record.attempt, pid=process.pid)
+        worker = await self.spares.take()
+        _LOG.info("worker started", job=record.id, attempt=record.attempt, pid=worker.process.pid)
         started = time.time()
         last: list[Report] = []
 
@@ -147,13 +123,11 @@ class Workers:
             await self.on_report(record, report, started)
 
         try:
-            assert process.stdin is not None
-            process.stdin.write(pack(task))
-            process.stdin.close()
-            traffic = await self.transport.run_worker(ours, record.session, peers, on_event)
-            code = await process.wait()
+            worker.begin(task)
+            traffic = await self.transport.run_worker(worker.sock, record.session, peers, on_event)
+            code = await worker.process.wait()
         finally:
-            await _end(process)
+            await worker.end()
         misbehaved = tuple(peers[peer] for peer, error in traffic.errors.items() if isinstance(error, ProtocolError))
         return replace(_outcome(record, last[-1] if last else None, code), misbehaved=misbehaved)
 
@@ -177,10 +151,3 @@ def _hold(made: Path, held: Path) -> None:
 def _machine_failure(error: OSError) -> Failure:
     why = os.strerror(error.errno or 0)
     return Failure(Kind.CRASHED, "its machine could not run a worker", why, "look at its disk, memory and limits")
-
-
-async def _end(process: asyncio.subprocess.Process) -> None:
-    if process.returncode is not None:
-        return
-    process.kill()
-    await process.wait()

@@ -1,4 +1,4 @@
-"""What a node tells its worker, and what the worker tells its node: JSON, on the worker's own socket and input."""
+"""What a node tells its worker, and what the worker tells its node: JSON, on the worker's own input and socket."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -26,7 +26,7 @@ class Task:
     name: str
     peers: tuple[str, ...]
     session: str  # hexadecimal
-    socket: int  # file descriptor
+    folder: str  # the attempt's own, for whatever the work puts on disk
     result: str  # path to write the result to
     trained: str  # path to write the own part of a trained model to
     spool: str  # folder for what the next attempt at the job may go on from
