@@ -1,12 +1,15 @@
 """Random oblivious transfers between two parties, both ways, as many as are asked for."""
 
 import numpy as np
+import numpy.typing as npt
 
 from mpc.primitives import base_ot, softspoken
 from mpc.primitives.ristretto import POINT_BYTES
 from mpc.rng import Rng
-from mpc.sharing.ring import U64, unpack, words_of
+from mpc.sharing.ring import U64, pack, unpack, words_of
 from mpc.sharing.wire import Wire
+
+BOOL = npt.NDArray[np.bool_]
 
 
 class RandomTransfers:
@@ -39,6 +42,18 @@ class RandomTransfers:
             choices[batch], pads[64 * batch.start : 64 * batch.stop], message = chosen
             self._wire.send(self._peer, message)
         return choices, pads[:count]
+
+    def choose_given(self, choices: BOOL) -> U64:
+        """The pads of these choices (count x 2 words)."""
+        random, pads = self.choose(len(choices))
+        self._wire.send(self._peer, random ^ pack(choices.view(np.uint8)))
+        return pads
+
+    def offer_given(self, count: int) -> tuple[U64, U64]:
+        """Both pads of each transfer (count x 2 words each), to a peer that chooses with `choose_given`."""
+        low, high = self.offer(count)
+        turned = unpack(self._wire.receive(self._peer, (words_of(count),)), (count, 1)).astype(np.bool_)
+        return np.where(turned, high, low), np.where(turned, low, high)
 
     def offer(self, count: int) -> tuple[U64, U64]:
         """Both pads of each transfer (count x 2 words each)."""
