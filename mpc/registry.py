@@ -3,6 +3,7 @@
 from typing import Any
 
 from mpc.errors import InputError
+from mpc.federated import regression, trees_predict, trees_train
 from mpc.psi import cardinality, dry_run, ecdh, multi, vole, vole_buckets
 from mpc.sharing import masked_statistics
 from mpc.spec import Spec
@@ -15,6 +16,9 @@ _ALL: tuple[Spec[Any], ...] = (
     vole_buckets.SPEC,
     multi.SPEC,
     masked_statistics.SPEC,
+    regression.SPEC,
+    trees_train.SPEC,
+    trees_predict.SPEC,
 )
 
 SPECS = {spec.name: spec for spec in _ALL}
