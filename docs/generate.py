@@ -73,7 +73,8 @@ def _prose(text: str) -> str:
 
 
 def _link(module: str) -> str:
-    path = module.replace(".", "/") + ".py"
+    path = module.replace(".", "/")
+    path += "/__init__.py" if (FOLDER.parent.parent / path).is_dir() else ".py"
     return f"[{path}](../../{path})"
 
 

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mpc.channel import Channel
-from mpc.errors import InputError
+from mpc.errors import InputError, ProtocolError
 from mpc.rng import Rng
 from mpc.sharing.costs import Costs
 from mpc.sharing.dealer import Dealer, Dealt
@@ -137,6 +137,18 @@ class Engine:
         x, y = x._alike(y)
         return Secret(self, parts, shape, min(x.low, y.low), max(x.high, y.high), x.decimals)
 
+    def sums_by(self, owner: str, groups: I64 | None, count: int, x: Secret) -> Secret:
+        """Sums of the rows of x (rows x columns) by group, count x columns, where `owner` alone knows the groups.
+
+        `groups` (None at the others) has a number a row: 0 to count - 1, or another one for a row that is in no group.
+        """
+        self._check_party(owner)
+        if (groups is None) == (owner == self.name) or (groups is not None and groups.shape != x.shape[:1]):
+            raise InputError(f"groups come from {owner}, one number a row, and from no other party")
+        rows, columns = x.shape
+        target = replace(x, parts=(), shape=(count, columns), low=min(x.low * rows, 0), high=max(x.high * rows, 0))
+        return replace(target, parts=self.sharing.sums_by(owner, groups, count, x.parts, (rows, columns)))
+
     def concatenate(self, arrays: Sequence[V], axis: int = 0) -> V:
         """Arrays joined along an axis."""
         first = arrays[0]
@@ -160,6 +172,14 @@ class Engine:
         """This party's additive part of an array that two parties share."""
         self._check_two("words")
         return x.parts[0]
+
+    def announce(self, owner: str, value: int | None, *, most: int) -> int:
+        """A public number that `owner` brings, None at the others: a count that shapes depend on."""
+        self._check_party(owner)
+        found = self.sharing.announce(owner, value if owner == self.name else None)
+        if found > most:
+            raise (InputError if owner == self.name else ProtocolError)(f"{owner}: brings {found} (at most {most})")
+        return found
 
     def finish(self) -> None:
         """The program has ended: a helper may go."""
@@ -205,9 +225,10 @@ def _sharing(wire: Wire, computing: Sequence[str], setting: Setting, helper: str
     if setting == "replicated":
         return Replicated(wire, computing)
     first = wire.name == computing[0]
+    peer = computing[1 if first else 0]
     if setting == "helper":
-        return TwoParty(wire, computing, Dealt(wire, helper, first=first))
-    return TwoParty(wire, computing, Transferred(wire, computing[1 if first else 0], rng, session, first=first))
+        return TwoParty(wire, computing, Dealt(wire, peer, helper, first=first))
+    return TwoParty(wire, computing, Transferred(wire, peer, rng, session, first=first))
 
 
 def help_others(name: str, peers: Mapping[str, Channel], *, session: bytes, label: bytes, rng: Rng) -> Costs:

@@ -113,6 +113,16 @@ class Wire:
         self.costs.add(self._operation, Cost(received_bytes=len(data)))
         return out
 
+    def announce(self, owner: str, others: Sequence[str], value: int | None) -> int:
+        """A number of `owner`'s, told to the other computing parties."""
+        self.begin("announce", 1)
+        if owner != self.name:
+            return int(self.receive(owner, (1,))[0])
+        assert value is not None
+        for peer in others:
+            self.send(peer, np.array([value], np.uint64))
+        return value
+
     def send_message(self, peer: str, message: Message) -> None:
         """Send a message that is no array."""
         try:
@@ -128,6 +138,10 @@ class Wire:
             raise ChannelError(f"{peer}: {error}", hint=error.hint) from error
         except ProtocolError as error:
             raise ProtocolError(f"{peer}: in {self._where()}: {error}", hint=error.hint) from error
+
+    def fault(self, peer: str, what: str) -> ProtocolError:
+        """The error that a peer did something that is not allowed in this step."""
+        return ProtocolError(f"{peer}: {what}, in {self._where()}")
 
     def _where(self) -> str:
         return f"step {self._step} {self._operation!r}"
