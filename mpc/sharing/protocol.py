@@ -63,7 +63,11 @@ class Sharing(Protocol):
         ...
 
     def sums_by(self, owner: str, groups: I64 | None, count: int, x: Words, shape: tuple[int, int]) -> Words:
-        """Sums of rows (rows x columns) by group, count x columns; `owner` knows the groups, 0 to count - 1 or other."""
+        """Sums of rows (rows x columns) by group, count x columns, where `owner` alone knows the groups."""
+        ...
+
+    def shuffle(self, x: Words, shape: tuple[int, int]) -> Words:
+        """The rows (rows x columns) in a random order that no party knows."""
         ...
 
     def announce(self, owner: str, value: int | None) -> int:
