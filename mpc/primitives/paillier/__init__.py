@@ -31,19 +31,19 @@ Sources: Paillier, EUROCRYPT 1999, doi.org/10.1007/3-540-48910-X_16; Damgard, Ju
 from mpc.primitives.paillier.arithmetic import (
     add,
     add_plain,
-    matrix_product,
     multiply_plain,
     negate,
     shift_and_pack,
     sum_all,
-    sum_by_index,
 )
 from mpc.primitives.paillier.arrays import Ciphertexts
 from mpc.primitives.paillier.decrypt import decrypt
 from mpc.primitives.paillier.encrypt import Encryptor, Mode
 from mpc.primitives.paillier.keys import PAILLIER_BITS, PrivateKey, PublicKey
 from mpc.primitives.paillier.packing import Packing
-from mpc.primitives.paillier.plaintexts import int64_from_words, ints_from_words, words_from_int64, words_from_ints
+from mpc.primitives.paillier.plaintexts import int64_from_words, words_from_int64, words_from_ints
+from mpc.primitives.paillier.sums import matrix_product, sum_by_index
+from mpc.primitives.paillier.words import ints_from_words
 
 __all__ = [
     "PAILLIER_BITS",

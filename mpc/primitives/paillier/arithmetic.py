@@ -9,11 +9,9 @@ from numpy.typing import NDArray
 from mpc.errors import InputError
 from mpc.primitives.paillier.arrays import Ciphertexts, check_same_key
 from mpc.primitives.paillier.encrypt import encode
-from mpc.primitives.paillier.plaintexts import above
+from mpc.primitives.paillier.words import U64, above
 
-U64 = NDArray[np.uint64]
 I64 = NDArray[np.int64]
-Bins = NDArray[np.uint8] | NDArray[np.uint16]
 
 
 def add(a: Ciphertexts, b: Ciphertexts) -> Ciphertexts:
@@ -53,29 +51,6 @@ def multiply_plain(a: Ciphertexts, factors: I64) -> Ciphertexts:
 def sum_all(a: Ciphertexts) -> Ciphertexts:
     """One ciphertext: the sum of all; of none it is 0."""
     return Ciphertexts(a.public, a.public.residues.products(a.rows, np.arange(len(a)), np.array([len(a)])))
-
-
-def sum_by_index(a: Ciphertexts, bins: Bins, bin_count: int) -> Ciphertexts:
-    """The sum of each bin of each feature, features·bin_count ciphertexts: feature f's bin b is at f·bin_count + b.
-
-    `bins` has shape (len(a), features) and says which bin, below `bin_count`, holds a row. An empty bin is 0.
-    """
-    if bins.ndim != 2 or len(bins) != len(a):
-        raise InputError(f"bins have shape {bins.shape}, not ({len(a)}, features)")
-    if bins.size and int(bins.max()) >= bin_count:
-        raise InputError(f"a bin is not below {bin_count}")
-    columns = np.ascontiguousarray(bins.T)
-    order = np.argsort(columns, axis=1, kind="stable").ravel()
-    lengths = np.concatenate([np.bincount(column, minlength=bin_count) for column in columns] or [np.zeros(0, int)])
-    return Ciphertexts(a.public, a.public.residues.products(a.rows, order, lengths))
-
-
-def matrix_product(x: I64, a: Ciphertexts) -> Ciphertexts:
-    """x^T·a: for each column of x, of shape (len(a), columns), the sum of all ciphertexts times their entries."""
-    if x.ndim != 2 or len(x) != len(a):
-        raise InputError(f"the matrix has shape {x.shape}, not ({len(a)}, columns)")
-    parts = [sum_all(multiply_plain(a, np.ascontiguousarray(column))) for column in x.T]
-    return Ciphertexts.concatenate(parts) if parts else a[:0]
 
 
 def shift_and_pack(a: Ciphertexts, shift_bits: int, per: int) -> Ciphertexts:

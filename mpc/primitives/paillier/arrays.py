@@ -9,10 +9,8 @@ from numpy.typing import NDArray
 
 from mpc.errors import InputError, ProtocolError
 from mpc.primitives.paillier.keys import PublicKey
-from mpc.primitives.paillier.plaintexts import above, ints_from_words
 from mpc.primitives.paillier.residues import Rows
-
-U64 = NDArray[np.uint64]
+from mpc.primitives.paillier.words import U64, above, ints_from_words
 
 
 @dataclass(frozen=True)
@@ -39,9 +37,9 @@ class Ciphertexts:
 
     def to_bytes(self) -> bytes:
         """Each in `public.ciphertext_bytes`, little-endian, one after another."""
-        data = self.to_words().view(np.uint8).reshape(len(self), -1)
-        width = self.public.ciphertext_bytes
-        return data[:, :width].tobytes() if data.shape[1] >= width else _padded(data, width).tobytes()
+        width, words = self.public.ciphertext_bytes, self.to_words()
+        data = words.view(np.uint8).reshape(len(self), 8 * words.shape[1])
+        return _padded(data[:, :width], width).tobytes()
 
     def to_ints(self) -> list[int]:
         """The integers in (0, n²)."""

@@ -1,16 +1,12 @@
 """Decryption modulo p² and q² (Paillier, section 7): m mod p = L(c^(p-1) mod p²)·h_p, where L(x) = (x - 1)/p."""
 
 import gmpy2
-import numpy as np
-from numpy.typing import NDArray
 
 from mpc.errors import InputError
 from mpc.primitives.paillier.arrays import Ciphertexts
 from mpc.primitives.paillier.keys import PrivateKey
-from mpc.primitives.paillier.plaintexts import ints_from_words
 from mpc.primitives.paillier.residues import Residues
-
-U64 = NDArray[np.uint64]
+from mpc.primitives.paillier.words import U64, ints_from_words, rows_of_words, widened
 
 
 def decrypt(private: PrivateKey, ciphertexts: Ciphertexts, plaintext_bits: int | None = None) -> U64:
@@ -31,15 +27,13 @@ def decrypt(private: PrivateKey, ciphertexts: Ciphertexts, plaintext_bits: int |
         inverse = gmpy2.invert(q, p)
         modulo_q = _residues_of_plaintexts(words, private.residues[1], q, p)
         plaintexts = [y + q * ((x - y) * inverse % p) for x, y in zip(modulo_p, modulo_q, strict=True)]
-    data = b"".join(plaintext.to_bytes(8 * public.words, "little") for plaintext in plaintexts)
-    return np.frombuffer(data, np.uint64).reshape(len(words), public.words).copy()
+    return rows_of_words(plaintexts, public.words)
 
 
 def _residues_of_plaintexts(words: U64, field: Residues, p: int, q: int) -> list[gmpy2.mpz]:
     """The plaintexts modulo p, from ciphertexts modulo n²."""
     size = field.words
-    low, high = words[:, :size], np.zeros((len(words), size), np.uint64)
-    high[:, : words.shape[1] - size] = words[:, size:]
+    low, high = words[:, :size], widened(words[:, size:], size)
     rows = field.affine(low, 1, field.affine(high, pow(2, 64 * size, field.modulus), 0))
     powers = field.leave(field.power(rows, p - 1))
     scale = gmpy2.invert((p - 1) * q % p, p)  # L((1 + n)^(p-1) mod p²) = (p - 1)·q mod p

@@ -10,27 +10,17 @@ from numpy.typing import NDArray
 
 from mpc.errors import InputError
 from mpc.primitives.paillier.keys import PublicKey
+from mpc.primitives.paillier.words import U64, above, add_constant, rows_of_words
 
-U64 = NDArray[np.uint64]
 I64 = NDArray[np.int64]
-
-_ALL_ONES = np.uint64(2**64 - 1)
 
 
 def words_from_ints(values: Sequence[int], public: PublicKey) -> U64:
     """Plaintexts of integers from -n/2 to n - 1; raises `InputError` for others."""
-    n, size = public.n, 8 * public.words
+    n = public.n
     if any(not -n < 2 * value < 2 * n for value in values):
         raise InputError("a plaintext is not an integer from -n/2 to n - 1 of the Paillier key")
-    data = b"".join((int(value) % n).to_bytes(size, "little") for value in values)
-    return np.frombuffer(data, np.uint64).reshape(len(values), public.words).copy()
-
-
-def ints_from_words(words: U64) -> list[int]:
-    """The integers, not negative, that rows of words stand for."""
-    size = 8 * words.shape[1]
-    data = np.ascontiguousarray(words).tobytes()
-    return [int.from_bytes(data[at : at + size], "little") for at in range(0, len(words) * size, size)]
+    return rows_of_words((value % n for value in values), public.words)
 
 
 def words_from_int64(values: I64, public: PublicKey) -> U64:
@@ -68,29 +58,3 @@ def to_twos_complement(words: U64, public: PublicKey) -> U64:
     out = words.copy()
     out[negative] = add_constant(words[negative], -public.n)
     return out
-
-
-def above(words: U64, limit: int) -> NDArray[np.bool_]:
-    """Which rows stand for more than `limit`."""
-    bound = constant_words(limit, words.shape[1])
-    more = np.zeros(len(words), np.bool_)
-    for column in range(words.shape[1]):
-        more = (words[:, column] > bound[column]) | ((words[:, column] == bound[column]) & more)
-    return more
-
-
-def add_constant(words: U64, constant: int) -> U64:
-    """Rows plus a constant, modulo 2^(64·words)."""
-    addend = constant_words(constant, words.shape[1])
-    out = np.empty_like(words)
-    carry = np.zeros(len(words), np.uint64)
-    for column in range(words.shape[1]):
-        partial = words[:, column] + addend[column]
-        out[:, column] = partial + carry
-        carry = ((partial < addend[column]) | (out[:, column] < partial)).astype(np.uint64)
-    return out
-
-
-def constant_words(value: int, words: int) -> U64:
-    """The words of an integer modulo 2^(64·words)."""
-    return np.frombuffer((value % (1 << 64 * words)).to_bytes(8 * words, "little"), np.uint64)

@@ -9,9 +9,9 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from mpc.primitives.paillier.gmp_residues import GmpResidues
+from mpc.primitives.paillier.residues_gmp import GmpResidues
+from mpc.primitives.paillier.words import U64
 
-U64 = NDArray[np.uint64]
 I64 = NDArray[np.int64]
 Rows = NDArray[Any]
 
@@ -53,4 +53,8 @@ class Residues(Protocol):
 
 def residues(modulus: int) -> Residues:
     """Arithmetic modulo an odd number, on the fastest backend of this machine."""
-    return GmpResidues(modulus)
+    from mpc.kernels.montgomery import best_machine
+    from mpc.primitives.paillier.residues_vector import VectorResidues
+
+    machine = best_machine()
+    return VectorResidues(modulus, machine) if machine else GmpResidues(modulus)

@@ -7,9 +7,9 @@ import gmpy2
 import numpy as np
 from numpy.typing import NDArray
 
+from mpc.primitives.paillier.words import U64, ints_from_words, rows_of_words
 from mpc.primitives.threads import spread
 
-U64 = NDArray[np.uint64]
 I64 = NDArray[np.int64]
 Rows = NDArray[Any]
 
@@ -28,22 +28,16 @@ class GmpResidues:
         return f"GmpResidues({self.modulus.bit_length()} bits)"
 
     def affine(self, words: U64, factor: int, offset: Rows | int) -> Rows:
-        size = 8 * words.shape[1]
-        data = np.ascontiguousarray(words).tobytes()
-        offsets = offset if isinstance(offset, np.ndarray) else [offset] * len(words)
+        offsets = offset if isinstance(offset, np.ndarray) else [gmpy2.mpz(offset)] * len(words)
 
         def work(piece: slice) -> Sequence[Any]:
-            return [
-                (gmpy2.mpz.from_bytes(data[i * size : i * size + size], "little") * factor + offsets[i]) % self._modulus
-                for i in range(piece.start, piece.stop)
-            ]
+            integers = ints_from_words(words[piece])
+            return [(i * factor + c) % self._modulus for i, c in zip(integers, offsets[piece], strict=True)]
 
         return _map(work, len(words))
 
     def leave(self, rows: Rows) -> U64:
-        size = 8 * self.words
-        data = b"".join(gmpy2.mpz(row).to_bytes(size, "little") for row in rows)
-        return np.frombuffer(data, np.uint64).reshape(len(rows), self.words).copy()
+        return rows_of_words(rows, self.words)
 
     def multiply(self, a: Rows, b: Rows) -> Rows:
         a, b = np.broadcast_arrays(a, b)
