@@ -3,7 +3,7 @@
 from typing import Any
 
 from mpc.errors import InputError
-from mpc.federated import trees_predict, trees_train
+from mpc.federated import features_correlation, features_woe, trees_predict, trees_train
 from mpc.psi import cardinality, dry_run, ecdh, multi, vole, vole_buckets
 from mpc.sharing import masked_statistics
 from mpc.spec import Spec
@@ -18,6 +18,8 @@ _ALL: tuple[Spec[Any], ...] = (
     masked_statistics.SPEC,
     trees_train.SPEC,
     trees_predict.SPEC,
+    features_woe.SPEC,
+    features_correlation.SPEC,
 )
 
 SPECS = {spec.name: spec for spec in _ALL}
