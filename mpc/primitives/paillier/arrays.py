@@ -37,9 +37,9 @@ class Ciphertexts:
 
     def to_bytes(self) -> bytes:
         """Each in `public.ciphertext_bytes`, little-endian, one after another."""
-        data = self.to_words().view(np.uint8).reshape(len(self), -1)
-        width = self.public.ciphertext_bytes
-        return data[:, :width].tobytes() if data.shape[1] >= width else _padded(data, width).tobytes()
+        width, words = self.public.ciphertext_bytes, self.to_words()
+        data = words.view(np.uint8).reshape(len(self), 8 * words.shape[1])
+        return _padded(data[:, :width], width).tobytes()
 
     def to_ints(self) -> list[int]:
         """The integers in (0, n²)."""

@@ -12,14 +12,14 @@ from mpc.errors import InputError
 from mpc.primitives.paillier.arrays import Ciphertexts
 from mpc.primitives.paillier.keys import PrivateKey, PublicKey
 from mpc.primitives.paillier.residues import Residues, Rows
-from mpc.primitives.paillier.words import U64, above, rows_of_words, widened
+from mpc.primitives.paillier.words import U64, above, bits_at, rows_of_words, widened
 from mpc.rng import Rng
 
 Mode = Literal["strict", "fast"]
 
 FAST_BITS = 256  # of alpha: twice the security level
 
-_WINDOW_BITS = 8  # one byte of alpha indexes one row of the table
+_WINDOW_BITS = {"strict": 8, "fast": 10}  # of alpha, that index a row of the table: tables of some ten megabytes
 _PIECE = 4096  # ciphertexts at once: bounds the memory for exponents
 
 
@@ -36,11 +36,13 @@ class Encryptor:
         self.public = key.public if isinstance(key, PrivateKey) else key
         self.mode = mode
         self._rng = rng
-        self._windows = -(-(self.public.bits // 2 if mode == "strict" else FAST_BITS) // _WINDOW_BITS)
+        self._alpha_bits = self.public.bits // 2 if mode == "strict" else FAST_BITS
+        self._window = _WINDOW_BITS[mode]
+        windows = -(-self._alpha_bits // self._window)
         self._key = key
         base = self.public.randomizer_base
         fields = key.residues if isinstance(key, PrivateKey) else (self.public.residues,)
-        self._tables = [(field, _table(field, base, self._windows)) for field in fields]
+        self._tables = [(field, _table(field, base, windows, self._window)) for field in fields]
         self._pool: list[Rows] = []
 
     def __repr__(self) -> str:
@@ -83,9 +85,14 @@ class Encryptor:
         return np.concatenate(pieces) if pieces else self.public.residues.affine(_no_words(self.public), 1, 0)
 
     def _piece(self, count: int) -> Rows:
-        alphas = np.frombuffer(self._rng(count * self._windows), np.uint8).reshape(count, self._windows)
-        index = (np.arange(self._windows) * (1 << _WINDOW_BITS) + alphas).ravel()
-        lengths = np.full(count, self._windows)
+        size = -(-self._alpha_bits // 8)
+        random = np.frombuffer(self._rng(count * size), np.uint8).reshape(count, size)
+        alphas = np.zeros((count, -(-size // 8)), np.uint64)
+        alphas.view(np.uint8)[:, :size] = random
+        places = range(0, self._alpha_bits, self._window)
+        digits = [bits_at(alphas, at, min(self._window, self._alpha_bits - at)) for at in places]
+        index = (np.array(digits, np.int64).T + (np.arange(len(places)) << self._window)).ravel()
+        lengths = np.full(count, len(places))
         powers = [field.products(table, index, lengths) for field, table in self._tables]
         return self._combined(powers) if isinstance(self._key, PrivateKey) else powers[0]
 
@@ -111,20 +118,19 @@ def _no_words(public: PublicKey) -> U64:
     return np.zeros((0, public.residues.words), np.uint64)
 
 
-def _table(field: Residues, base: int, windows: int) -> Rows:
-    """Row k·2^w + d is base^(d·2^(w·k)), for w bits a window."""
+def _table(field: Residues, base: int, windows: int, window_bits: int) -> Rows:
+    """Row k·2^w + d is base^(d·2^(w·k)), for windows of w bits."""
     power = gmpy2.mpz(base % field.modulus)
     starts = []
     for _ in range(windows):
         starts.append(int(power))
-        power = gmpy2.powmod(power, 1 << _WINDOW_BITS, field.modulus)
+        power = gmpy2.powmod(power, 1 << window_bits, field.modulus)
     firsts = field.affine(rows_of_words(starts, field.words), 1, 0)
-    one = field.power(firsts, 0)
-    table = np.stack([one, firsts], axis=1)  # by window, then by digit
-    while table.shape[1] < 1 << _WINDOW_BITS:
-        digits = table.shape[1]
-        next_start = field.multiply(table[:, -1], firsts)
+    table = np.stack([field.power(firsts, 0), firsts], axis=1)  # by window, then by digit
+    for bit in range(1, window_bits):
+        digits = 1 << bit
+        next_power = field.multiply(table[:, -1], firsts)
         flat = table.reshape(windows * digits, *table.shape[2:])
-        more = field.multiply(flat, np.repeat(next_start, digits, axis=0))
+        more = field.multiply(flat, np.repeat(next_power, digits, axis=0))
         table = np.concatenate([table, more.reshape(table.shape)], axis=1)
-    return np.ascontiguousarray(table.reshape(windows << _WINDOW_BITS, *table.shape[2:]))
+    return table.reshape(windows << window_bits, *table.shape[2:])

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from mpc.errors import InputError
 from mpc.primitives.paillier.keys import PublicKey
 from mpc.primitives.paillier.plaintexts import from_twos_complement, to_twos_complement
-from mpc.primitives.paillier.words import U64, add_constant
+from mpc.primitives.paillier.words import U64, add_constant, bits_at
 
 I64 = NDArray[np.int64]
 
@@ -75,8 +75,8 @@ class Packing:
         values = np.empty((len(words), slots), np.int64)
         half = np.uint64(1 << (self.slot_bits - 1))
         for slot in range(slots):
-            values[:, slot] = (_bits(shifted, slot * self.slot_bits, self.slot_bits) - half).view(np.int64)
-        if any(_bits(shifted, at, 64).any() for at in range(slots * self.slot_bits, 64 * public.words, 64)):
+            values[:, slot] = (bits_at(shifted, slot * self.slot_bits, self.slot_bits) - half).view(np.int64)
+        if any(bits_at(shifted, at, 64).any() for at in range(slots * self.slot_bits, 64 * public.words, 64)):
             raise InputError("a packed sum overflowed what was declared")
         return values
 
@@ -95,12 +95,3 @@ def _or_bits(words: U64, at: int, values: U64) -> None:
     words[:, column] |= values << np.uint64(shift)
     if shift and column + 1 < words.shape[1]:
         words[:, column + 1] |= values >> np.uint64(64 - shift)
-
-
-def _bits(words: U64, at: int, count: int) -> U64:
-    """The rows' `count` bits, up to 64, from bit `at` on."""
-    column, shift = divmod(at, 64)
-    found = words[:, column] >> np.uint64(shift)
-    if shift and column + 1 < words.shape[1]:
-        found |= words[:, column + 1] << np.uint64(64 - shift)
-    return found & np.uint64((1 << count) - 1)

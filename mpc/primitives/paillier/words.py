@@ -51,3 +51,12 @@ def add_constant(words: U64, constant: int) -> U64:
         out[:, column] = partial + carry
         carry = ((partial < addend) | (out[:, column] < partial)).astype(np.uint64)
     return out
+
+
+def bits_at(words: U64, at: int, count: int) -> U64:
+    """The rows' `count` bits, up to 64, from bit `at` on."""
+    column, shift = divmod(at, 64)
+    found = words[:, column] >> np.uint64(shift)
+    if shift and column + 1 < words.shape[1]:
+        found |= words[:, column + 1] << np.uint64(64 - shift)
+    return found & np.uint64((1 << count) - 1)
