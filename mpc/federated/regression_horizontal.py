@@ -2,7 +2,7 @@
 
 First the parties sum up counts, columns and squares, from which all standardise alike. Then, round by round, the
 aggregator, who is the first receiver, sends the weights, and the parties sum up what a Newton step takes of their
-rows: the loss, its gradient and its second derivatives. So the result is that of a regression on all rows together.
+rows: the loss, its gradient and second derivatives. So the result is that of a regression on all rows together.
 
 Output:   every party the whole model. The receivers' tables hold one row: rows, rounds and parties.
 Leaks:    all learn how many rows there are in all, the mean and deviation of each column, how many labels are not 0, the
