@@ -129,7 +129,7 @@ class VectorResidues:
         def work(piece: slice) -> None:
             exponents = _address(digits[piece.start if step else 0 :]), step, digits.shape[1], window
             count = piece.stop - piece.start
-            groups = 4 + (1 << window)
+            groups = 5 + (1 << window)
             self._call(
                 "powers", groups, _address(out[piece]), _address(rows[piece]), *exponents, count, _address(self._one)
             )
