@@ -3,7 +3,7 @@
 from typing import Any
 
 from mpc.errors import InputError
-from mpc.federated import regression, trees_predict, trees_train
+from mpc.federated import regression, regression_predict, trees_predict, trees_train
 from mpc.psi import cardinality, dry_run, ecdh, multi, vole, vole_buckets
 from mpc.sharing import masked_statistics
 from mpc.spec import Spec
@@ -17,6 +17,8 @@ _ALL: tuple[Spec[Any], ...] = (
     multi.SPEC,
     masked_statistics.SPEC,
     regression.SPEC,
+    regression_predict.SPEC,
+    regression_predict.EVALUATE,
     trees_train.SPEC,
     trees_predict.SPEC,
 )

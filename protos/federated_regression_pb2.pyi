@@ -47,11 +47,11 @@ class ModelIdentity(_message.Message):
     def __init__(self, job: _Optional[str] = ..., job_digest: _Optional[bytes] = ..., session: _Optional[bytes] = ...) -> None: ...
 
 class Scale(_message.Message):
-    __slots__ = ("mean", "scale", "classes")
+    __slots__ = ("mean", "deviation", "classes")
     MEAN_FIELD_NUMBER: _ClassVar[int]
-    SCALE_FIELD_NUMBER: _ClassVar[int]
+    DEVIATION_FIELD_NUMBER: _ClassVar[int]
     CLASSES_FIELD_NUMBER: _ClassVar[int]
-    mean: _containers.RepeatedScalarFieldContainer[float]
-    scale: _containers.RepeatedScalarFieldContainer[float]
+    mean: float
+    deviation: float
     classes: _containers.RepeatedScalarFieldContainer[float]
-    def __init__(self, mean: _Optional[_Iterable[float]] = ..., scale: _Optional[_Iterable[float]] = ..., classes: _Optional[_Iterable[float]] = ...) -> None: ...
+    def __init__(self, mean: _Optional[float] = ..., deviation: _Optional[float] = ..., classes: _Optional[_Iterable[float]] = ...) -> None: ...

@@ -3,10 +3,12 @@
 A column of numbers has at most `most` bins between quantiles of its values: with m values in ascending order the
 edges are those at places ceil(k·m/most), k = 1 .. most - 1, each once, or all values but the largest if there are at
 most `most` different ones. A bin holds its upper edge. Neighbours are merged, from below, until each has
-`least_rows` rows. Missing values have a bin of their own.
+`least_rows` rows. Missing values have a bin of their own; they go right in every split unless at least `least_rows`
+training rows lack one, in which case both directions are candidates.
 
 A column of categories has a bin for each of the `most` - 1 most frequent ones that have `least_rows` rows (ties in the
 order of their text); all others, and those not seen in training, share one more, and missing values have their own.
+Candidates send one category left, or the missing values, and all the rest right.
 """
 
 from collections.abc import Callable, Sequence
@@ -31,7 +33,7 @@ EVERY_NUMBER = float(np.finfo(np.float64).max)
 
 @dataclass(frozen=True)
 class Bins:
-    """The bins of one column: `edges` of numbers, or `categories`; `missing` says whether training rows lack values.
+    """The bins of one column: `edges` of numbers, or `categories`; `missing`: whether enough training rows lack values.
 
     Numbers: bin i holds values up to edges[i], the next one those above, the last one is for missing values.
     Categories: bin i is for categories[i], the next one for others, the last one for missing values.
@@ -88,7 +90,12 @@ def _number_bins(column: Column, fitted: BOOL, most: int, least_rows: int) -> Bi
         places = -(-np.arange(1, most) * len(values) // most) - 1
         edges = np.unique(values[places])
         edges = edges[edges < values[-1]]
-    return Bins(column.name, "number", _merge(edges, values, least_rows), missing=len(values) < len(own))
+    return Bins(
+        column.name,
+        "number",
+        _merge(edges, values, least_rows),
+        missing=least_rows <= len(own) - len(values) < len(own),
+    )
 
 
 def _merge(edges: F64, values: F64, least_rows: int) -> F64:
@@ -109,7 +116,8 @@ def _category_bins(column: Column, fitted: BOOL, most: int, least_rows: int) -> 
     large = [code for code in order[: most - 1] if rows[code] >= max(least_rows, 1)]
     whole = len(codes) in (int(rows[code]) for code in large)  # one category alone splits nothing
     names = () if whole else tuple(column.texts[code] for code in large)
-    return Bins(column.name, "category", categories=names, missing=bool((codes == MISSING).any()))
+    lacking = int(np.count_nonzero(codes == MISSING))
+    return Bins(column.name, "category", categories=names, missing=max(least_rows, 1) <= lacking < len(codes))
 
 
 @dataclass(frozen=True)

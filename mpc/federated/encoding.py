@@ -42,17 +42,18 @@ class Encoded:
     clipped: int
 
 
-def read_numbers(table: "pa.Table", rows: I64) -> F64:
-    """The table's columns at `rows` as float64, shape (rows, columns).
+def read_features(table: "pa.Table | None", rows: I64) -> F64:
+    """The table's columns at `rows`, shape (rows, columns): (rows, 0) for no table.
 
-    Raises `InputError`, naming column and row (counted from 1), for what is no number, NULL, NaN, infinite, or of a
-    magnitude above 2^500.
+    Raises `InputError`, naming column and row (counted from 1), for what is no number, missing at `rows`, infinite, or
+    of a magnitude above 2^500.
     """
-    from mpc.federated.columns import read_complete
+    from mpc.federated.columns import complete, read_numbers
 
-    found = np.zeros((len(rows), table.num_columns))
-    for i, name in enumerate(table.column_names):
-        found[:, i] = read_complete(table, name, rows)
+    names = [] if table is None else table.column_names
+    found = np.zeros((len(rows), len(names)))
+    for i, name in enumerate(names):
+        found[:, i] = complete(read_numbers(table, name), name, rows)
         large = np.flatnonzero(np.abs(found[:, i]) > _MAX_NUMBER)
         if len(large):
             raise InputError(f"column {name!r}, row {rows[large[0]] + 1}: a number is above 2^500 in magnitude")
@@ -94,7 +95,7 @@ MAX_COUNT = 1000
 def read_label(table: "pa.Table", rows: I64, family: str, classes: int) -> F64:
     """The label's column at `rows`; raises `InputError`, naming it, for labels that the family cannot have."""
     name = table.column_names[0]
-    label = read_numbers(table, rows)[:, 0]
+    label = read_features(table, rows)[:, 0]
     if family == "logistic" and classes == 2:
         bad, what = (label != 0) & (label != 1), "neither 0 nor 1"
     elif family == "poisson":

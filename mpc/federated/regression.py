@@ -31,6 +31,8 @@ from mpc.errors import ProtocolError
 from mpc.federated import alignment
 from mpc.federated.regression_params import Params, Parties
 from mpc.job import Job
+from mpc.psi.params import Params as KeyParams
+from mpc.psi.params import check_keys
 from mpc.sharing.links import Links
 from mpc.spec import Estimate, Outcome, Party, Role, Slot, Spec
 from protos import federated_regression_pb2 as wire
@@ -218,7 +220,7 @@ _BASE_BYTES = 350 * 2**20
 _BYTES_A_CIPHERTEXT = 8000
 
 
-_KEY = Slot("key", least=1, most=8, doc="columns that identify a row, in the order all parties name theirs")
+KEY_SLOT = Slot("key", least=1, most=8, doc="columns that identify a row, in the order all parties name theirs")
 _FEATURE = "columns of numbers to learn from"
 
 SPEC = Spec(
@@ -230,18 +232,19 @@ SPEC = Spec(
         "label_holder": Role(
             run,
             {
-                "key": _KEY,
+                "key": KEY_SLOT,
                 "label": Slot("number", least=1, most=1, doc="what to predict"),
                 "feature": Slot("number", most=MAX_FEATURES, doc=_FEATURE),
             },
         ),
         "feature_holder": Role(
             run,
-            {"key": _KEY, "feature": Slot("number", least=1, most=MAX_FEATURES, doc=_FEATURE)},
+            {"key": KEY_SLOT, "feature": Slot("number", least=1, most=MAX_FEATURES, doc=_FEATURE)},
             most=alignment.MOST_PARTIES - 1,
         ),
     },
     reveals=reveals,
     estimate=estimate,
+    check=lambda job, params: check_keys(job, KeyParams(params.normalisation)),
     minimum_result=lambda params: params.min_rows,
 )

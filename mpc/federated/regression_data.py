@@ -16,8 +16,8 @@ from mpc.federated.encoding import (
     encode,
     encode_label,
     fit_scaling,
+    read_features,
     read_label,
-    read_numbers,
 )
 from mpc.federated.regression_params import Params
 from mpc.federated.regression_training import Data
@@ -37,8 +37,9 @@ class Loaded:
 def load(party: Party[Params], tables: Mapping[str, pa.Table], rows: I64) -> Loaded:
     """The common rows; raises `InputError`, naming the column, for what cannot be trained on."""
     params, label = party.params, None
-    numbers = read_numbers(tables["feature"], rows)
-    scaling = fit_scaling(numbers, tuple(tables["feature"].column_names))
+    features = tables.get("feature")
+    numbers = read_features(features, rows)
+    scaling = fit_scaling(numbers, () if features is None else tuple(features.column_names))
     encoded = encode(numbers, scaling)
     x, row_weights = encoded.numbers, None
     if "label" in tables:

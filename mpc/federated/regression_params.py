@@ -12,6 +12,9 @@ from mpc.primitives.paillier.keys import PAILLIER_BITS, check_bits
 MAX_ROWS = 2**24
 MAX_CLASSES = 100
 
+POISSON_POWER = 6  # e^z is (1 + z/2^6)^(2^6)
+POISSON_RANGE = (-12, 6)
+
 Rate = Annotated[float, Field(gt=0, le=1)]
 
 

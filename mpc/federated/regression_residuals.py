@@ -15,7 +15,7 @@ import numpy as np
 from mpc.errors import InputError
 from mpc.federated.encoding import CLIP, F64, MAX_COUNT
 from mpc.federated.fixed_shares import clip, narrow, soft_threshold, truncate, widen
-from mpc.federated.regression_params import Params, Parties
+from mpc.federated.regression_params import POISSON_POWER, POISSON_RANGE, Params, Parties
 from mpc.primitives import ring128
 from mpc.primitives.ring128 import Ring
 from mpc.sharing import engine as engines
@@ -32,8 +32,6 @@ _WEIGHT_LIMIT = 1 << 60
 _LINEAR_LIMIT = 1 << 37  # of linear residuals that are weighted
 _MOST_WEIGHT = 1000  # of a class
 
-POISSON_POWER = 6  # e^z is (1 + z/2^6)^(2^6)
-POISSON_RANGE = (-12, 6)
 _POISSON_FRACTION = _FRACTION + POISSON_POWER
 _POISSON_LIMIT = math.ceil((1 + POISSON_RANGE[1] / 2**POISSON_POWER) ** 2**POISSON_POWER)
 

@@ -63,7 +63,7 @@ class Sharing(Protocol):
         ...
 
     def sums_by(self, owner: str, groups: I64 | None, count: int, x: Words, shape: tuple[int, int]) -> Words:
-        """Sums of rows (rows x columns) by group, count x columns; `owner` knows the groups, 0 to count - 1 or other."""
+        """Sums of rows (rows x columns) by group, count x columns, where `owner` alone knows the groups."""
         ...
 
     def announce(self, owner: str, value: int | None) -> int:

@@ -1,5 +1,6 @@
 """Models between two nodes: each keeps its own part, signed, and later jobs use it by the training job's id."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from parties import models
 from parties.node import JobFailed, Node
 from parties.sandbox import Sandbox, sandbox
 from tests.nodes.observe import evidence, verify_evidence
+from tests.parties.cli.driving import Party
 
 pytestmark = pytest.mark.nodes
 
@@ -83,6 +85,34 @@ def test_a_prediction_uses_the_parts_by_the_training_jobs_id(trained: tuple[Sand
     assert scores["id"].to_pylist() == list(range(ROWS // 3, ROWS))
     right = [(row["probability"] > 0.5) == bad[row["id"]] for row in scores.to_pylist()]
     assert sum(right) > 0.95 * len(right)
+
+
+def test_the_command_shows_a_part_and_writes_it_where_people_can_read_it(
+    trained: tuple[Sandbox, str], tmp_path: Path
+) -> None:
+    nodes, job_id = trained
+    telecom = Party(nodes["telecom"].node.home.path)
+    (listed,) = telecom("model", "list", "--json").json
+    assert (listed["job"], listed["parties"]) == (job_id, ["bank", "telecom"])
+    assert f"# Model {job_id}" in telecom("model", "show", job_id[:8]).out
+    card, whole = tmp_path / "model.md", tmp_path / "model.json"
+    telecom("model", "export", job_id, "--out", str(card))
+    telecom("model", "export", job_id, "--out", str(whole))
+    assert "minutes" in card.read_text()
+    assert json.loads(whole.read_text()) == telecom("model", "show", job_id, "--json").json
+    refused = telecom("model", "export", job_id, "--out", str(card), code=2)
+    assert "exists" in refused.err
+    assert "no known format" in telecom("model", "export", job_id, "--out", "model.pickle", code=2).err
+
+
+def test_the_command_proposes_a_prediction_for_an_evaluation(trained: tuple[Sandbox, str]) -> None:
+    nodes, job_id = trained
+    bank = Party(nodes["bank"].node.home.path)
+    words = ["model", "predict", job_id[:8], "--receiver", "bank", "--output", "bank=bad", "--yes", "--json"]
+    proposed = bank(*words).json
+    assert nodes["bank"].node.wait(proposed["id"]).job.params["model"] == job_id
+    assert nodes["bank"].node.result(proposed["id"]).column_names == ["id", "bad", "probability"]
+    assert "telecoms takes no part in the model" in bank(*words, "--dataset", "telecoms=rows", code=2).err
 
 
 def test_a_model_that_a_party_does_not_have_is_an_error_at_once(trained: tuple[Sandbox, str]) -> None:
