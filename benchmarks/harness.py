@@ -7,6 +7,7 @@ main(rows)`. It checks its results (`ok`), measures peers interleaved with Seala
 
 import json
 import platform
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Sequence
@@ -72,14 +73,23 @@ def _print_table(rows: Sequence[Row]) -> None:
     Console().print(table)
 
 
-def peer_environment(name: str, requirements: Sequence[str]) -> Path:
-    """The Python of a virtual environment that holds a peer's packages, made on first use beside the project's own."""
+def peer_environment(name: str, requirements: Sequence[str], pythons: Sequence[str] = ()) -> Path:
+    """The Python of a virtual environment that holds a peer's packages, made on first use beside the project's own.
+
+    It is of this version of Python, or, for a peer that does not come for that, of the first of `pythons` (commands
+    such as "python3.11") that is installed and that it comes for; `subprocess.CalledProcessError` if for none.
+    """
     root = Path(__file__).parent.parent / f".venv-{name}"
     python = root / "bin" / "python"
     ready = root / ".ready"
     wanted = "\n".join(requirements)
     if not ready.exists() or ready.read_text() != wanted:
-        subprocess.run([sys.executable, "-m", "venv", "--clear", str(root)], check=True)
-        subprocess.run([str(python), "-m", "pip", "install", "--quiet", *requirements], check=True)
+        interpreters = [sys.executable, *filter(None, map(shutil.which, pythons))]
+        for interpreter in interpreters:
+            subprocess.run([interpreter, "-m", "venv", "--clear", str(root)], check=True)
+            install = subprocess.run([str(python), "-m", "pip", "install", "--quiet", *requirements])
+            if install.returncode == 0:
+                break
+        install.check_returncode()
         ready.write_text(wanted)
     return python
