@@ -3,7 +3,14 @@
 from typing import Any
 
 from mpc.errors import InputError
-from mpc.federated import regression, regression_predict, trees_predict, trees_train
+from mpc.federated import (
+    features_correlation,
+    features_woe,
+    regression,
+    regression_predict,
+    trees_predict,
+    trees_train,
+)
 from mpc.psi import cardinality, dry_run, ecdh, multi, vole, vole_buckets
 from mpc.sharing import masked_statistics
 from mpc.spec import Spec
@@ -21,6 +28,8 @@ _ALL: tuple[Spec[Any], ...] = (
     regression_predict.EVALUATE,
     trees_train.SPEC,
     trees_predict.SPEC,
+    features_woe.SPEC,
+    features_correlation.SPEC,
 )
 
 SPECS = {spec.name: spec for spec in _ALL}
