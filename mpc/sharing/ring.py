@@ -1,0 +1,81 @@
+"""Arithmetic modulo 2^64 on uint64 arrays, and packed bits."""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+U8 = npt.NDArray[np.uint8]
+U64 = npt.NDArray[np.uint64]
+I64 = npt.NDArray[np.int64]
+
+_BLOCK = 512  # products of limbs below 2^21 in magnitude: 3·512·2^42 < 2^53, exact in float64
+_LIMB = np.int64(22)
+_HALF = np.int64(1 << 21)
+_MASK = np.int64((1 << 22) - 1)
+
+
+def matmul(x: U64, y: U64) -> U64:
+    """The matrix product of two-dimensional arrays, modulo 2^64, by products of three limbs in float64."""
+    if x.shape[0] == 1 or y.shape[1] == 1:
+        return _thin(x, y)
+    out = np.zeros((x.shape[0], y.shape[1]), np.uint64)
+    for start in range(0, x.shape[1], _BLOCK):
+        a = _limbs(x[:, start : start + _BLOCK])
+        b = _limbs(y[start : start + _BLOCK])
+        out += _words(a[0] @ b[0])
+        out += _words(a[0] @ b[1] + a[1] @ b[0]) << np.uint64(22)
+        out += _words(a[0] @ b[2] + a[1] @ b[1] + a[2] @ b[0]) << np.uint64(44)
+    return out
+
+
+def _thin(x: U64, y: U64) -> U64:
+    if y.shape[1] == 1:
+        column = np.ascontiguousarray(y[:, 0])
+        return np.array([[(row * column).sum(dtype=np.uint64)] for row in x], np.uint64).reshape(x.shape[0], 1)
+    return _thin(np.ascontiguousarray(y.T), np.ascontiguousarray(x.T)).T
+
+
+def _limbs(x: U64) -> list[npt.NDArray[np.float64]]:
+    """Signed limbs of 22 bits, the last of what is left modulo 2^64."""
+    rest = np.ascontiguousarray(x).view(np.int64)
+    limbs = []
+    for _ in range(2):
+        limb = ((rest + _HALF) & _MASK) - _HALF
+        limbs.append(limb.astype(np.float64))
+        rest = (rest - limb) >> _LIMB
+    limbs.append((((rest + _HALF) & _MASK) - _HALF).astype(np.float64))
+    return limbs
+
+
+def _words(x: npt.NDArray[np.float64]) -> U64:
+    return x.astype(np.int64).view(np.uint64)
+
+
+def words_of(count: int) -> int:
+    """Words that hold `count` packed bits."""
+    return -(-count // 64)
+
+
+def pack(bits: U8) -> U64:
+    """Bits (0 or 1 an element, any shape) packed into words, filled up with zeros."""
+    packed = np.packbits(bits.reshape(-1), bitorder="little")
+    out = np.zeros(8 * words_of(bits.size), np.uint8)
+    out[: len(packed)] = packed
+    return out.view(np.uint64)
+
+
+def unpack(words: U64, shape: tuple[int, ...]) -> U8:
+    """The bits that `pack` packed."""
+    count = int(np.prod(shape, dtype=np.int64))
+    return np.unpackbits(words.view(np.uint8), count=count, bitorder="little").reshape(shape)
+
+
+def signed(words: U64) -> I64:
+    """The integers that words stand for."""
+    return words.view(np.int64)
+
+
+def as_words(values: Any) -> U64:
+    """Integers as words modulo 2^64."""
+    return np.ascontiguousarray(values, np.int64).view(np.uint64)
