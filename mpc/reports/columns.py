@@ -58,15 +58,8 @@ class OwnColumns:
         most = int(np.bincount(key, minlength=1).max(initial=1)) if len(key) else 1
         return Extent(len(self.side.labels), len(self.keys.digests), 1 << (most - 1).bit_length())
 
-    @cached_property
-    def group_of_key(self) -> I64:
-        """The group of each key; for sides with one row a key."""
-        groups = np.full(len(self.keys.digests), -1, np.int64)
-        groups[self.keys.key_of_row[self.counted]] = self.side.groups[self.counted]
-        return groups
-
-    def limbs(self, factor: Factor, bits: int, *, by_group: bool) -> list[I64]:
-        """The sums of each limb of a factor over the rows of each key: shape (keys,), or (keys, groups)."""
+    def limbs(self, factor: Factor, bits: int) -> list[I64]:
+        """The sums of each limb of a factor over the rows of each key and group: shape (keys, groups)."""
         values = self.side.values(factor)[self.counted]
         count = limb_count(largest(self.side.params, self.side.party, factor), bits)
         found = []
@@ -74,17 +67,22 @@ class OwnColumns:
             limb = values >> (bits * index)
             if index < count - 1:
                 limb = limb & ((1 << bits) - 1)
-            found.append(self.sums(limb.astype(np.int64), by_group=by_group))
+            found.append(self.sums(limb.astype(np.int64)))
         return found
 
-    def people(self, *, by_group: bool) -> I64:
-        """1 for each key, or for each key and group, that has a row."""
-        return np.minimum(self.sums(np.ones(len(self.counted), np.int64), by_group=by_group), 1)
+    def people(self) -> I64:
+        """1 for each key and group that has a row."""
+        return np.minimum(self.sums(np.ones(len(self.counted), np.int64)), 1)
 
-    def sums(self, values: I64, *, by_group: bool) -> I64:
-        """`values` of the rows that count, added up by key, or by key and group."""
-        groups = len(self.side.labels) if by_group else 1
+    def sums(self, values: I64) -> I64:
+        """`values` of the rows that count, added up by key and group: shape (keys, groups)."""
+        groups = len(self.side.labels)
         sums = np.zeros(len(self.keys.digests) * groups, np.int64)
-        place = self.keys.key_of_row[self.counted] * groups
-        np.add.at(sums, place + (self.side.groups[self.counted] if by_group else 0), values)
-        return sums.reshape(-1, groups) if by_group else sums
+        np.add.at(sums, self.keys.key_of_row[self.counted] * groups + self.side.groups[self.counted], values)
+        return sums.reshape(-1, groups)
+
+    def by_key(self, values: I64) -> I64:
+        """`values` of the rows that count, added up by key: shape (keys,)."""
+        sums = np.zeros(len(self.keys.digests), np.int64)
+        np.add.at(sums, self.keys.key_of_row[self.counted], values)
+        return sums

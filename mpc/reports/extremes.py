@@ -1,0 +1,158 @@
+"""Minimum, maximum and quantiles of one party's values in released groups, by bisection on shares.
+
+For each value that is sought, its owner guesses the middle of what is left; the number of joined rows at or below the
+guess is counted on shares and compared with the rank there, and only the owner learns on which side of the guess the
+value lies. So the owner ends with the values of its own rows that the receivers are given, and nobody sees a count.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from fractions import Fraction
+
+import numpy as np
+
+from mpc.errors import InputError
+from mpc.reports.expressions import Column, Polynomial
+from mpc.reports.measures import declared
+from mpc.reports.params import Params
+from mpc.reports.plan import Aggregate
+from mpc.reports.sides import BOOL, I64, Side
+from mpc.reports.tally import Tally
+
+_LARGEST = 2**61
+
+
+@dataclass(frozen=True)
+class Sought:
+    """The `rank`-th smallest value (from 1) of an aggregate's argument in a cell."""
+
+    aggregate: Aggregate
+    cell: int
+    rank: int
+
+
+def ranks(aggregate: Aggregate, count: int) -> list[int]:
+    """Which of `count` sorted values, from 1, an aggregate is made of; none if there are no values."""
+    if count == 0:
+        return []
+    if aggregate.function == "min":
+        return [1]
+    if aggregate.function == "max":
+        return [count]
+    if aggregate.function == "quantile_disc":
+        return [max(1, -int(-aggregate.fraction * count // 1))]
+    place = aggregate.fraction * (count - 1)
+    return sorted({int(place // 1) + 1, -int(-place // 1) + 1})
+
+
+def assemble(params: Params, aggregate: Aggregate, count: int, values: Sequence[int]) -> Decimal | float | None:
+    """The aggregate from the values at its `ranks`."""
+    if not values:
+        return None
+    argument = _argument(aggregate)
+    decimals = _decimals(params, argument)
+    if aggregate.function != "quantile_cont":
+        return Decimal(values[0]).scaleb(-decimals)
+    between = aggregate.fraction * (count - 1) % 1
+    exact = values[0] + between * (values[-1] - values[0])
+    return float(Fraction(exact) / 10**decimals)
+
+
+def interval(params: Params, aggregate: Aggregate) -> tuple[int, int]:
+    """Between which integers the argument lies, in units of its decimals; raises `InputError` if they are too large."""
+    argument = _argument(aggregate)
+
+    def bounds(column: Column) -> tuple[Fraction, Fraction]:
+        known = declared(params, column)
+        return Fraction(known.scaled_lower, 10**known.decimals), Fraction(known.scaled_upper, 10**known.decimals)
+
+    scale = 10 ** _decimals(params, argument)
+    low, high = (int(bound * scale) for bound in argument.bounds(bounds))
+    if max(abs(low), abs(high)) >= _LARGEST:
+        raise InputError(f"{aggregate.function} of values of more than 18 digits", hint="declare tighter bounds")
+    return low, high
+
+
+def find(tally: Tally, sought: Sequence[Sought]) -> I64:
+    """The values sought, at their owner; zeros elsewhere. All are of one aggregate."""
+    aggregate, params = sought[0].aggregate, tally.params
+    (owner,) = _argument(aggregate).parties
+    low, high = interval(params, aggregate)
+    search = _Search(tally, owner, sought, np.full(len(sought), low), np.full(len(sought), high))
+    for _ in range((high - low).bit_length()):
+        search.step()
+    return search.low if tally.engine.name == owner else np.zeros(len(sought), np.int64)
+
+
+@dataclass
+class _Search:
+    """Bisection of all that is sought at once. `low` and `high` are meaningful at the owner only."""
+
+    tally: Tally
+    owner: str
+    sought: Sequence[Sought]
+    low: I64 = field(repr=False)
+    high: I64 = field(repr=False)
+
+    def __post_init__(self) -> None:
+        first, second = (self.tally.extents[party].groups for party in self.tally.plan.parties)
+        cells = np.array([each.cell for each in self.sought])
+        by_party = dict(zip(self.tally.plan.parties, np.unravel_index(cells, (first, second)), strict=True))
+        other = next(party for party in self.tally.plan.parties if party != self.owner)
+        self._own_group, self._other_group = by_party[self.owner], by_party[other]
+        self._rows = self.tally.rows(other)
+        self._ranks = np.array([each.rank for each in self.sought])
+        if self.tally.engine.name == self.owner:
+            self._values, self._valid = values_of(self.tally.own.side, _argument(self.sought[0].aggregate))
+
+    def step(self) -> None:
+        """Halve what is left of every interval."""
+        middle = (self.low + self.high) // 2
+        count, most = len(self.sought), self.tally.extents[self.owner].rows_of_key
+        below = self.tally.share(self.owner, self._below(middle), (count,), 0, most)
+        products = self.tally.products(below, self._rows)
+        counts = products[np.arange(count), self._other_group]
+        reached = self.tally.engine.open_to(self.owner, counts >= self._ranks)
+        if reached is not None:
+            self.high = np.where(reached, middle, self.high)
+            self.low = np.where(reached, self.low, np.minimum(middle + 1, self.high))
+
+    def _below(self, middle: I64) -> Callable[[], I64]:
+        def count() -> I64:
+            own = self.tally.own
+            values, valid = self._values[own.counted], self._valid[own.counted]
+            groups = own.side.groups[own.counted]
+            columns = [
+                own.by_key(((values <= limit) & valid & (groups == group)).astype(np.int64))
+                for limit, group in zip(middle.tolist(), self._own_group.tolist(), strict=True)
+            ]
+            return np.stack(columns, axis=1)
+
+        return count
+
+
+def values_of(side: Side, argument: Polynomial) -> tuple[I64, BOOL]:
+    """A polynomial of the party's columns for each row, in units of its decimals, and where it is not NULL."""
+    decimals = _decimals(side.params, argument)
+    rows = len(side.keep)
+    total, valid = np.zeros(rows, object), np.ones(rows, np.bool_)
+    for column in argument.columns:
+        valid &= side.numbers(column.name)[1]
+    for monomial, factor in argument.terms:
+        unit = sum(declared(side.params, column).decimals for column in monomial)
+        product = np.full(rows, int(factor * 10 ** (decimals - unit)), object)
+        for column in monomial:
+            product = product * side.numbers(column.name)[0].astype(object)
+        total = total + product
+    total[~valid | ~side.keep] = 0
+    return total.astype(np.int64), valid
+
+
+def _argument(aggregate: Aggregate) -> Polynomial:
+    assert aggregate.argument is not None
+    return aggregate.argument
+
+
+def _decimals(params: Params, argument: Polynomial) -> int:
+    return argument.decimals(lambda column: declared(params, column).decimals)
