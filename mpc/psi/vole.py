@@ -74,12 +74,16 @@ def send(party: Party[VoleParams], tables: "Mapping[str, pa.Table]") -> Outcome:
 
 @dataclass(frozen=True)
 class Found:
-    """What the receiver of a pair of sets finds: its common keys, in the order that both parties share; which of the
-    sender's tags are common, canaries included; and how often a seed was drawn in vain.
+    """What the receiver of a pair of sets finds.
+
+    `common` are its common keys, in the order that both parties share; `their_hits` says which of the sender's tags
+    are common, canaries included; `partners` gives the key that each of those belongs to, canaries after the own
+    keys; `retries` is how often a seed was drawn in vain.
     """
 
     common: fast.I64 = field(repr=False)
     their_hits: fast.BOOL = field(repr=False)
+    partners: fast.I64 = field(repr=False)
     retries: int
 
 
@@ -92,7 +96,7 @@ def find_common(link: steps.Link, party: Party[VoleParams], keys: fast.U8) -> Fo
     digests = fast.with_canaries(keys, party.session, nonce, choices.nonce)
     own, retries = fast.receiver_tags(link, party, pairs, digests)
     hits, their_hits = fast.match(link, own, *fast.receive_tags(link))
-    return Found(fast.common_keys(link, own, hits), their_hits, retries)
+    return Found(fast.common_keys(link, own, hits), their_hits, own.order[hits], retries)
 
 
 def help_find(link: steps.Link, party: Party[VoleParams], keys: fast.U8) -> fast.Tags:

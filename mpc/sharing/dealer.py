@@ -106,7 +106,7 @@ class Dealer:
         if arguments != len(request.sizes) or len(request.operation) > _MAX_NAME:
             raise ProtocolError(f"{self._second}: asked for a correlation that there is not")
         m, k, n = (*request.sizes, 1, 1)[:3] if len(request.sizes) < 3 else request.sizes
-        if not 0 < prod(request.sizes) <= MAX_WORDS**2 or max(m * k, k * n, m * n) > MAX_WORDS:
+        if prod(request.sizes) > MAX_WORDS**2 or max(m * k, k * n, m * n) > MAX_WORDS:
             raise ProtocolError(f"{self._second}: asked for a correlation of an impossible size")
         if request.step < self._wire.step:
             raise ProtocolError(f"{self._second}: asked for a correlation of step {request.step}, which is over")

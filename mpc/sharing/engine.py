@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mpc.channel import Channel
-from mpc.errors import InputError
+from mpc.errors import InputError, ProtocolError
 from mpc.rng import Rng
 from mpc.sharing.costs import Costs
 from mpc.sharing.dealer import Dealer, Dealt
@@ -160,6 +160,14 @@ class Engine:
         """This party's additive part of an array that two parties share."""
         self._check_two("words")
         return x.parts[0]
+
+    def announce(self, owner: str, value: int | None, *, most: int) -> int:
+        """A public number that `owner` brings, None at the others: a count that shapes depend on."""
+        self._check_party(owner)
+        found = self.sharing.announce(owner, value if owner == self.name else None)
+        if found > most:
+            raise (InputError if owner == self.name else ProtocolError)(f"{owner}: brings {found} (at most {most})")
+        return found
 
     def finish(self) -> None:
         """The program has ended: a helper may go."""

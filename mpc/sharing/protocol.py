@@ -62,6 +62,10 @@ class Sharing(Protocol):
         """Products of bits and words."""
         ...
 
+    def announce(self, owner: str, value: int | None) -> int:
+        """A number of `owner`'s, below 2^64, at all computing parties; None at the others."""
+        ...
+
     def finish(self) -> None:
         """Nothing more will be computed."""
         ...

@@ -175,6 +175,9 @@ class Replicated:
         part = None if self._index == 0 else x[1 if self._index == 1 else 0].astype(np.uint64)
         return self._known(2, part, shape)
 
+    def announce(self, owner: str, value: int | None) -> int:
+        return self._wire.announce(owner, (self._next, self._previous), value)
+
     def finish(self) -> None:
         """There is nobody to tell."""
 

@@ -149,6 +149,9 @@ class TwoParty:
         product = chosen.words * difference + chosen.product
         return ((opened * words + (np.uint64(1) - np.uint64(2) * opened) * product).reshape(shape),)
 
+    def announce(self, owner: str, value: int | None) -> int:
+        return self._wire.announce(owner, (self._peer,), value)
+
     def finish(self) -> None:
         self._source.finish()
 

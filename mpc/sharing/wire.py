@@ -113,6 +113,16 @@ class Wire:
         self.costs.add(self._operation, Cost(received_bytes=len(data)))
         return out
 
+    def announce(self, owner: str, others: Sequence[str], value: int | None) -> int:
+        """A number of `owner`'s, told to the other computing parties."""
+        self.begin("announce", 1)
+        if owner != self.name:
+            return int(self.receive(owner, (1,))[0])
+        assert value is not None
+        for peer in others:
+            self.send(peer, np.array([value], np.uint64))
+        return value
+
     def send_message(self, peer: str, message: Message) -> None:
         """Send a message that is no array."""
         try:
