@@ -4,6 +4,7 @@ from typing import Any
 
 from mpc.errors import InputError
 from mpc.psi import cardinality, dry_run, ecdh, multi, vole, vole_buckets
+from mpc.reports import report
 from mpc.sharing import masked_statistics
 from mpc.spec import Spec
 
@@ -15,6 +16,7 @@ _ALL: tuple[Spec[Any], ...] = (
     vole_buckets.SPEC,
     multi.SPEC,
     masked_statistics.SPEC,
+    report.SPEC,
 )
 
 SPECS = {spec.name: spec for spec in _ALL}

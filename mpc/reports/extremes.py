@@ -7,77 +7,20 @@ value lies. So the owner ends with the values of its own rows that the receivers
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from decimal import Decimal
-from fractions import Fraction
 
 import numpy as np
 
-from mpc.errors import InputError
-from mpc.reports.expressions import Column, Polynomial
+from mpc.reports.expressions import Polynomial
 from mpc.reports.measures import declared
-from mpc.reports.params import Params
-from mpc.reports.plan import Aggregate
+from mpc.reports.ranks import Sought, argument_of, decimals_of, interval
 from mpc.reports.sides import BOOL, I64, Side
 from mpc.reports.tally import Tally
-
-_LARGEST = 2**61
-
-
-@dataclass(frozen=True)
-class Sought:
-    """The `rank`-th smallest value (from 1) of an aggregate's argument in a cell."""
-
-    aggregate: Aggregate
-    cell: int
-    rank: int
-
-
-def ranks(aggregate: Aggregate, count: int) -> list[int]:
-    """Which of `count` sorted values, from 1, an aggregate is made of; none if there are no values."""
-    if count == 0:
-        return []
-    if aggregate.function == "min":
-        return [1]
-    if aggregate.function == "max":
-        return [count]
-    if aggregate.function == "quantile_disc":
-        return [max(1, -int(-aggregate.fraction * count // 1))]
-    place = aggregate.fraction * (count - 1)
-    return sorted({int(place // 1) + 1, -int(-place // 1) + 1})
-
-
-def assemble(params: Params, aggregate: Aggregate, count: int, values: Sequence[int]) -> Decimal | float | None:
-    """The aggregate from the values at its `ranks`."""
-    if not values:
-        return None
-    argument = _argument(aggregate)
-    decimals = _decimals(params, argument)
-    if aggregate.function != "quantile_cont":
-        return Decimal(values[0]).scaleb(-decimals)
-    between = aggregate.fraction * (count - 1) % 1
-    exact = values[0] + between * (values[-1] - values[0])
-    return float(Fraction(exact) / 10**decimals)
-
-
-def interval(params: Params, aggregate: Aggregate) -> tuple[int, int]:
-    """Between which integers the argument lies, in units of its decimals; raises `InputError` if they are too large."""
-    argument = _argument(aggregate)
-
-    def bounds(column: Column) -> tuple[Fraction, Fraction]:
-        known = declared(params, column)
-        return Fraction(known.scaled_lower, 10**known.decimals), Fraction(known.scaled_upper, 10**known.decimals)
-
-    scale = 10 ** _decimals(params, argument)
-    low, high = (int(bound * scale) for bound in argument.bounds(bounds))
-    if max(abs(low), abs(high)) >= _LARGEST:
-        raise InputError(f"{aggregate.function} of values of more than 18 digits", hint="declare tighter bounds")
-    return low, high
 
 
 def find(tally: Tally, sought: Sequence[Sought]) -> I64:
     """The values sought, at their owner; zeros elsewhere. All are of one aggregate."""
     aggregate, params = sought[0].aggregate, tally.params
-    (owner,) = _argument(aggregate).parties
+    (owner,) = argument_of(aggregate).parties
     low, high = interval(params, aggregate)
     search = _Search(tally, owner, sought, np.full(len(sought), low), np.full(len(sought), high))
     for _ in range((high - low).bit_length()):
@@ -104,7 +47,7 @@ class _Search:
         self._rows = self.tally.rows(other)
         self._ranks = np.array([each.rank for each in self.sought])
         if self.tally.engine.name == self.owner:
-            self._values, self._valid = values_of(self.tally.own.side, _argument(self.sought[0].aggregate))
+            self._values, self._valid = values_of(self.tally.own.side, argument_of(self.sought[0].aggregate))
 
     def step(self) -> None:
         """Halve what is left of every interval."""
@@ -134,7 +77,7 @@ class _Search:
 
 def values_of(side: Side, argument: Polynomial) -> tuple[I64, BOOL]:
     """A polynomial of the party's columns for each row, in units of its decimals, and where it is not NULL."""
-    decimals = _decimals(side.params, argument)
+    decimals = decimals_of(side.params, argument)
     rows = len(side.keep)
     total, valid = np.zeros(rows, object), np.ones(rows, np.bool_)
     for column in argument.columns:
@@ -147,12 +90,3 @@ def values_of(side: Side, argument: Polynomial) -> tuple[I64, BOOL]:
         total = total + product
     total[~valid | ~side.keep] = 0
     return total.astype(np.int64), valid
-
-
-def _argument(aggregate: Aggregate) -> Polynomial:
-    assert aggregate.argument is not None
-    return aggregate.argument
-
-
-def _decimals(params: Params, argument: Polynomial) -> int:
-    return argument.decimals(lambda column: declared(params, column).decimals)

@@ -160,12 +160,19 @@ def _measure(plan: Plan, monomial: Monomial, columns: frozenset[Column]) -> Meas
     return tuple(factors)
 
 
+def terms(
+    plan: Plan, params: Params, polynomial: Polynomial, columns: frozenset[Column]
+) -> list[tuple[Fraction, Measure]]:
+    """The factors and measures whose products add up to the sum of a polynomial, over rows where no column is NULL."""
+    found = []
+    for monomial, factor in polynomial.terms:
+        unit = 10 ** sum(declared(params, column).decimals for column in monomial)
+        found.append((factor / unit, _measure(plan, monomial, columns)))
+    return found
+
+
 def _total(
     plan: Plan, params: Params, polynomial: Polynomial, columns: frozenset[Column], totals: Mapping[Measure, int]
 ) -> Fraction:
-    """The sum of a polynomial over a group's rows."""
-    total = Fraction(0)
-    for monomial, factor in polynomial.terms:
-        unit = 10 ** sum(declared(params, column).decimals for column in monomial)
-        total += factor * Fraction(totals[_measure(plan, monomial, columns)], unit)
-    return total
+    found = terms(plan, params, polynomial, columns)
+    return sum((factor * totals[measure] for factor, measure in found), Fraction(0))

@@ -2,16 +2,17 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from itertools import product
 from typing import Any
 
 import pyarrow as pa
 
 from mpc.reports.expressions import Column
+from mpc.reports.groups import Label
 from mpc.reports.measures import Measure, declared, value_of
 from mpc.reports.params import Params
 from mpc.reports.plan import EXTREMES, Aggregate, Ordering, Plan
-from mpc.reports.sides import Label
 
 SUPPRESSED = "suppressed"
 #: Stands for a value of a group key that its party has not declared and that no released group has.
@@ -24,7 +25,7 @@ class Group:
 
     people: int
     totals: Mapping[Measure, int]
-    extremes: Mapping[Aggregate, int | float | None]
+    extremes: Mapping[Aggregate, Decimal | float | None]
 
 
 def cell_labels(plan: Plan, labels: Mapping[str, Sequence[tuple[Label, ...]]]) -> list[tuple[Label, ...]]:

@@ -7,7 +7,7 @@ not declared, a filter that leaves fewer people than the minimum, a grouping tha
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
-from functools import cached_property, reduce
+from functools import cached_property
 from typing import TypeAlias
 
 import numpy as np
@@ -20,6 +20,7 @@ from mpc.keys import Keys
 from mpc.primitives.fixed_point import to_scaled
 from mpc.reports.conditions import rows_where
 from mpc.reports.expressions import Column
+from mpc.reports.groups import Label, combined, labels_of
 from mpc.reports.measures import Factor, declared, largest
 from mpc.reports.params import Params
 from mpc.reports.plan import Buckets, GroupKey, Plan
@@ -27,8 +28,6 @@ from mpc.reports.plan import Buckets, GroupKey, Plan
 I64: TypeAlias = NDArray[np.int64]
 BOOL: TypeAlias = NDArray[np.bool_]
 
-#: What a group is called by one group key: a value, a bucket's number, or None for NULL.
-Label = str | int | None
 MAX_GROUPS = 10_000
 
 
@@ -88,12 +87,16 @@ def open_side(plan: Plan, params: Params, party: str, tables: Mapping[str, pa.Ta
     keep = np.ones(rows, np.bool_)
     for condition in plan.filters.get(party, ()):
         keep &= rows_where(condition, tables["filter"]).to_numpy()
+    for comparison in plan.comparisons:  # with NULL it does not hold
+        for column in (comparison.left, comparison.right):
+            if column.party == party:
+                keep &= tables["value"].column(column.name).is_valid().to_numpy()
     keys = [key for key in plan.groups if key.column.party == party]
     found = [_codes(key, params, tables, keep) for key in keys]
     groups = np.zeros(rows, np.int64)
     for codes, labels in found:
         groups = groups * len(labels) + codes
-    return Side(plan, params, party, tables, keep, groups, _combined([labels for _, labels in found]))
+    return Side(plan, params, party, tables, keep, groups, combined([labels for _, labels in found]))
 
 
 def check_sizes(side: Side, keys: Keys) -> None:
@@ -115,22 +118,9 @@ def check_sizes(side: Side, keys: Keys) -> None:
             )
 
 
-def group_count(plan: Plan, params: Params, party: str) -> int | None:
-    """How many groups a party has by what was declared, None if that depends on its data."""
-    count = 1
-    for key in plan.groups:
-        if key.column.party != party:
-            continue
-        labels = _declared_labels(key, params)
-        if labels is None:
-            return None
-        count *= len(labels)
-    return count
-
-
 def _codes(key: GroupKey, params: Params, tables: Mapping[str, pa.Table], keep: BOOL) -> tuple[I64, Sequence[Label]]:
     """Each row's number among the labels of one group key, and the labels."""
-    labels = _declared_labels(key, params)
+    labels = labels_of(key, params)
     if key.buckets is not None:
         codes = _bucket_of(key, key.buckets, params, tables["value"].column(key.column.name))
         present = np.asarray(tables["value"].column(key.column.name).is_valid().to_numpy(), np.bool_)
@@ -165,14 +155,6 @@ def _found_labels(column: pa.ChunkedArray) -> list[Label]:
     return [*found, None] if None in values or not found else found
 
 
-def _declared_labels(key: GroupKey, params: Params) -> list[Label] | None:
-    known = params.columns.get(str(key.column))
-    null: list[Label] = [None] if known is not None and known.nulls else []
-    if key.buckets is not None:
-        return [*range(key.buckets.count + 2), *null]
-    return [*known.values, *null] if known is not None and known.values else None
-
-
 def _bucket_of(key: GroupKey, buckets: Buckets, params: Params, column: pa.ChunkedArray) -> I64:
     """The bucket of each row, exactly: each edge in units of the column's decimals, rounded up."""
     bounds = declared(params, key.column)
@@ -191,8 +173,3 @@ def _as_text(column: pa.ChunkedArray, name: Column) -> pa.ChunkedArray:
 
 
 _GROUPABLE = (pa.types.is_string, pa.types.is_large_string, pa.types.is_integer, pa.types.is_boolean, pa.types.is_date)
-
-
-def _combined(labels: Sequence[Sequence[Label]]) -> tuple[tuple[Label, ...], ...]:
-    start: tuple[tuple[Label, ...], ...] = ((),)
-    return reduce(lambda done, more: tuple((*each, label) for each in done for label in more), labels, start)

@@ -1,17 +1,17 @@
 """Sums over the common keys of two parties, by group, on shares.
 
-Each party has, for each common row and each of its own groups, what its rows of that key and group add up to. A sum over
-the joined rows of a cell is then a sum of products of one party's numbers and the other's, whatever the number of rows
-of a key on either side.
+Each party has, for each common row and each of its own groups, what its rows of that key and group add up to. A sum
+over the joined rows of a cell is then a sum of products of one party's numbers and the other's, whatever the number of
+rows of a key on either side.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Protocol
 
 import numpy as np
 
+from mpc.joins.joined import Joined
 from mpc.reports.columns import Extent, OwnColumns, limb_bits, limb_count
 from mpc.reports.expressions import Column
 from mpc.reports.measures import ONE, Factor, Measure, declared, largest
@@ -20,16 +20,6 @@ from mpc.reports.plan import Comparison, Plan
 from mpc.reports.sides import I64
 from mpc.sharing.engine import Engine
 from mpc.sharing.values import Bits, Secret
-
-
-class Joined(Protocol):
-    """The common rows of a join, in an order that both parties share."""
-
-    @property
-    def rows(self) -> int: ...
-    def place(self, per_key: I64, /) -> I64:
-        """An own array with an entry a key, in the order of the common rows; 0 where there is no own key."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -85,8 +75,8 @@ class Tally:
         sums: dict[tuple[_Limb, _Limb], Secret] = {}
         groups = self.extents[self.other].groups
         for ours, many in wanted.items():  # one product for all that one column is multiplied with
-            theirs = self.engine.concatenate([self._column(self.other, limb) for limb in many], axis=1)
-            product = self.products(self._column(self.asker, ours), theirs)
+            columns = self.engine.concatenate([self._column(self.other, limb) for limb in many], axis=1)
+            product = self.products(self._column(self.asker, ours), columns)
             for index, limb in enumerate(many):
                 sums[ours, limb] = product[:, index * groups : (index + 1) * groups]
         return {m: [(shift, sums[ours, theirs]) for ours, theirs, shift in found] for m, found in pairs.items()}
@@ -147,8 +137,14 @@ class Tally:
         return self.share(party, values, (), low, high)
 
     def share(self, party: str, values: Callable[[], I64], shape: tuple[int, ...], low: int, high: int) -> Secret:
-        own = self.joined.place(values()) if self._is(party) else None
+        own = self._placed(values()) if self._is(party) else None
         return self.engine.share(party, own, shape=(self.joined.rows, *shape), low=low, high=high)
+
+    def _placed(self, per_key: I64) -> I64:
+        """An own array with an entry a key, in the order of the common rows; 0 where there is no own key."""
+        assert self.joined.own_rows is not None
+        padded = np.concatenate([per_key, np.zeros((1, *per_key.shape[1:]), np.int64)])
+        return padded[np.maximum(self.joined.own_rows, -1)]
 
     def products(self, ours: Secret, theirs: Secret) -> Secret:
         """ours^T theirs over the rows that count."""
