@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x13protos/report.proto\x12\x11sealane.report.v1\"H\n\x05Setup\x12\x0c\n\x04plan\x18\x01 \x01(\x0c\x12\x0c\n\x04keys\x18\x02 \x01(\x04\x12\x0e\n\x06groups\x18\x03 \x01(\x04\x12\x13\n\x0brows_of_key\x18\x04 \x01(\x04\"\xb7\x01\n\x06Labels\x12/\n\x06groups\x18\x01 \x03(\x0b\x32\x1f.sealane.report.v1.Labels.Group\x1aH\n\x05Group\x12\x0e\n\x06number\x18\x01 \x01(\r\x12/\n\x06labels\x18\x02 \x03(\x0b\x32\x1f.sealane.report.v1.Labels.Label\x1a\x32\n\x05Label\x12\x0e\n\x04text\x18\x01 \x01(\tH\x00\x12\x10\n\x06number\x18\x02 \x01(\x12H\x00\x42\x07\n\x05valueb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x13protos/report.proto\x12\x11sealane.report.v1\"H\n\x05Setup\x12\x0c\n\x04plan\x18\x01 \x01(\x0c\x12\x0c\n\x04keys\x18\x02 \x01(\x04\x12\x0e\n\x06groups\x18\x03 \x01(\x04\x12\x13\n\x0brows_of_key\x18\x04 \x01(\x04\"\xbb\x01\n\x06Labels\x12/\n\x06groups\x18\x01 \x03(\x0b\x32\x1f.sealane.report.v1.Labels.Group\x1a\x38\n\x05Group\x12/\n\x06labels\x18\x01 \x03(\x0b\x32\x1f.sealane.report.v1.Labels.Label\x1a\x46\n\x05Label\x12\x0e\n\x04text\x18\x01 \x01(\tH\x00\x12\x10\n\x06number\x18\x02 \x01(\x12H\x00\x12\x12\n\x08withheld\x18\x03 \x01(\x08H\x00\x42\x07\n\x05valueb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,9 +34,9 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SETUP']._serialized_start=42
   _globals['_SETUP']._serialized_end=114
   _globals['_LABELS']._serialized_start=117
-  _globals['_LABELS']._serialized_end=300
+  _globals['_LABELS']._serialized_end=304
   _globals['_LABELS_GROUP']._serialized_start=176
-  _globals['_LABELS_GROUP']._serialized_end=248
-  _globals['_LABELS_LABEL']._serialized_start=250
-  _globals['_LABELS_LABEL']._serialized_end=300
+  _globals['_LABELS_GROUP']._serialized_end=232
+  _globals['_LABELS_LABEL']._serialized_start=234
+  _globals['_LABELS_LABEL']._serialized_end=304
 # @@protoc_insertion_point(module_scope)

@@ -21,19 +21,19 @@ class Setup(_message.Message):
 class Labels(_message.Message):
     __slots__ = ("groups",)
     class Group(_message.Message):
-        __slots__ = ("number", "labels")
-        NUMBER_FIELD_NUMBER: _ClassVar[int]
+        __slots__ = ("labels",)
         LABELS_FIELD_NUMBER: _ClassVar[int]
-        number: int
         labels: _containers.RepeatedCompositeFieldContainer[Labels.Label]
-        def __init__(self, number: _Optional[int] = ..., labels: _Optional[_Iterable[_Union[Labels.Label, _Mapping]]] = ...) -> None: ...
+        def __init__(self, labels: _Optional[_Iterable[_Union[Labels.Label, _Mapping]]] = ...) -> None: ...
     class Label(_message.Message):
-        __slots__ = ("text", "number")
+        __slots__ = ("text", "number", "withheld")
         TEXT_FIELD_NUMBER: _ClassVar[int]
         NUMBER_FIELD_NUMBER: _ClassVar[int]
+        WITHHELD_FIELD_NUMBER: _ClassVar[int]
         text: str
         number: int
-        def __init__(self, text: _Optional[str] = ..., number: _Optional[int] = ...) -> None: ...
+        withheld: bool
+        def __init__(self, text: _Optional[str] = ..., number: _Optional[int] = ..., withheld: _Optional[bool] = ...) -> None: ...
     GROUPS_FIELD_NUMBER: _ClassVar[int]
     groups: _containers.RepeatedCompositeFieldContainer[Labels.Group]
     def __init__(self, groups: _Optional[_Iterable[_Union[Labels.Group, _Mapping]]] = ...) -> None: ...

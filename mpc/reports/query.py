@@ -9,7 +9,7 @@ from mpc.reports.compiling import compile_sql
 from mpc.reports.params import Level
 
 if TYPE_CHECKING:
-    import pyarrow as pa
+    pass
 
 #: What a column holds: (lower, upper) bounds as text, or a sequence of values to group by.
 Declaration = Mapping[str, Any]

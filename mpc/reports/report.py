@@ -156,23 +156,21 @@ def _result(
 ) -> "pa.Table | None":
     """The report at a receiver, once undeclared groups are named."""
     from mpc.reports import labels
-    from mpc.reports.groups import declared_labels, group_count
+    from mpc.reports.groups import declared_labels
     from mpc.reports.results import cell_labels, result_table
 
     sizes = [extents[name].groups for name in plan.parties]
     shown: dict[str, labels.Labels] = {}
     for position, name in enumerate(plan.parties):
         numbers = {cell // math.prod(sizes[position + 1 :]) % sizes[position] for cell in released}
-        keys = sum(key.column.party == name for key in plan.groups)
-        secret = group_count(plan, party.params, name) is None
-        if not secret:
+        secret = labels.secret_keys(plan, party.params, name)
+        if not any(secret):
             shown[name] = declared_labels(plan, party.params, name)
         elif name == party.name:
-            shown[name] = labels.shown(side.labels, keys, numbers)
-            receivers = {peer: channel for peer, channel in party.peers.items() if peer in party.job.receivers}
-            labels.tell(receivers, side.labels, numbers)
+            shown[name] = labels.shown(plan, party.params, name, side.labels, numbers)
+            labels.tell([party.peers[peer] for peer in party.job.receivers if peer != name], shown[name])
         elif party.name in party.job.receivers:
-            shown[name] = labels.hear(name, party.peers[name], extents[name].groups, keys, numbers)
+            shown[name] = labels.hear(name, party.peers[name], sizes[position], secret, numbers)
     if party.name not in party.job.receivers:
         return None
     figures = {cell: group for cell, group in released.items() if group is not None}

@@ -15,7 +15,8 @@ from mpc.reports.params import Params
 from mpc.reports.plan import EXTREMES, Aggregate, Ordering, Plan
 
 SUPPRESSED = "suppressed"
-#: Stands for a value of a group key that its party has not declared and that no released group has.
+#: Stands for a text of a group key that its party has not declared and that no released group has; for an integer,
+#: NULL does.
 WITHHELD = "(withheld)"
 
 
@@ -56,8 +57,8 @@ def result_table(
     columns = {}
     for index, output in enumerate(plan.outputs):
         kind, values = _type(plan, params, index, cells), [row[index] for row in rows]
-        if kind == pa.string():
-            values = [None if value is None else str(value) for value in values]
+        if output.kind == "group" and kind == pa.int64():
+            values = [None if value == WITHHELD else value for value in values]
         columns[output.name] = pa.array(values, kind)
     return pa.table({**columns, SUPPRESSED: pa.array([row[-1] for row in rows], pa.bool_())})
 
@@ -92,8 +93,7 @@ def _sortable(labels: tuple[Label, ...]) -> tuple[tuple[bool, bool, int, str], .
 def _type(plan: Plan, params: Params, index: int, cells: Sequence[tuple[Label, ...]]) -> pa.DataType:
     output = plan.outputs[index]
     if output.kind == "group":
-        texts = any(isinstance(labels[output.index], str) for labels in cells)
-        return pa.string() if texts or all(labels[output.index] is None for labels in cells) else pa.int64()
+        return pa.int64() if any(isinstance(labels[output.index], int) for labels in cells) else pa.string()
     aggregate = plan.aggregates[output.index]
     if aggregate.argument is None or aggregate.function == "count":
         return pa.int64()
