@@ -6,7 +6,7 @@ are shared additively modulo 2^64, planes of packed bits by exclusive or.
 
 from typing import NamedTuple, Protocol
 
-from mpc.sharing.ring import U64
+from mpc.sharing.ring import I64, U64
 
 Shape = tuple[int, ...]
 
@@ -52,6 +52,14 @@ class Source(Protocol):
         ...
 
     def selectors(self, count: int) -> Selector: ...
+
+    def sums_by(self, groups: I64 | None, numbers: U64, count: int) -> U64:
+        """This party's part of the sums by group of the numbers (rows x columns) of the party without `groups`.
+
+        The other party knows the groups, 0 to count - 1, or another number for a row in none; its `numbers` are not
+        used.
+        """
+        ...
 
     def finish(self) -> None:
         """Nothing more will be asked for."""

@@ -14,8 +14,9 @@ from math import prod
 import numpy as np
 
 from mpc.errors import ProtocolError
+from mpc.sharing import permutation
 from mpc.sharing.correlations import Selector, Shape, Triple
-from mpc.sharing.ring import U64, matmul, unpack, words_of
+from mpc.sharing.ring import I64, U64, matmul, unpack, words_of
 from mpc.sharing.wire import Wire
 from protos import sharing_pb2
 
@@ -26,8 +27,9 @@ _MAX_NAME = 32
 class Dealt:
     """`Source` whose correlations a helper makes."""
 
-    def __init__(self, wire: Wire, helper: str, *, first: bool) -> None:
+    def __init__(self, wire: Wire, peer: str, helper: str, *, first: bool) -> None:
         self._wire = wire
+        self._peer = peer
         self._helper = helper
         self._first = first
 
@@ -56,6 +58,26 @@ class Dealt:
         self._ask("selectors", count)
         bits, a = self._words(words_of(count)), self._words(count)
         return Selector(bits, self._corrected(count), a, self._corrected(count))
+
+    def sums_by(self, groups: I64 | None, numbers: U64, count: int) -> U64:
+        """The holder's rows in the order of groups, which only the chooser knows; running sums; those at the ends."""
+        rows, width = len(numbers) + count, numbers.shape[1]
+        order, ends = (None, None) if groups is None else permutation.sorting(groups, count)
+        padded = np.concatenate([numbers, np.zeros((count, width), np.uint64)])
+        running = self._permute(order, padded).cumsum(axis=0, dtype=np.uint64)
+        # The chooser's part of the running sums at the ends is its own; only the holder's part is permuted.
+        first = None if ends is None else permutation.bringing_forward(ends, rows)
+        totals = self._permute(first, running)[:count]
+        if ends is not None:
+            totals = totals + running[ends]
+        return np.diff(totals, axis=0, prepend=np.zeros((1, width), np.uint64))
+
+    def _permute(self, order: I64 | None, numbers: U64) -> U64:
+        """Parts of the holder's numbers in the chooser's order."""
+        self._ask("permutation", int((order is None) == self._first), *numbers.shape)
+        if order is None:
+            return permutation.hold(self._wire, self._peer, self._helper, numbers)
+        return permutation.choose(self._wire, self._peer, self._helper, order, numbers.shape[1])
 
     def finish(self) -> None:
         """Tell the helper that nothing more is asked for."""
@@ -88,6 +110,7 @@ class Dealer:
             "private_conjunctions": (2, self._private_conjunctions),
             "bits": (1, self._bits),
             "selectors": (1, self._selectors),
+            "permutation": (3, self._permutation),
         }
 
     def serve(self) -> None:
@@ -119,6 +142,10 @@ class Dealer:
 
     def _parity(self, *shape: int) -> U64:
         return self._draw(self._first, *shape) ^ self._draw(self._second, *shape)
+
+    def _permutation(self, second_chooses: int, rows: int, width: int) -> None:
+        chooser, holder = (self._second, self._first) if second_chooses else (self._first, self._second)
+        permutation.help_both(self._wire, chooser, holder, rows, width)
 
     def _triples(self, count: int) -> None:
         a, b = self._sum(count), self._sum(count)

@@ -137,6 +137,18 @@ class Engine:
         x, y = x._alike(y)
         return Secret(self, parts, shape, min(x.low, y.low), max(x.high, y.high), x.decimals)
 
+    def sums_by(self, owner: str, groups: I64 | None, count: int, x: Secret) -> Secret:
+        """Sums of the rows of x (rows x columns) by group, count x columns, where `owner` alone knows the groups.
+
+        `groups` (None at the others) has a number a row: 0 to count - 1, or another one for a row that is in no group.
+        """
+        self._check_party(owner)
+        if (groups is None) == (owner == self.name) or (groups is not None and groups.shape != x.shape[:1]):
+            raise InputError(f"groups come from {owner}, one number a row, and from no other party")
+        rows, columns = x.shape
+        target = replace(x, parts=(), shape=(count, columns), low=min(x.low * rows, 0), high=max(x.high * rows, 0))
+        return replace(target, parts=self.sharing.sums_by(owner, groups, count, x.parts, (rows, columns)))
+
     def concatenate(self, arrays: Sequence[V], axis: int = 0) -> V:
         """Arrays joined along an axis."""
         first = arrays[0]
@@ -213,9 +225,10 @@ def _sharing(wire: Wire, computing: Sequence[str], setting: Setting, helper: str
     if setting == "replicated":
         return Replicated(wire, computing)
     first = wire.name == computing[0]
+    peer = computing[1 if first else 0]
     if setting == "helper":
-        return TwoParty(wire, computing, Dealt(wire, helper, first=first))
-    return TwoParty(wire, computing, Transferred(wire, computing[1 if first else 0], rng, session, first=first))
+        return TwoParty(wire, computing, Dealt(wire, peer, helper, first=first))
+    return TwoParty(wire, computing, Transferred(wire, peer, rng, session, first=first))
 
 
 def help_others(name: str, peers: Mapping[str, Channel], *, session: bytes, label: bytes, rng: Rng) -> Costs:

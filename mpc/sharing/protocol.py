@@ -6,7 +6,7 @@ bits (0 or 1 in uint8) by exclusive or.
 
 from typing import Protocol
 
-from mpc.sharing.ring import U8, U64
+from mpc.sharing.ring import I64, U8, U64
 
 Words = tuple[U64, ...]
 BitParts = tuple[U8, ...]
@@ -60,6 +60,10 @@ class Sharing(Protocol):
 
     def select(self, bits: BitParts, x: Words, shape: Shape) -> Words:
         """Products of bits and words."""
+        ...
+
+    def sums_by(self, owner: str, groups: I64 | None, count: int, x: Words, shape: tuple[int, int]) -> Words:
+        """Sums of rows (rows x columns) by group, count x columns, where `owner` alone knows the groups."""
         ...
 
     def announce(self, owner: str, value: int | None) -> int:

@@ -11,10 +11,10 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from mpc.sharing import circuits
+from mpc.sharing import circuits, permutation
 from mpc.sharing.circuits import Planes
 from mpc.sharing.protocol import BitParts, Shape, Words
-from mpc.sharing.ring import U8, U64, matmul, pack, unpack, words_of
+from mpc.sharing.ring import I64, U8, U64, matmul, pack, sums_of, unpack, words_of
 from mpc.sharing.wire import Wire
 
 
@@ -174,6 +174,39 @@ class Replicated:
         """b_2 as shared words: the others know it."""
         part = None if self._index == 0 else x[1 if self._index == 1 else 0].astype(np.uint64)
         return self._known(2, part, shape)
+
+    def sums_by(self, owner: str, groups: I64 | None, count: int, x: Words, shape: tuple[int, int]) -> Words:
+        """The owner sums up the two parts it holds; the third part is the next party's, with the previous one's help."""
+        self._wire.begin("sums_by", _count(shape), 5)
+        position = (self._parties.index(owner) - self._index) % 3
+        holder = self._parties[(self._parties.index(owner) + 1) % 3]
+        rows, width = shape[0] + count, shape[1]
+        order, ends = (None, None) if groups is None else permutation.sorting(groups, count)
+        part = np.concatenate([x[1], np.zeros((count, width), np.uint64)])
+        running = self._permute(owner, holder, order, part).cumsum(axis=0, dtype=np.uint64)
+        first = None if ends is None else permutation.bringing_forward(ends, rows)
+        totals = self._permute(owner, holder, first, running)[:count]
+        mine = None
+        if ends is not None and groups is not None:
+            totals = totals + running[ends]
+        sums = np.diff(totals, axis=0, prepend=np.zeros((1, width), np.uint64))
+        if groups is not None:
+            mine = sums + sums_of(groups, x[0] + x[1], count)
+        elif position == 2:
+            mine = sums
+        ours = self._begin_input(owner, mine if owner == self._wire.name else None, (count, width), added=True)
+        theirs = self._begin_input(holder, mine if holder == self._wire.name else None, (count, width), added=True)
+        return tuple(p + q for p, q in zip(ours(), theirs(), strict=True))
+
+    def _permute(self, owner: str, holder: str, order: I64 | None, numbers: U64) -> U64:
+        """Parts, of the owner and the holder, of the holder's numbers in the owner's order; nothing at the third."""
+        third = next(party for party in self._parties if party not in (owner, holder))
+        if order is not None:
+            return permutation.choose(self._wire, holder, third, order, numbers.shape[1])
+        if self._wire.name == holder:
+            return permutation.hold(self._wire, owner, third, numbers)
+        permutation.help_both(self._wire, owner, holder, *numbers.shape)
+        return np.zeros_like(numbers)
 
     def announce(self, owner: str, value: int | None) -> int:
         return self._wire.announce(owner, (self._next, self._previous), value)

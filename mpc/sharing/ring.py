@@ -52,6 +52,19 @@ def _words(x: npt.NDArray[np.float64]) -> U64:
     return x.astype(np.int64).view(np.uint64)
 
 
+def sums_of(groups: I64, numbers: U64, count: int) -> U64:
+    """Sums of rows of numbers by group, 0 to count - 1; rows of other groups are left out."""
+    sums = np.zeros((count, numbers.shape[1]), np.uint64)
+    inside = (groups >= 0) & (groups < count)
+    order = np.argsort(groups[inside], kind="stable")
+    running = np.concatenate([sums[:1] if count else sums, numbers[inside][order].cumsum(axis=0, dtype=np.uint64)])
+    ends = np.searchsorted(groups[inside][order], np.arange(count), side="right")
+    totals = running[ends]
+    sums[:] = totals
+    sums[1:] -= totals[:-1]
+    return sums
+
+
 def words_of(count: int) -> int:
     """Words that hold `count` packed bits."""
     return -(-count // 64)

@@ -8,14 +8,17 @@ Source:   Gilboa, CRYPTO 1999, doi.org/10.1007/3-540-48405-1_8; Asharov, Lindell
           eprint.iacr.org/2013/552 (random transfers, products of bits).
 """
 
+from hashlib import blake2b
+
 import numpy as np
 
 from mpc.primitives.prg import SEED_BYTES, Prg
 from mpc.rng import Rng
+from mpc.sharing import bucket_sums
 from mpc.sharing.circuits import planes_of
 from mpc.sharing.correlations import Selector, Shape, Triple
 from mpc.sharing.random_transfers import RandomTransfers
-from mpc.sharing.ring import U64, unpack, words_of
+from mpc.sharing.ring import I64, U64, unpack, words_of
 from mpc.sharing.wire import Wire
 
 _BITS = 64
@@ -30,6 +33,7 @@ class Transferred:
         self._peer = peer
         self._first = first
         self._rng = rng
+        self._session = session
         self._transfers = RandomTransfers(wire, peer, rng, session)
 
     def triples(self, count: int) -> Triple:
@@ -92,6 +96,15 @@ class Transferred:
         else:
             cross = self._offered(low[:, 1], high[:, 1], _MINUS_TWO * own)
         return Selector(bits, own + cross, a, own * a + mine + theirs)
+
+    def sums_by(self, groups: I64 | None, numbers: U64, count: int) -> U64:
+        session, width = self._step_session(), numbers.shape[1]
+        if groups is not None:
+            return bucket_sums.choose(self._wire, self._peer, self._transfers, session, groups, count, width)
+        return bucket_sums.hold(self._wire, self._peer, self._transfers, session, numbers, count, self._rng)
+
+    def _step_session(self) -> bytes:
+        return blake2b(self._wire.step.to_bytes(8, "little"), digest_size=16, salt=self._session).digest()
 
     def finish(self) -> None:
         """There is nobody to tell."""

@@ -15,7 +15,7 @@ from mpc.sharing import circuits
 from mpc.sharing.circuits import Planes
 from mpc.sharing.correlations import Source
 from mpc.sharing.protocol import BitParts, Shape, Words
-from mpc.sharing.ring import U8, U64, matmul, pack, unpack, words_of
+from mpc.sharing.ring import I64, U8, U64, matmul, pack, sums_of, unpack, words_of
 from mpc.sharing.wire import Wire
 
 
@@ -148,6 +148,13 @@ class TwoParty:
         difference = masked + self._wire.receive(self._peer, masked.shape)
         product = chosen.words * difference + chosen.product
         return ((opened * words + (np.uint64(1) - np.uint64(2) * opened) * product).reshape(shape),)
+
+    def sums_by(self, owner: str, groups: I64 | None, count: int, x: Words, shape: tuple[int, int]) -> Words:
+        """The owner sums up its own part itself."""
+        self._wire.begin("sums_by", _count(shape), 2)
+        mine = groups if owner == self._wire.name else None
+        sums = self._source.sums_by(mine, x[0], count)
+        return (sums if mine is None else sums + sums_of(mine, x[0], count),)
 
     def announce(self, owner: str, value: int | None) -> int:
         return self._wire.announce(owner, (self._peer,), value)

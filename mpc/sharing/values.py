@@ -260,7 +260,7 @@ class Secret:
     def _with_decimals(self, decimals: int) -> "Secret":
         if decimals == self.decimals:
             return self
-        return replace(self * 10 ** (decimals - self.decimals), decimals=decimals)
+        return replace(self * int(10 ** (decimals - self.decimals)), decimals=decimals)
 
     def _with(self, parts: Words, low: int, high: int, decimals: int | None = None) -> "Secret":
         return Secret(self.engine, parts, self.shape, low, high, self.decimals if decimals is None else decimals)

@@ -139,6 +139,10 @@ class Wire:
         except ProtocolError as error:
             raise ProtocolError(f"{peer}: in {self._where()}: {error}", hint=error.hint) from error
 
+    def fault(self, peer: str, what: str) -> ProtocolError:
+        """The error that a peer did something that is not allowed in this step."""
+        return ProtocolError(f"{peer}: {what}, in {self._where()}")
+
     def _where(self) -> str:
         return f"step {self._step} {self._operation!r}"
 
