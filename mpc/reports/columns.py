@@ -58,17 +58,18 @@ class OwnColumns:
         most = int(np.bincount(key, minlength=1).max(initial=1)) if len(key) else 1
         return Extent(len(self.side.labels), len(self.keys.digests), 1 << (most - 1).bit_length())
 
-    def limbs(self, factor: Factor, bits: int) -> list[I64]:
-        """The sums of each limb of a factor over the rows of each key and group: shape (keys, groups)."""
-        values = self.side.values(factor)[self.counted]
-        count = limb_count(largest(self.side.params, self.side.party, factor), bits)
-        found = []
-        for index in range(count):
-            limb = values >> (bits * index)
-            if index < count - 1:
-                limb = limb & ((1 << bits) - 1)
-            found.append(self.sums(limb.astype(np.int64)))
-        return found
+    @cached_property
+    def group_of_key(self) -> I64:
+        """The group of each key, -1 for none; for a side with one row a key."""
+        groups = np.full(len(self.keys.digests), -1, np.int64)
+        groups[self.keys.key_of_row[self.counted]] = self.side.groups[self.counted]
+        return groups
+
+    def limb(self, factor: Factor, bits: int, index: int) -> I64:
+        """Limb `index` of a factor, of the rows that count."""
+        values = self.side.values(factor)[self.counted] >> (bits * index)
+        is_last = index == limb_count(largest(self.side.params, self.side.party, factor), bits) - 1
+        return np.asarray(values if is_last else values & ((1 << bits) - 1)).astype(np.int64)
 
     def people(self) -> I64:
         """1 for each key and group that has a row."""

@@ -1,15 +1,12 @@
 """Reports from Python: the same text for tables in one process, spawned nodes and real ones."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from mpc.errors import InputError
 from mpc.job import Job, Member
 from mpc.reports.compiling import compile_sql
 from mpc.reports.params import Level
-
-if TYPE_CHECKING:
-    pass
 
 #: What a column holds: (lower, upper) bounds as text, or a sequence of values to group by.
 Declaration = Mapping[str, Any]

@@ -7,7 +7,6 @@ rows of a key on either side.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 
 import numpy as np
 
@@ -17,7 +16,7 @@ from mpc.reports.expressions import Column
 from mpc.reports.measures import ONE, Factor, Measure, declared, largest
 from mpc.reports.params import Params
 from mpc.reports.plan import Comparison, Plan
-from mpc.reports.sides import I64
+from mpc.reports.sides import BOOL, I64
 from mpc.sharing.engine import Engine
 from mpc.sharing.values import Bits, Secret
 
@@ -46,6 +45,21 @@ class Tally:
     flags: Bits | None = field(default=None, repr=False)
     _cache: dict[tuple[str, "_Limb"], Secret] = field(default_factory=dict, repr=False)
 
+    @property
+    def keyed(self) -> bool:
+        """Whether the asker has one row a key, so that it knows the group of each common row."""
+        return self.extents[self.asker].rows_of_key == 1
+
+    def by_known_group(self, columns: Secret, kept: BOOL | None = None) -> Secret:
+        """Sums of columns over the asker's groups: shape (groups, columns). It leaves out rows that are not `kept`."""
+        if self.flags is not None:
+            columns = columns * self.flags.integers().reshape(-1, 1)
+        groups = None
+        if self._is(self.asker):
+            groups = self.placed(self.own.group_of_key + 1) - 1
+            groups = groups if kept is None else np.where(kept, groups, -1)
+        return self.engine.sums_by(self.asker, groups, self.extents[self.asker].groups, columns)
+
     def compare(self, comparisons: Sequence[Comparison]) -> None:
         """From now on only rows count for which all comparisons hold; needs one row a key on both sides."""
         for comparison in comparisons:
@@ -61,10 +75,13 @@ class Tally:
         if self.extents[self.asker].rows_of_key == self.extents[self.other].rows_of_key == 1:
             return self.products(self.rows(self.asker), self.rows(self.other))
         ours, theirs = (
-            self.share(party, lambda: self.own.people(), (self.extents[party].groups,), 0, 1)
+            self.share(party, self.own.people, (self.extents[party].groups,), 0, 1)
+            if party == self.other or not self.keyed
+            else None
             for party in (self.asker, self.other)
         )
-        return self.products(ours, theirs)
+        assert theirs is not None
+        return self.by_known_group(theirs) if ours is None else self.products(ours, theirs)
 
     def totals(self, measures: Sequence[Measure]) -> dict[Measure, list[tuple[int, Secret]]]:
         """Each measure as (shift, secret) pairs whose sum of secret·2^shift it is, by (asker's, other's groups)."""
@@ -76,10 +93,20 @@ class Tally:
         groups = self.extents[self.other].groups
         for ours, many in wanted.items():  # one product for all that one column is multiplied with
             columns = self.engine.concatenate([self._column(self.other, limb) for limb in many], axis=1)
-            product = self.products(self._column(self.asker, ours), columns)
+            product = self._sum(ours, columns)
             for index, limb in enumerate(many):
                 sums[ours, limb] = product[:, index * groups : (index + 1) * groups]
         return {m: [(shift, sums[ours, theirs]) for ours, theirs, shift in found] for m, found in pairs.items()}
+
+    def _sum(self, ours: "_Limb", columns: Secret) -> Secret:
+        """Columns of the other party times a limb of the asker's, by the asker's groups."""
+        if not self.keyed:
+            return self.products(self._column(self.asker, ours), columns)
+        if ours.factor.is_one:
+            return self.by_known_group(columns)
+        high = 2**ours.bits
+        own = self.share(self.asker, lambda: self.own.by_key(self._own(ours)), (), -high, high)
+        return self.by_known_group(columns * own.reshape(-1, 1))
 
     def _pairs(self, measure: Measure) -> list[tuple["_Limb", "_Limb", int]]:
         """The limbs of both parties' factors that are multiplied for a measure, and the shift of each product."""
@@ -119,11 +146,13 @@ class Tally:
             extent, factor = self.extents[party], limb.factor
             high = min(largest(self.params, party, factor), 2**limb.bits) * extent.rows_of_key
             low = -high if factor.columns else 0
-            self._cache[party, limb] = self.share(party, partial(self._own, limb), (extent.groups,), low, high)
+            self._cache[party, limb] = self.share(
+                party, lambda: self.own.sums(self._own(limb)), (extent.groups,), low, high
+            )
         return self._cache[party, limb]
 
     def _own(self, limb: "_Limb") -> I64:
-        return self.own.limbs(limb.factor, limb.bits)[limb.index]
+        return self.own.limb(limb.factor, limb.bits, limb.index)
 
     def _compared(self, party: str, name: str, decimals: int) -> Secret:
         bounds = declared(self.params, Column(party, name))
@@ -137,10 +166,10 @@ class Tally:
         return self.share(party, values, (), low, high)
 
     def share(self, party: str, values: Callable[[], I64], shape: tuple[int, ...], low: int, high: int) -> Secret:
-        own = self._placed(values()) if self._is(party) else None
+        own = self.placed(values()) if self._is(party) else None
         return self.engine.share(party, own, shape=(self.joined.rows, *shape), low=low, high=high)
 
-    def _placed(self, per_key: I64) -> I64:
+    def placed(self, per_key: I64) -> I64:
         """An own array with an entry a key, in the order of the common rows; 0 where there is no own key."""
         assert self.joined.own_rows is not None
         padded = np.concatenate([per_key, np.zeros((1, *per_key.shape[1:]), np.int64)])
