@@ -139,7 +139,7 @@ def date_of(text: str) -> datetime.date:
     try:
         return datetime.datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=datetime.UTC).date()
     except ValueError:
-        raise InputError("a date in a condition is written YYYY-MM-DD") from None
+        raise InputError("a date in a condition is written YYYY-MM-DD", hint="e.g. DATE '2026-01-31'") from None
 
 
 def number_of(text: str) -> Decimal:
@@ -147,7 +147,7 @@ def number_of(text: str) -> Decimal:
     try:
         number = Decimal(text)
     except InvalidOperation:
-        raise InputError("a number in the SQL cannot be read") from None
+        raise InputError("a number in the SQL cannot be read", hint="write it as 12.50") from None
     if not number.is_finite() or len(number.as_tuple().digits) > 18 or abs(number.adjusted()) > 18:
-        raise InputError("a number in the SQL has more than 18 digits")
+        raise InputError("a number in the SQL has more than 18 digits", hint="round it")
     return number
