@@ -7,12 +7,9 @@ less, and the two samples, which differ if the machine was not idle.
 
 import multiprocessing
 import os
-import queue
 import resource
 import socket
 import statistics
-import struct
-import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -23,6 +20,7 @@ from multiprocessing.connection import Connection
 import pyarrow as pa
 
 from benchmarks.harness import Row, main
+from benchmarks.pipes import SocketPipe
 from mpc.channel import CountingPipe, MessageChannel
 from mpc.job import Job, Member
 from mpc.primitives.ristretto import multiply, point_from_uniform, random_scalar
@@ -34,42 +32,6 @@ from mpc.spec import no_progress
 
 TARGET = 1.2
 SAMPLE = 10_000  # multiplications a process, before and after
-
-
-class SocketPipe:
-    """Length-prefixed byte strings on a socket; a thread writes, so that both ends may send at once."""
-
-    def __init__(self, end: socket.socket) -> None:
-        self._end = end
-        self._outgoing: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
-        self._writer = threading.Thread(target=self._write)
-        self._writer.start()
-
-    def send_bytes(self, data: bytes, /) -> None:
-        self._outgoing.put(data)
-
-    def recv_bytes(self) -> bytes:
-        (size,) = struct.unpack("<Q", self._read(8))
-        return self._read(size)
-
-    def close(self) -> None:
-        self._outgoing.put(None)
-        self._writer.join()
-        self._end.close()
-
-    def _read(self, size: int) -> bytes:
-        data = bytearray()
-        while len(data) < size:
-            data += self._end.recv(size - len(data)) or self._broken()
-        return bytes(data)
-
-    def _write(self) -> None:
-        while (data := self._outgoing.get()) is not None:
-            self._end.sendall(struct.pack("<Q", len(data)) + data)
-
-    @staticmethod
-    def _broken() -> bytes:
-        raise ConnectionError("the other process ended")
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from benchmarks.harness import Row, main
-from benchmarks.psi_ecdh import SocketPipe
+from benchmarks.pipes import SocketPipe
 from mpc.channel import CountingPipe, MessageChannel
 from mpc.job import Job, Member
 from mpc.psi.vole_buckets import SPEC

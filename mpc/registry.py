@@ -3,6 +3,7 @@
 from typing import Any
 
 from mpc.errors import InputError
+from mpc.federated import regression, regression_predict, trees_predict, trees_train
 from mpc.psi import cardinality, dry_run, ecdh, multi, vole, vole_buckets
 from mpc.reports import report
 from mpc.sharing import masked_statistics
@@ -17,6 +18,11 @@ _ALL: tuple[Spec[Any], ...] = (
     multi.SPEC,
     masked_statistics.SPEC,
     report.SPEC,
+    regression.SPEC,
+    regression_predict.SPEC,
+    regression_predict.EVALUATE,
+    trees_train.SPEC,
+    trees_predict.SPEC,
 )
 
 SPECS = {spec.name: spec for spec in _ALL}

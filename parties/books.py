@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from parties import datasets
+from mpc import registry
+from parties import datasets, models
 from parties.datasets import Dataset
 from parties.evidence import log
 from parties.home import Home
@@ -22,7 +23,7 @@ from parties.jobs.records import JobRecord, get, in_states, own_part
 from parties.jobs.states import OPEN, State
 from parties.release import Release
 from parties.store import Store
-from parties.worker.task import Report
+from parties.worker.task import ModelFile, Report
 from parties.workers import Ended
 from protos import control_pb2
 
@@ -74,14 +75,23 @@ class Books:
             if attempts.running(db) < self.home.settings.max_running_jobs:
                 attempts.start(db, self.identity, job_id, time.time())
 
-    def running(self) -> list[tuple[JobRecord, Dataset | None]]:
-        """The jobs of which an attempt is under way, each with the own dataset it reads."""
+    def running(self) -> list[tuple[JobRecord, Dataset | None, ModelFile | None]]:
+        """The jobs of which an attempt is under way, each with the own dataset and part of a model that it reads."""
         db = self.store.connection()
         found = []
         for record in in_states(db, {State.RUNNING}):
             _, member = own_part(record, self.me)
-            found.append((record, datasets.find(db, member.dataset) if member.dataset else None))
+            dataset = datasets.find(db, member.dataset) if member.dataset else None
+            found.append((record, dataset, self._model(db, record)))
         return found
+
+    def _model(self, db: sqlite3.Connection, record: JobRecord) -> ModelFile | None:
+        spec = registry.get(record.job.protocol)
+        model = models.find(db, spec.model(spec.parse(record.job)))
+        if model is None:
+            return None
+        models.check(self.identity.certificate_pem, model)
+        return ModelFile(str(models.kept(self.home.results, model.job)), model.digest)
 
     def pass_deadlines(self) -> None:
         db = self.store.connection()
@@ -162,20 +172,18 @@ class Books:
             db.execute("DELETE FROM calls WHERE asked_at < ?", (time.time() - _CALL_LIFE_S,))
 
     def clean(self) -> None:
-        """Delete the results of jobs that have ended without releasing them, and the spools of all that have ended."""
+        """Delete what jobs left that have ended without releasing it, models that were removed, and spools."""
         db = self.store.connection()
         open_jobs = {record.id for record in in_states(db, OPEN)}
-        for held in self.home.results.glob(".*.held"):
-            if held.name[1 : -len(".held")] not in open_jobs:
-                held.unlink(missing_ok=True)
         for spool in self.home.spool.glob("*"):
             if spool.name not in open_jobs:
                 shutil.rmtree(spool, ignore_errors=True)
-        # A crash between the two halves of a release leaves the result in its place, but not released.
-        released = {row["result"] for row in db.execute("SELECT result FROM jobs WHERE result IS NOT NULL")}
-        for result in self.home.results.glob("*.parquet"):
-            if result.name not in released and result.stem not in open_jobs:
-                result.unlink(missing_ok=True)
+        # A crash between the two halves of a release leaves a file in its place, but not released.
+        kept = {f"{row['job']}.model" for row in db.execute("SELECT job FROM models")}
+        kept |= {row["result"] for row in db.execute("SELECT result FROM jobs WHERE result IS NOT NULL")}
+        for file in self.home.results.iterdir():
+            if file.name not in kept and file.name.lstrip(".").partition(".")[0] not in open_jobs:
+                file.unlink(missing_ok=True)
 
     def count_jobs(self) -> Counter[str]:
         """How many jobs are in each state."""

@@ -20,7 +20,7 @@ from mpc.psi.choose import FAMILY, Choice, resolve
 from mpc.rng import system_rng
 from mpc.spec import Estimate
 from mpc.tables import as_arrow
-from parties import calls, choosing, datasets, grants, policy
+from parties import calls, choosing, datasets, grants, models, policy
 from parties.datasets import Dataset
 from parties.evidence import log, receipt
 from parties.evidence.export import export
@@ -35,6 +35,7 @@ from parties.jobs import attempts, proposals, records
 from parties.jobs.authorise import authorise
 from parties.jobs.records import JobRecord
 from parties.jobs.states import State
+from parties.models import Model
 from parties.policy import Grant
 from parties.store import Store
 
@@ -411,6 +412,32 @@ class Node:
         import pyarrow.parquet as pq
 
         return pq.read_table(self.result_path(job_id))
+
+    # Models.
+
+    def models(self) -> tuple[Model, ...]:
+        """The own parts of all models that jobs trained here, the oldest first."""
+        return models.listed(self._store.connection())
+
+    def model(self, job_id: str) -> Model:
+        """The own part of the model that the job whose id begins so trained; `InputError` when there is none."""
+        return models.get(self._store.connection(), job_id)
+
+    def model_part(self, job_id: str) -> bytes:
+        """The bytes of that part, checked against this party's signature."""
+        model = self.model(job_id)
+        models.check(self._identity.certificate_pem, model)
+        return models.read(models.kept(self.home.results, model.job), model.digest)
+
+    def remove_model(self, job_id: str) -> Model:
+        """Forget the own part of a model, without which nobody can use the model any more."""
+        with self._store.transaction() as db:
+            model = models.get(db, job_id)
+            models.remove(db, model)
+            fields = {"job": model.job, "digest": model.job_digest, "model": model.digest}
+            log.append(db, self._identity, "model_removed", fields, _now())
+        models.kept(self.home.results, model.job).unlink(missing_ok=True)
+        return model
 
     # Evidence.
 

@@ -73,6 +73,15 @@ CREATE TABLE job_parties (
     PRIMARY KEY (job, fingerprint)
 ) STRICT;
 
+CREATE TABLE models (                        -- own parts of trained models, in results/<job>.model
+    job        TEXT PRIMARY KEY REFERENCES jobs (id),  -- the job that trained it
+    job_digest TEXT NOT NULL,
+    protocol   TEXT NOT NULL,
+    digest     TEXT NOT NULL,                -- SHA-256 of the file, hexadecimal
+    signature  TEXT NOT NULL,                -- hexadecimal, own, over both digests
+    kept_at    REAL NOT NULL
+) STRICT;
+
 CREATE TABLE calls (                         -- questions to the running node from other processes of its operator
     id       INTEGER PRIMARY KEY AUTOINCREMENT,
     kind     TEXT NOT NULL,
