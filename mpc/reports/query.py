@@ -31,7 +31,7 @@ def report_job(
     The `asker`, the first receiver unless named, learns at J1 which of its keys are common. Raises `InputError` with
     a sentence on what is wrong and what is supported.
     """
-    from mpc.registry import get
+    from mpc.reports.report import SPEC
 
     plan = compile_sql(sql)
     if not receivers:
@@ -52,5 +52,5 @@ def report_job(
         "in_memory": in_memory,
     }
     job = Job("report.sql", members, tuple(receivers), params, purpose, deadline=deadline)
-    get(job.protocol).parse(job)
+    SPEC.parse(job)
     return job

@@ -20,15 +20,16 @@ Source:   minimum group: Hundepool et al., Statistical Disclosure Control, 2012,
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from mpc.errors import InputError, ProtocolError
 from mpc.job import Job
 from mpc.normalisation import DEFAULT, profile
+from mpc.reports.expressions import Column
 from mpc.reports.params import Params
 from mpc.reports.plan import EXTREMES
-from mpc.spec import Estimate, Outcome, Party, Role, Slot, Spec
+from mpc.spec import Estimate, Outcome, Party, Role, Slot, Spec, Use
 from protos import report_pb2
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
     from mpc.reports.columns import Extent, OwnColumns
     from mpc.reports.plan import Plan
     from mpc.reports.results import Group
-    from mpc.reports.sides import Side
+    from mpc.reports.sides import I64, Side
     from mpc.reports.tally import Tally
 
 MAX_CELLS = 10_000
@@ -235,6 +236,42 @@ def _check(job: Job, params: Params) -> None:
         raise InputError(f"the report has {math.prod(known)} groups (at most {MAX_CELLS})", hint="group by less")
 
 
+def _uses(_job: Job, params: Params, name: str) -> Mapping[str, frozenset[Use]]:
+    plan = _plan(params)
+    found: dict[str, set[Use]] = {column: {"join"} for column in plan.table(name).key}
+
+    def add(columns: Iterable[Column], use: Use) -> None:
+        for column in columns:
+            if column.party == name:
+                found.setdefault(column.name, set()).add(use)
+
+    for group in plan.groups:
+        add([group.column], "group")
+    for aggregate in plan.aggregates:
+        columns = aggregate.argument.columns if aggregate.argument is not None else ()
+        add(columns, "extreme" if aggregate.function in EXTREMES else "aggregate")
+    for comparison in plan.comparisons:
+        add([comparison.left, comparison.right], "filter")
+    add([Column(name, column) for column in plan.columns(name).get("filter", ())], "filter")
+    return {column: frozenset(uses) for column, uses in found.items()}
+
+
+def _row_sets(_job: Job, params: Params, name: str, tables: "Mapping[str, pa.Table]") -> "tuple[I64, I64]":
+    import numpy as np
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    from mpc.reports.sides import open_side
+
+    side = open_side(_plan(params), params, name, tables)
+    people = np.zeros(len(side.keep), np.int64)
+    for column in tables["key"].columns:
+        codes = pc.dictionary_encode(column.cast(pa.large_string()).combine_chunks()).indices
+        codes = pc.fill_null(codes, -1).to_numpy(zero_copy_only=False).astype(np.int64)
+        _, people = np.unique(people * (codes.max(initial=0) + 2) + codes + 1, return_inverse=True)
+    return np.where(side.keep, side.groups, -1), people.astype(np.int64)
+
+
 def _estimate(job: Job, params: Params, rows: Mapping[str, int], name: str) -> Estimate:
     from mpc.reports.estimates import total
 
@@ -259,4 +296,7 @@ SPEC = Spec(
     estimate=_estimate,
     minimum_result=lambda params: params.minimum_group,
     check=_check,
+    uses=_uses,
+    row_sets=_row_sets,
+    in_memory=lambda params: params.in_memory,
 )
