@@ -20,7 +20,7 @@ from mpc.psi.choose import FAMILY, Choice, resolve
 from mpc.rng import system_rng
 from mpc.spec import Estimate
 from mpc.tables import as_arrow
-from parties import calls, choosing, datasets, grants, models, policy
+from parties import calls, choosing, column_rules, datasets, grants, models, policy
 from parties.datasets import Dataset
 from parties.evidence import log, receipt
 from parties.evidence.export import export
@@ -236,22 +236,27 @@ class Node:
         min_result: int = 1,
         automatic: bool = False,
     ) -> Grant:
-        """Allow a peer's jobs; `receivers` are names, this party's own included, and "*" stands for any."""
+        """Allow a peer's jobs; `receivers` are names, this party's own included, and "*" stands for any.
+
+        For reports, columns are given with their rules: "balance:aggregate_only" (see `parties.column_rules`).
+        """
         known = {known.name: known.fingerprint for known in self.peers()} | {self.name: self.fingerprint, "*": "*"}
         unknown = [name for name in receivers if name not in known]
         if unknown:
             raise InputError(f"{unknown[0]} is not a peer of this node", hint="see them with `sealane peer list`")
+        rules = dict(map(column_rules.parse, columns))
         grant = Grant(
             peer=self.peer(peer).fingerprint,
             protocol=protocol,
             dataset=dataset,
-            columns=tuple(columns),
+            columns=tuple(rules),
             purpose=purpose,
             receivers=tuple(known[name] for name in receivers),
             expires_at=expires_at,
             max_uses=max_uses,
             min_result=min_result,
             automatic=automatic,
+            rules={column: own for column, own in rules.items() if own},
         )
         with self._store.transaction() as db:
             stored = grants.add(db, grant, time.time())
