@@ -1,11 +1,11 @@
-"""psi.vole: `python -m benchmarks.psi_parties.sealane NAME SOCKET_FD IN.csv OUT.csv SESSION`."""
+"""psi.vole: `python -m benchmarks.psi.parties.sealane NAME SOCKET_FD IN.csv OUT.csv SESSION`; a is the receiver."""
 
 import json
 import resource
 import socket
 import sys
 
-from benchmarks.psi_ecdh import SocketPipe
+from benchmarks.processes import SocketPipe
 from mpc.channel import CountingPipe, MessageChannel
 from mpc.job import Job, Member
 from mpc.psi.vole import SPEC
