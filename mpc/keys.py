@@ -3,7 +3,8 @@
 Each value becomes text, is normalised by its column's profile, and the normal forms of a row, each with its length
 in front, are hashed with the session as salt: equal digests mean equal keys under the same profiles. A row with a
 missing value in any key column has no key and matches nothing. Work is done once for each different value of a
-column and once for each different key, not for each row.
+column and once for each different key, not for each row; where hardly a value repeats and none needs normalising, it
+is quicker to hash every row and compare digests.
 """
 
 import hashlib
@@ -22,6 +23,8 @@ DIGEST_BYTES = 32
 _DOMAIN = b"sealane/keys/1\0"
 _MISSING = -1
 _INVALID = -2
+_SAMPLE_ROWS = 2**16  # by which it is judged whether values repeat
+_HARDLY_ANY = 0.1  # repeated values among these
 
 _Codes = npt.NDArray[np.int64]
 
@@ -96,6 +99,10 @@ def encode_keys(
     Raises `InputError` for a column of a type that has no text, and for a value that its profile refuses, naming
     its column and row (counted from 1, the table's own being preceded by `first_row` others).
     """
+    header = b"".join(len(name.encode()).to_bytes(4, "little") + name.encode() for name in profiles)
+    plain = _plain_texts(table, profiles)
+    if plain is not None:
+        return _keys_by_digest(plain, table.num_rows, lambda messages: digests(messages, header, session))
     columns = _columns(table, profiles, first_row)
     for name, column in zip(table.column_names, columns, strict=True):
         bad = np.flatnonzero(column.codes == _INVALID)
@@ -105,8 +112,8 @@ def encode_keys(
                 hint="correct or remove such rows; the protocol psi.dry_run counts them beforehand",
             )
     key_of_row, first_rows, quality = _number(columns, table.num_rows)
-    header = b"".join(len(name.encode()).to_bytes(4, "little") + name.encode() for name in profiles)
-    return Keys(digests(_messages(columns, first_rows), header, session), key_of_row, quality)
+    messages = _messages([column.texts.take(pa.array(column.codes[first_rows])) for column in columns])
+    return Keys(digests(messages, header, session), key_of_row, quality)
 
 
 def examine_keys(table: pa.Table, profiles: Sequence[str]) -> Quality:
@@ -216,12 +223,65 @@ def _number(columns: list[_Column], rows: int) -> tuple[_Codes, _Codes, Quality]
     return key_of_row, usable[first[order]], quality
 
 
-def _messages(columns: list[_Column], first_rows: _Codes) -> pa.LargeBinaryArray:
+def _messages(forms: Sequence[pa.LargeStringArray]) -> pa.LargeBinaryArray:
     """What stands for each key: its normal forms, each behind its length in 4 bytes, little-endian."""
     parts = []
-    for column in columns:
-        forms = column.texts.cast(pa.large_binary()).take(pa.array(column.codes[first_rows]))
-        lengths = pc.binary_length(forms).to_numpy().astype("<u4")
-        prefixes = pa.Array.from_buffers(pa.binary(4), len(forms), [None, pa.py_buffer(lengths.tobytes())])
-        parts += [prefixes.cast(pa.large_binary()), forms]
+    for texts in forms:
+        binary = texts.cast(pa.large_binary())
+        lengths = pc.binary_length(binary).to_numpy().astype("<u4")
+        prefixes = pa.Array.from_buffers(pa.binary(4), len(binary), [None, pa.py_buffer(lengths.tobytes())])
+        parts += [prefixes.cast(pa.large_binary()), binary]
     return pc.binary_join_element_wise(*parts, pa.scalar(b"", pa.large_binary()))
+
+
+def _plain_texts(table: pa.Table, profiles: Sequence[str]) -> list[pa.LargeStringArray] | None:
+    """The key columns as text, if every value is its own normal form and hardly any row repeats another."""
+    if set(profiles) != {DEFAULT} or len(profiles) != table.num_columns:
+        return None
+    usable = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view, pa.types.is_integer)
+    if not all(any(test(column.type) for test in usable) for column in table.columns):
+        return None
+    sample = table.slice(0, _SAMPLE_ROWS)
+    different = max(pc.count_distinct(column.cast(pa.large_string())).as_py() for column in sample.columns)
+    if different < (1 - _HARDLY_ANY) * sample.num_rows:
+        return None
+    texts = [column.cast(pa.large_string()).combine_chunks() for column in table.columns]
+    try:
+        for text in texts:
+            text.validate(full=True)
+    except pa.ArrowInvalid:
+        return None  # the other way says in which row
+    return texts
+
+
+def _keys_by_digest(
+    texts: Sequence[pa.LargeStringArray], rows: int, digests: Callable[[pa.LargeBinaryArray], npt.NDArray[np.uint8]]
+) -> Keys:
+    """The keys of rows that are their own normal forms: equal keys are those with equal digests."""
+    filled = np.ones(rows, dtype=bool)
+    for text in texts:
+        filled &= pc.fill_null(pc.not_equal(text, ""), False).to_numpy(zero_copy_only=False)
+    hashed = digests(_messages(texts if filled.all() else [text.filter(pa.array(filled)) for text in texts]))
+    first, number = _group(np.ascontiguousarray(hashed).view(np.uint64).reshape(-1, DIGEST_BYTES // 8))
+    key_of_row = np.full(rows, _MISSING, dtype=np.int64)
+    key_of_row[filled] = number
+    quality = Quality(rows, rows - len(number), 0, len(number) - len(first), len(first))
+    return Keys(hashed if len(first) == len(number) else hashed[first], key_of_row, quality)
+
+
+def _group(digests: npt.NDArray[np.uint64]) -> tuple[_Codes, _Codes]:
+    """Where each different digest first occurs, in order; and for each digest its number in that order."""
+    everywhere = np.arange(len(digests))
+    leading = np.sort(digests[:, 0])
+    if not (leading[1:] == leading[:-1]).any():
+        return everywhere, everywhere
+    order = np.lexsort(digests.T)  # stable: equal digests stay in the order of their rows
+    starts = np.ones(len(digests), dtype=bool)
+    starts[1:] = (digests[order[1:]] != digests[order[:-1]]).any(axis=1)
+    first = order[starts]
+    by_row = np.argsort(first)
+    rank = np.empty_like(first)
+    rank[by_row] = np.arange(len(first))
+    number = np.empty_like(everywhere)
+    number[order] = rank[np.cumsum(starts) - 1]
+    return first[by_row], number
