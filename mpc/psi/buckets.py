@@ -62,14 +62,14 @@ def most_in_bucket(keys: int, buckets: int) -> int:
     low, high = -(-keys // buckets), keys
     while low < high:
         middle = (low + high) // 2
-        if _overflow_log2(keys, buckets, middle + 1) <= -OVERFLOW_BITS:
+        if overflow_log2(keys, buckets, middle + 1) <= -OVERFLOW_BITS:
             high = middle
         else:
             low = middle + 1
     return low
 
 
-def _overflow_log2(keys: int, buckets: int, count: int) -> float:
+def overflow_log2(keys: int, buckets: int, count: int) -> float:
     """log2 of a bound on the probability that any bucket holds `count` keys or more."""
     if count > keys:
         return -math.inf
