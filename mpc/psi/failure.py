@@ -90,7 +90,7 @@ def any_pair(x: int, y: int, bits: int) -> float:
 
 def crowded(tags: int, bits: int) -> float:
     """That any of 2^bits prefixes has 256 of so many random tags or more: Chernoff's bound, and a union."""
-    mean, most = tags / 2**bits, _COUNT_LIMIT
+    mean, most = math.ldexp(tags, -bits), _COUNT_LIMIT
     return bits + (most - mean - most * math.log(most / mean)) / math.log(2)
 
 
