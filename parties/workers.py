@@ -21,7 +21,17 @@ from parties.transport.transport import Transport
 from parties.worker.task import Report, Task, pack, unpack_report
 
 _LOG = structlog.get_logger()
-_PASSED_ENVIRONMENT = ("PATH", "LANG", "LC_ALL", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "VIRTUAL_ENV", "PYTHONPATH")
+_PASSED_ENVIRONMENT = (
+    "PATH",
+    "LANG",
+    "LC_ALL",
+    "TZ",
+    "TMPDIR",
+    "LD_LIBRARY_PATH",
+    "VIRTUAL_ENV",
+    "PYTHONPATH",
+    "XDG_CACHE_HOME",  # compiled loops are kept there
+)
 
 Key = tuple[str, int]
 

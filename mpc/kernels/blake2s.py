@@ -113,11 +113,13 @@ def _compress(w: U32) -> None:
         w[112 + i] ^= (v[7] ^ v[15]) & active
 
 
-@kernel("void(uint8[::1], int64[::1], uint32[::1], uint64[:, ::1])")
 def hash_messages(data: U8, offsets: I64, initial: U32, digests: U64) -> None:
     """The 32-byte digest of every data[offsets[i] : offsets[i + 1]] as a row of four words of `digests`."""
-    w = np.zeros(_ROWS * LANES, np.uint32)
-    block = np.empty(64, np.uint8)
+    _hash_all(data, offsets, initial, digests, np.zeros(_ROWS * LANES, np.uint32), np.empty(64, np.uint8))
+
+
+@kernel("void(const uint8[::1], const int64[::1], const uint32[::1], uint64[:, ::1], uint32[::1], uint8[::1])")
+def _hash_all(data: U8, offsets: I64, initial: U32, digests: U64, w: U32, block: U8) -> None:
     block_words = block.view(np.uint32)
     total = offsets.shape[0] - 1
     for base in range(0, total, LANES):
