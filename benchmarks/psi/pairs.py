@@ -114,6 +114,10 @@ def median_seconds(runs: Sequence[Run]) -> float:
     return statistics.median(run.seconds for run in runs)
 
 
+def median_cpu_seconds(runs: Sequence[Run]) -> float:
+    return statistics.median(run.report.cpu_seconds for run in runs)
+
+
 def row(work: str, who: str, runs: Sequence[Run], note: str, *, met: bool = True) -> Row:
     """The median of all but memory, of which it is the most; right if every run was, and the targets are met."""
     reports = [run.report for run in runs]
@@ -121,7 +125,7 @@ def row(work: str, who: str, runs: Sequence[Run], note: str, *, met: bool = True
         work,
         who,
         median_seconds(runs),
-        statistics.median(report.cpu_seconds for report in reports),
+        median_cpu_seconds(runs),
         int(statistics.median(report.sent_bytes for report in reports)),
         max(report.peak_mb for report in reports),
         met and all(run.right for run in runs),

@@ -22,6 +22,7 @@ import numpy.typing as npt
 from mpc.errors import InputError, SealaneError
 from mpc.psi import vole_steps as fast
 from mpc.rng import Rng
+from mpc.spec import Progress, no_progress
 from mpc.spool import U8, Spool
 
 if TYPE_CHECKING:
@@ -124,10 +125,18 @@ def parts_of(number: int, buckets: int) -> range:
     return range(number * each, (number + 1) * each)
 
 
-def spread(table: "pa.Table", profiles: Sequence[str], job_salt: bytes, spool: Spool, pool: Executor) -> Spread:
+def spread(
+    table: "pa.Table",
+    profiles: Sequence[str],
+    job_salt: bytes,
+    spool: Spool,
+    pool: Executor,
+    progress: Progress = no_progress,
+) -> Spread:
     """Hash the key columns of `table` into parts on `spool`, or find them there from an earlier attempt.
 
-    Works in batches of rows, so that little more than one batch a thread is in memory. Raises as `encode_keys`.
+    Works in batches of rows on `pool`, so that little more than one batch a worker is in memory. Raises as
+    `encode_keys`.
     """
     from mpc.keys import Quality
 
@@ -139,8 +148,11 @@ def spread(table: "pa.Table", profiles: Sequence[str], job_salt: bytes, spool: S
     for part in range(PARTS):
         for name in ("scattered", "keys", "rows", "key-of-row"):
             spool.remove(f"{name}-{part}")
-    nulls = _scatter(table, profiles, job_salt, spool, pool)
-    found = list(pool.map(_gather, [spool] * PARTS, range(PARTS)))
+    nulls = _scatter(table, profiles, job_salt, spool, pool, progress)
+    found = []
+    for counts_of_part in pool.map(_gather, [spool] * PARTS, range(PARTS)):
+        found.append(counts_of_part)
+        progress("sort keys in parts", len(found), PARTS)
     distinct, rows = sum(keys for keys, _ in found), sum(rows for _, rows in found)
     quality = Quality(table.num_rows, nulls, 0, rows - distinct, distinct)
     counts = tuple(keys for keys, _ in found)
@@ -149,7 +161,9 @@ def spread(table: "pa.Table", profiles: Sequence[str], job_salt: bytes, spool: S
     return Spread(spool, quality, counts)
 
 
-def _scatter(table: "pa.Table", profiles: Sequence[str], job_salt: bytes, spool: Spool, pool: Executor) -> int:
+def _scatter(
+    table: "pa.Table", profiles: Sequence[str], job_salt: bytes, spool: Spool, pool: Executor, progress: Progress
+) -> int:
     """Append each row's record, its digest and number, to its part; gives how many rows have no key."""
     work: list[Future[tuple[U32, I64]]] = []
     nulls = 0
@@ -165,6 +179,7 @@ def _scatter(table: "pa.Table", profiles: Sequence[str], job_salt: bytes, spool:
                 piece = records[ends[part] : ends[part + 1]]
                 if len(piece):
                     spool.append(f"scattered-{part}", piece.reshape(-1).view(np.uint8))
+            progress("hash keys into parts", index - _BATCHES_AHEAD + 1, len(starts))
     return nulls
 
 
