@@ -10,6 +10,7 @@ import multiprocessing
 import resource
 import shutil
 import socket
+import sys
 import tempfile
 import threading
 import time
@@ -35,7 +36,7 @@ from parties.spool import FileSpool
 
 BATCH_ROWS = 2**17
 SAMPLE_EVERY_S = 0.1
-TOLD_EVERY = 8  # buckets
+TOLD = 8  # times a step
 
 
 @dataclass
@@ -56,8 +57,8 @@ class Watch:
     def progress(self, step: str, done: int, total: int) -> None:
         now = time.perf_counter() - self.began
         self.steps.setdefault(step, now)
-        if self.folder.name == "a" and total > TOLD_EVERY and done % TOLD_EVERY == 0:
-            print(f"{now:.0f} s: {step}: {done} of {total}", flush=True)
+        if self.folder.name == "a" and done * TOLD // total != (done - 1) * TOLD // total:
+            print(f"{now:.0f} s: {step}: {done} of {total}", file=sys.stderr, flush=True)
 
     def _look(self) -> None:
         while True:
