@@ -4,7 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-SHARED = {"__init__", "__main__", "harness", "processes"}
+SHARED = {"__init__", "__main__", "harness", "pipes", "processes"}
 
 
 def main() -> None:

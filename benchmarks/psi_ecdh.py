@@ -18,7 +18,8 @@ from multiprocessing.connection import Connection
 import pyarrow as pa
 
 from benchmarks.harness import Row, main
-from benchmarks.processes import Part, SocketPipe, together
+from benchmarks.pipes import SocketPipe
+from benchmarks.processes import Part, together
 from mpc.channel import CountingPipe, MessageChannel
 from mpc.job import Job, Member
 from mpc.primitives.ristretto import multiply, point_from_uniform, random_scalar

@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from mpc.errors import InputError
 from mpc.normalisation import DEFAULT, profile
@@ -23,8 +22,8 @@ DIGEST_BYTES = 32
 _DOMAIN = b"sealane/keys/1\0"
 _MISSING = -1
 _INVALID = -2
-_SAMPLE_ROWS = 2**16  # by which it is judged whether values repeat
-_HARDLY_ANY = 0.1  # repeated values among these
+_BATCH_ROWS = 2**16  # by the first of which it is judged whether keys repeat
+_HARDLY_ANY = 0.1  # repeated keys among these
 
 _Codes = npt.NDArray[np.int64]
 
@@ -100,9 +99,10 @@ def encode_keys(
     its column and row (counted from 1, the table's own being preceded by `first_row` others).
     """
     header = b"".join(len(name.encode()).to_bytes(4, "little") + name.encode() for name in profiles)
-    plain = _plain_texts(table, profiles)
-    if plain is not None:
-        return _keys_by_digest(plain, table.num_rows, lambda messages: digests(messages, header, session))
+    if _are_plain(table, profiles):
+        keys = _keys_by_digest(table, lambda messages: digests(messages, header, session))
+        if keys is not None:
+            return keys
     columns = _columns(table, profiles, first_row)
     for name, column in zip(table.column_names, columns, strict=True):
         bad = np.flatnonzero(column.codes == _INVALID)
@@ -133,6 +133,8 @@ def _columns(table: pa.Table, profiles: Sequence[str], first_row: int) -> list[_
 
 
 def _normalise(name: str, column: pa.ChunkedArray, profile_name: str, first_row: int) -> _Column:
+    import pyarrow.compute as pc
+
     encoded = _as_dictionary(name, column)
     texts = _texts(name, encoded, first_row)
     if profile_name == DEFAULT:  # nothing changes and nothing is refused: no value need leave Arrow
@@ -155,12 +157,16 @@ def _normalise(name: str, column: pa.ChunkedArray, profile_name: str, first_row:
 
 
 def _codes_of_rows(encoded: pa.DictionaryArray, code_of_value: Sequence[int] | _Codes) -> _Codes:
+    import pyarrow.compute as pc
+
     indices = pc.fill_null(encoded.indices, len(code_of_value)).to_numpy(zero_copy_only=False)
     codes: _Codes = np.append(np.asarray(code_of_value, dtype=np.int64), _MISSING)[indices]
     return codes
 
 
 def _as_dictionary(name: str, column: pa.ChunkedArray) -> pa.DictionaryArray:
+    import pyarrow.compute as pc
+
     kind = column.type
     if pa.types.is_dictionary(kind):
         kind = kind.value_type
@@ -177,6 +183,8 @@ def _as_dictionary(name: str, column: pa.ChunkedArray) -> pa.DictionaryArray:
 
 
 def _texts(name: str, encoded: pa.DictionaryArray, first_row: int) -> pa.LargeStringArray:
+    import pyarrow.compute as pc
+
     values = encoded.dictionary
     if pa.types.is_date(values.type):
         values = pc.strftime(values, format="%Y-%m-%d")
@@ -225,6 +233,8 @@ def _number(columns: list[_Column], rows: int) -> tuple[_Codes, _Codes, Quality]
 
 def _messages(forms: Sequence[pa.LargeStringArray]) -> pa.LargeBinaryArray:
     """What stands for each key: its normal forms, each behind its length in 4 bytes, little-endian."""
+    import pyarrow.compute as pc
+
     parts = []
     for texts in forms:
         binary = texts.cast(pa.large_binary())
@@ -234,54 +244,88 @@ def _messages(forms: Sequence[pa.LargeStringArray]) -> pa.LargeBinaryArray:
     return pc.binary_join_element_wise(*parts, pa.scalar(b"", pa.large_binary()))
 
 
-def _plain_texts(table: pa.Table, profiles: Sequence[str]) -> list[pa.LargeStringArray] | None:
-    """The key columns as text, if every value is its own normal form and hardly any row repeats another."""
-    if set(profiles) != {DEFAULT} or len(profiles) != table.num_columns:
-        return None
-    usable = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view, pa.types.is_integer)
-    if not all(any(test(column.type) for test in usable) for column in table.columns):
-        return None
-    sample = table.slice(0, _SAMPLE_ROWS)
-    different = max(pc.count_distinct(column.cast(pa.large_string())).as_py() for column in sample.columns)
-    if different < (1 - _HARDLY_ANY) * sample.num_rows:
-        return None
-    texts = [column.cast(pa.large_string()).combine_chunks() for column in table.columns]
-    try:
-        for text in texts:
-            text.validate(full=True)
-    except pa.ArrowInvalid:
-        return None  # the other way says in which row
-    return texts
+def _keys_by_digest(table: pa.Table, digests: Callable[[pa.LargeBinaryArray], npt.NDArray[np.uint8]]) -> Keys | None:
+    """The keys of rows that are their own normal forms: equal keys are those with equal digests.
+
+    None if many of the first rows repeat, or a row is not UTF-8: then the other way is the quicker one, or says which.
+    """
+    rows = table.num_rows
+    hashed = np.empty((rows, DIGEST_BYTES), np.uint8)
+    filled = np.empty(rows, np.bool_)
+    for start in range(0, rows, _BATCH_ROWS):
+        batch = slice(start, min(start + _BATCH_ROWS, rows))
+        try:
+            texts = [_text(column.slice(start, batch.stop - start)) for column in table.columns]
+        except pa.ArrowInvalid:
+            return None
+        messages, filled[batch] = _framed(texts)
+        hashed[batch] = digests(messages)
+        if start == 0 and _repeats(hashed[batch], filled[batch]):
+            return None
+    first, numbers = _group(hashed, filled)
+    usable = int(np.count_nonzero(filled))
+    quality = Quality(rows, rows - usable, 0, usable - len(first), len(first))
+    return Keys(hashed if len(first) == rows else hashed[first], numbers, quality)
 
 
-def _keys_by_digest(
-    texts: Sequence[pa.LargeStringArray], rows: int, digests: Callable[[pa.LargeBinaryArray], npt.NDArray[np.uint8]]
-) -> Keys:
-    """The keys of rows that are their own normal forms: equal keys are those with equal digests."""
-    filled = np.ones(rows, dtype=bool)
+def _text(column: pa.ChunkedArray) -> pa.StringArray | pa.LargeStringArray:
+    """The column in one piece, as text; raises `pa.ArrowInvalid` if that is not UTF-8."""
+    if not (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)):
+        column = column.cast(pa.large_string())
+    text = column.combine_chunks()
+    text = text if isinstance(text, pa.Array) else pa.concat_arrays(text.chunks)
+    text.validate(full=True)
+    return text
+
+
+def _framed(
+    texts: Sequence[pa.StringArray | pa.LargeStringArray],
+) -> tuple[pa.LargeBinaryArray, npt.NDArray[np.bool_]]:
+    """What stands for each row: its values, each behind its length in 4 bytes; and whether none of them is missing."""
+    from mpc.kernels.keys import append_framed
+
+    rows = len(texts[0])
+    filled = np.ones(rows, np.bool_)
+    parts = []
     for text in texts:
-        filled &= pc.fill_null(pc.not_equal(text, ""), False).to_numpy(zero_copy_only=False)
-    hashed = digests(_messages(texts if filled.all() else [text.filter(pa.array(filled)) for text in texts]))
-    first, number = _group(np.ascontiguousarray(hashed).view(np.uint64).reshape(-1, DIGEST_BYTES // 8))
-    key_of_row = np.full(rows, _MISSING, dtype=np.int64)
-    key_of_row[filled] = number
-    quality = Quality(rows, rows - len(number), 0, len(number) - len(first), len(first))
-    return Keys(hashed if len(first) == len(number) else hashed[first], key_of_row, quality)
+        validity, offsets, data = text.buffers()
+        width = np.int64 if pa.types.is_large_string(text.type) else np.int32
+        ends = np.frombuffer(offsets or bytes(8), width)[text.offset : text.offset + rows + 1].astype(np.int64)
+        lengths = np.diff(ends)
+        if validity is not None:
+            bits = np.unpackbits(np.frombuffer(validity, np.uint8), bitorder="little")
+            lengths *= bits[text.offset : text.offset + rows]
+        filled &= lengths > 0
+        parts.append((ends[:-1], lengths, np.frombuffer(data or b"", np.uint8)))
+    bounds = np.zeros(rows + 1, np.int64)
+    np.cumsum(sum(4 + lengths for _, lengths, _ in parts), out=bounds[1:])
+    out, places = np.empty(bounds[-1], np.uint8), bounds[:-1].copy()
+    for starts, lengths, data in parts:
+        append_framed(starts, lengths, data, places, out)
+    buffers = [None, pa.py_buffer(bounds), pa.py_buffer(out)]
+    return pa.LargeBinaryArray.from_buffers(pa.large_binary(), rows, buffers), filled
 
 
-def _group(digests: npt.NDArray[np.uint64]) -> tuple[_Codes, _Codes]:
-    """Where each different digest first occurs, in order; and for each digest its number in that order."""
-    everywhere = np.arange(len(digests))
-    leading = np.sort(digests[:, 0])
-    if not (leading[1:] == leading[:-1]).any():
-        return everywhere, everywhere
-    order = np.lexsort(digests.T)  # stable: equal digests stay in the order of their rows
-    starts = np.ones(len(digests), dtype=bool)
-    starts[1:] = (digests[order[1:]] != digests[order[:-1]]).any(axis=1)
-    first = order[starts]
-    by_row = np.argsort(first)
-    rank = np.empty_like(first)
-    rank[by_row] = np.arange(len(first))
-    number = np.empty_like(everywhere)
-    number[order] = rank[np.cumsum(starts) - 1]
-    return first[by_row], number
+def _repeats(digests: npt.NDArray[np.uint8], filled: npt.NDArray[np.bool_]) -> bool:
+    return len(_group(digests, filled)[0]) < (1 - _HARDLY_ANY) * np.count_nonzero(filled)
+
+
+def _group(digests: npt.NDArray[np.uint8], filled: npt.NDArray[np.bool_]) -> tuple[_Codes, _Codes]:
+    """Where each different digest of a filled row first occurs, in order; and each row's number in that order."""
+    from mpc.kernels.keys import number
+
+    rows = len(digests)
+    table = np.zeros(2 << rows.bit_length(), np.uint32)
+    first, numbers = np.empty(rows, np.int64), np.empty(rows, np.int64)
+    count = number(digests.view(np.uint64), filled, table, first, numbers)
+    return first[:count], numbers
+
+
+def _are_plain(table: pa.Table, profiles: Sequence[str]) -> bool:
+    """Whether every value is its own normal form as text."""
+    usable = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view, pa.types.is_integer)
+    return (
+        set(profiles) == {DEFAULT}
+        and len(profiles) == table.num_columns
+        and all(any(test(column.type) for test in usable) for column in table.columns)
+    )

@@ -26,7 +26,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from benchmarks.harness import Row, show
-from benchmarks.processes import SocketPipe
+from benchmarks.pipes import SocketPipe
 from mpc.channel import CountingPipe, MessageChannel
 from mpc.job import Job, Member
 from mpc.psi.vole_buckets import SPEC

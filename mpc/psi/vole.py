@@ -154,7 +154,7 @@ def _outcome(
     more: Mapping[str, int],
 ) -> Outcome:
     """What is released of the common keys, which come in the order that both parties share."""
-    from mpc.psi.table import matched_rows
+    from mpc.psi.table import matched_rows, take
 
     if params.release == "count":
         return _count(link, keys, len(common), more)
@@ -164,7 +164,7 @@ def _outcome(
     if params.release == "aligned":
         rank = np.empty(link.own, np.int64)
         rank[common] = np.arange(len(common))
-        table = table.take(np.argsort(rank[keys.key_of_row[keys.rows_of(chosen)]]))
+        table = take(table, np.argsort(rank[keys.key_of_row[keys.rows_of(chosen)]]))
     facts = {**steps.input_facts(link, keys.quality), **more}
     return Outcome(table, {**facts, "matched_distinct": len(common), "matched_rows": table.num_rows})
 

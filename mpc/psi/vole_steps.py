@@ -73,8 +73,8 @@ def digests(messages: "pa.LargeBinaryArray", header: bytes, session: bytes) -> U
     _, offsets, data = messages.buffers()
     out = np.empty((len(messages), 4), np.uint64)
     hash_messages(
-        np.frombuffer(data or b"", np.uint8).copy(),
-        np.frombuffer(offsets, np.int64)[messages.offset : messages.offset + len(messages) + 1].copy(),
+        np.frombuffer(data or b"", np.uint8),
+        np.frombuffer(offsets, np.int64)[messages.offset : messages.offset + len(messages) + 1],
         initial_state(derived[:8], derived[8:]),
         out,
     )

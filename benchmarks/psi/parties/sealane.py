@@ -5,7 +5,7 @@ import resource
 import socket
 import sys
 
-from benchmarks.processes import SocketPipe
+from benchmarks.pipes import SocketPipe
 from mpc.channel import CountingPipe, MessageChannel
 from mpc.job import Job, Member
 from mpc.psi.vole import SPEC
