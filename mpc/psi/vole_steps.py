@@ -150,7 +150,7 @@ def receive_level(
     planes = np.empty((3, level.chunks * level.chunk_outputs), np.uint64)
 
     def finish(chunk: int, message: U64) -> None:
-        planes[:, level.part(chunk)] = vole.puncture_chunk(receiver, levels, index, chunk, message, noise, shares)
+        vole.puncture_chunk(receiver, levels, index, chunk, message, noise, shares, planes)
 
     with ThreadPoolExecutor(usable_cores()) as pool:
         work = []
@@ -174,7 +174,7 @@ def send_level(
     planes = np.empty((2, level.chunks * level.chunk_outputs), np.uint64)
 
     def finish(chunk: int, leaves: U64) -> None:
-        planes[:, level.part(chunk)] = vole.encode_leaves(level, leaves)
+        vole.encode_leaves(level, chunk, leaves, planes)
 
     with ThreadPoolExecutor(cores) as pool:
         work: list[Future[None]] = []
