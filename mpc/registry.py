@@ -13,6 +13,7 @@ from mpc.federated import (
     trees_train,
 )
 from mpc.psi import cardinality, dry_run, ecdh, multi, vole, vole_buckets
+from mpc.reports import report
 from mpc.sharing import masked_statistics
 from mpc.spec import Spec
 
@@ -24,6 +25,7 @@ _ALL: tuple[Spec[Any], ...] = (
     vole_buckets.SPEC,
     multi.SPEC,
     masked_statistics.SPEC,
+    report.SPEC,
     regression.SPEC,
     regression_predict.SPEC,
     regression_predict.EVALUATE,
