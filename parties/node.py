@@ -283,23 +283,24 @@ class Node:
     def choose(self, job: Job) -> tuple[Job, Choice | None]:
         """`job` as it is, or if its protocol is "psi", with the protocol that is done first, and why that one.
 
-        Looks at both datasets' sizes, both parties' grants and the link to the peer, so it needs the running node. A
-        job that was proposed before under this id keeps its protocol, without a `Choice`. Raises `InputError` when
-        no protocol fits.
+        Where both parties receive the result, it may swap their roles. Looks at both datasets' sizes, both parties'
+        grants and the link to the peer, so it needs the running node. A job that was proposed before under this id
+        keeps its protocol, without a `Choice`. Raises `InputError` when no protocol fits.
         """
         if job.protocol != FAMILY:
             return job, None
         whole = self.complete(job)
         for known in self.jobs():
             if known.id == job.id:
-                return resolve(job, known.job.protocol), None
+                swapped = any(known.job.members[name].role != job.members[name].role for name in job.members)
+                return resolve(job, known.job.protocol, swapped=swapped), None
         others = [name for name in whole.members if name != self.name]
         if len(others) != 1:
             raise InputError("psi is for two parties", hint="see `sealane protocol list` for protocols for more")
         catalogue, measured = self.catalogue(others[0]), self.diagnose(others[0])
         db = self._store.connection()
         choice = choosing.choose_protocol(db, self.fingerprint, whole, catalogue, measured, time.time())
-        return resolve(job, choice.protocol), choice
+        return resolve(job, choice.protocol, swapped=choice.swapped), choice
 
     def preview(self, job: Job | str) -> Preview:
         """What a job, or the job of that id, reveals and costs, and whether the own policy allows it."""

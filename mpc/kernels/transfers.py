@@ -28,9 +28,9 @@ def fold(leaves: U64, offset: int, rows: U64, total: U64) -> None:
         total[i] = everything
 
 
-@kernel("void(const uint64[:, ::1], uint64[::1], uint64[:, ::1])")
-def to_columns(rows: U64, block: U64, columns: U64) -> None:
-    """Column j of a matrix of 128 rows of bits as columns[j], two words; `block` is memory for 64 words."""
+@kernel("void(uint64[:, ::1], uint64[:, ::1], uint64[::1])")
+def to_columns(rows: U64, columns: U64, block: U64) -> None:
+    """Column j of a matrix of 128 rows of bits as columns[j], two words; `block` is scratch of 64 words."""
     for half in range(2):
         for i in range(rows.shape[1]):
             for j in range(64):
