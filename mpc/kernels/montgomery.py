@@ -6,7 +6,7 @@ a product a·b/R + c is below 2·N + c.
 
 The functions are compiled for the processor of this machine when they are first asked for, and kept (see
 `mpc.kernels.store`). Sources: Montgomery, Math. Comp. 44, 1985, doi.org/10.1090/S0025-5718-1985-0777282-X; vectors of
-limbs with few carries, Gueron and Krasnov, WAIFI 2012, doi.org/10.1007/978-3-642-31662-3_9.
+limbs with few carries, Gueron and Krasnov, WAIFI 2012.
 """
 
 import ctypes
