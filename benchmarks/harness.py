@@ -40,19 +40,24 @@ def main(rows: Callable[[bool], Iterable[Row]]) -> None:
     @click.option("--json", "as_json", is_flag=True, help="One JSON object a row.")
     @click.option("--quick", is_flag=True, help="Smaller sizes, within 50 s.")
     def command(as_json: bool, quick: bool) -> None:
-        done = []
-        for row in rows(quick):
-            done.append(row)
-            if as_json:
-                print(json.dumps(asdict(row)), flush=True)
-            else:
-                print(f"{row.work}: {row.who}: {row.seconds:.3f} s", file=sys.stderr, flush=True)
-        if not as_json:
-            _print_table(done)
-        if not all(row.ok for row in done):
-            raise SystemExit(1)
+        show(rows(quick), as_json=as_json)
 
     command()
+
+
+def show(rows: Iterable[Row], *, as_json: bool) -> None:
+    """Print rows as they come; exits with 1 if one is not as it should be."""
+    done = []
+    for row in rows:
+        done.append(row)
+        if as_json:
+            print(json.dumps(asdict(row)), flush=True)
+        else:
+            print(f"{row.work}: {row.who}: {row.seconds:.3f} s", file=sys.stderr, flush=True)
+    if not as_json:
+        _print_table(done)
+    if not all(row.ok for row in done):
+        raise SystemExit(1)
 
 
 def _print_table(rows: Sequence[Row]) -> None:

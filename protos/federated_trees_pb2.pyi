@@ -6,12 +6,6 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
-class Setup(_message.Message):
-    __slots__ = ("public_key",)
-    PUBLIC_KEY_FIELD_NUMBER: _ClassVar[int]
-    public_key: bytes
-    def __init__(self, public_key: _Optional[bytes] = ...) -> None: ...
-
 class Tree(_message.Message):
     __slots__ = ("number", "counted", "finished", "kept", "gains")
     NUMBER_FIELD_NUMBER: _ClassVar[int]
@@ -25,12 +19,6 @@ class Tree(_message.Message):
     kept: int
     gains: _containers.RepeatedScalarFieldContainer[float]
     def __init__(self, number: _Optional[int] = ..., counted: _Optional[bytes] = ..., finished: _Optional[bool] = ..., kept: _Optional[int] = ..., gains: _Optional[_Iterable[float]] = ...) -> None: ...
-
-class Piece(_message.Message):
-    __slots__ = ("data",)
-    DATA_FIELD_NUMBER: _ClassVar[int]
-    data: bytes
-    def __init__(self, data: _Optional[bytes] = ...) -> None: ...
 
 class Layout(_message.Message):
     __slots__ = ("candidates",)

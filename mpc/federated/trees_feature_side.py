@@ -9,12 +9,13 @@ import numpy.typing as npt
 
 from mpc.errors import ProtocolError
 from mpc.federated import trees_wire as steps
+from mpc.federated.ciphertexts import receive_ciphertexts, receive_key, send_ciphertexts
 from mpc.federated.trees_boost import training_rows
 from mpc.federated.trees_columns import OwnColumns
 from mpc.federated.trees_grow import smaller_child
 from mpc.federated.trees_params import TreesParams
-from mpc.primitives.paillier import Ciphertexts, Encryptor, PublicKey, add, shift_and_pack, sum_by_index
-from mpc.psi.multi_steps import NamedChannel, naming
+from mpc.primitives.paillier import Ciphertexts, Encryptor, add, shift_and_pack, sum_by_index
+from mpc.psi.multi_steps import NamedChannel
 from mpc.psi.steps import permutation
 from mpc.spec import Party
 from protos import federated_trees_pb2 as wire
@@ -37,8 +38,7 @@ class FeatureSide:
     def __init__(self, party: Party[TreesParams], leader: str, own: OwnColumns, rows: int) -> None:
         self._party, self._params, self._own, self._rows = party, party.params, own, rows
         self._link: NamedChannel = steps.link_to(party, leader)
-        with naming(leader):
-            public = PublicKey.from_bytes(self._link.recv(wire.Setup).public_key, self._params.key_bits)
+        public = receive_key(self._link, self._params.key_bits)
         self._coding = steps.Coding(public, rows)
         self._encryptor = Encryptor(public, party.rng, self._params.encryption)
         self._fitted = training_rows(self._params, rows)
@@ -77,7 +77,7 @@ class FeatureSide:
         return counted
 
     def _serve_tree(self, tree: int, counted: BOOL) -> None:
-        ciphertexts = steps.receive_ciphertexts(self._link, self._coding, int(np.count_nonzero(counted)))
+        ciphertexts = receive_ciphertexts(self._link, self._coding.public, int(np.count_nonzero(counted)))
         self._own.start(tree)
         candidates = len(self._own.layout.splits)
         order = permutation(candidates, self._party.rng) if self._params.shuffle else np.arange(candidates)
@@ -129,7 +129,7 @@ class FeatureSide:
         sums = Ciphertexts.concatenate([self._sums(rows[grown.counted[rows]], grown) for rows in measured])
         coding = self._coding
         packed = shift_and_pack(sums, coding.packing.bits, coding.per_ciphertext)
-        steps.send_ciphertexts(self._link, coding, self._encryptor.rerandomise(packed))
+        send_ciphertexts(self._link, self._encryptor.rerandomise(packed))
 
     def _sums(self, rows: I64, grown: "_Grown") -> Ciphertexts:
         """What the counted `rows` that go left add up to, by candidate, in the secret order."""

@@ -7,6 +7,7 @@ import numpy.typing as npt
 
 from mpc.errors import InputError, ProtocolError
 from mpc.federated import trees_wire as steps
+from mpc.federated.ciphertexts import piece_size, receive_ciphertexts, send_ciphertexts, send_key
 from mpc.federated.trees_grow import Family, Gradients, Node
 from mpc.federated.trees_params import MAX_BINS, MAX_COLUMNS, TreesParams
 from mpc.primitives.paillier import Ciphertexts, Encryptor, PrivateKey, decrypt
@@ -31,7 +32,7 @@ class Group:
         self.links = {peer: steps.link_to(party, peer) for peer in sorted(party.peers)}
         self._begun = -1
         for link in self.links.values():
-            link.send(wire.Setup(public_key=self._private.public.to_bytes()))
+            send_key(link, self._private.public)
 
     def begin(self, gradients: Gradients) -> None:
         """Send all feature holders a tree's derivatives, once, whoever asks for it first."""
@@ -43,12 +44,12 @@ class Group:
         for link in self.links.values():
             link.send(wire.Tree(number=gradients.tree, counted=counted))
         rows = np.flatnonzero(gradients.counted)
-        for at in range(0, len(rows), self.coding.piece):
-            values = gradients.values[rows[at : at + self.coding.piece]]
-            words = self.coding.packing.pack(values, self.coding.public)
-            piece = wire.Piece(data=self._encryptor.encrypt(words).to_bytes())
+        size = piece_size(self.coding.public)
+        for at in range(0, len(rows), size):
+            words = self.coding.packing.pack(gradients.values[rows[at : at + size]], self.coding.public)
+            ciphertexts = self._encryptor.encrypt(words)
             for link in self.links.values():
-                link.send(piece)
+                send_ciphertexts(link, ciphertexts)
 
     def finish(self, kept: int, gains: Mapping[str, Sequence[float]]) -> None:
         """Tell all that training has ended, how many trees are kept, and the gains of each one's own splits."""
@@ -96,7 +97,7 @@ class RemoteSide:
     def measure(self, level: Sequence[Family]) -> list[I64]:
         total = len(level) * self._candidates
         due = -(-total // self._group.coding.per_ciphertext)
-        ciphertexts = steps.receive_ciphertexts(self._link, self._group.coding, due)
+        ciphertexts = receive_ciphertexts(self._link, self._group.coding.public, due)
         sums = self._group.open(self._link.peer, ciphertexts, total)
         by_family = [sums[at : at + self._candidates] for at in range(0, total, self._candidates)]
         for family, own in zip(level, by_family, strict=True):

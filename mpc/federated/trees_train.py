@@ -12,9 +12,10 @@ Output:   each party's own part of the model: the label holder's has the trees (
 Leaks:    as `mpc.federated.alignment`. The label holder sees, for each node that is judged, the sums of derivatives
           over the rows that each candidate of a feature holder sends left, and which rows go left by the splits that
           are made. It knows every row's derivatives, so in small nodes it can find out which rows a candidate
-          separates, that is, the order of rows in a column; which column that is, and any number in it, it is not told. `shuffle` hides which candidates belong to one column and in which order they come,
-          though not from somebody who looks for nested sums; `min_bin_rows` and `min_node_rows` keep single rows out
-          of bins and small nodes out of sums, at the start of each tree better than deep in it.
+          separates, that is, the order of rows in a column; which column that is, and any number in it, it is not
+          told. `shuffle` hides which candidates belong to one column and in which order they come, though not from
+          somebody who looks for nested sums; `min_bin_rows` and `min_node_rows` keep single rows out of bins and
+          small nodes out of sums, at the start of each tree better than deep in it.
           A feature holder sees which rows are in each node that is judged, and which of its own splits are best.
           Rows that end in one deep node tend to have one label: labels can be inferred that way, the better the
           model the better (arxiv.org/abs/2307.10318). `local_trees` leave it only what the first trees could not

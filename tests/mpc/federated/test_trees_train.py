@@ -33,6 +33,7 @@ from mpc.primitives.paillier import Ciphertexts, Encryptor, PrivateKey
 from mpc.registry import get
 from mpc.spec import Outcome
 from mpc.testing import InsecureSeededRng, insecure_paillier
+from protos import federated_pb2
 from protos import federated_trees_pb2 as wire
 
 
@@ -240,8 +241,8 @@ def test_bytes_in_each_direction_stay_as_they_are() -> None:
     run(mixed(100), wrap=links.wrap)
     digests = {name: RecordingPipe.digest(record.sent[1:]) for (name, _), record in links.records.items()}
     assert digests == {
-        "bank": "076a83e77eaf2649193ed2e246ceead78561ebb65219cdbe7fe1f68dc0faac43",
-        "telco": "5b94d7b5633298b3beb074db05d98da92dd92ee4c73d3e3f5886f23dcc02f10e",
+        "bank": "ff313a925d137c1cced1923081540de68e27d3f04d90d94fdb8b86050bbb4a40",
+        "telco": "7b8bce8f5477e0d3e389b5721e91fc5024d12af59260f970056553de4f41ce62",
     }
 
 
@@ -253,12 +254,12 @@ def test_every_ciphertext_that_goes_back_is_fresh_and_packed() -> None:
     width = BITS // 4
     slot = (2**20 * 240).bit_length() + 1
     per = (BITS - 2) // (2 * slot)
-    back = b"".join(piece.data for piece in links.messages("telco", wire.Piece))
+    back = b"".join(piece.data for piece in links.messages("telco", federated_pb2.Piece))
     assert len(back) == width * -(-layout.candidates // per)
     again = Links()
     with patch.object(Encryptor, "rerandomise", lambda _self, ciphertexts: ciphertexts):
         run(subject, wrap=again.wrap)
-    bare = b"".join(piece.data for piece in again.messages("telco", wire.Piece))
+    bare = b"".join(piece.data for piece in again.messages("telco", federated_pb2.Piece))
     pairs = [(back[i : i + width], bare[i : i + width]) for i in range(0, len(back), width)]
     assert all(fresh != kept for fresh, kept in pairs)
 
@@ -268,11 +269,11 @@ def test_only_counted_rows_are_encrypted_and_only_the_smaller_children_measured(
     subject = with_params(mixed(200), trees=2, depth=3, row_sample=0.25)
     run(subject, wrap=links.wrap)
     width = BITS // 4
-    sent = b"".join(piece.data for piece in links.messages("bank", wire.Piece))
+    sent = b"".join(piece.data for piece in links.messages("bank", federated_pb2.Piece))
     assert len(sent) == 2 * 50 * width
     families = sum(len(level.families) + level.root for level in links.messages("bank", wire.Level))
     layouts = links.messages("telco", wire.Layout)
-    back = b"".join(piece.data for piece in links.messages("telco", wire.Piece))
+    back = b"".join(piece.data for piece in links.messages("telco", federated_pb2.Piece))
     per = (BITS - 2) // (2 * ((2**20 * 200).bit_length() + 1))
     assert len(back) <= width * (families * -(-max(each.candidates for each in layouts) // per))
 
@@ -478,13 +479,13 @@ def first_ciphertext(value: int) -> Callable[[Any], None]:
 def test_ciphertexts_out_of_range_are_refused_on_both_sides() -> None:
     for cheat in ("bank", "telco"):
         for value in (0, n_squared(), 2 ** (2 * BITS) - 1):
-            assert "ciphertext" in str(run_against(cheat, wire.Piece, first_ciphertext(value)))
+            assert "ciphertext" in str(run_against(cheat, federated_pb2.Piece, first_ciphertext(value)))
 
 
 def test_pieces_of_another_length_are_refused_on_both_sides() -> None:
     for cheat in ("bank", "telco"):
         for data in (b"", bytes(BITS // 4)):
-            assert "ciphertexts have" in str(run_against(cheat, wire.Piece, edited(data=data)))
+            assert "ciphertexts have" in str(run_against(cheat, federated_pb2.Piece, edited(data=data)))
 
 
 def test_sums_under_another_key_are_noticed() -> None:
@@ -492,7 +493,7 @@ def test_sums_under_another_key_are_noticed() -> None:
         foreign = Encryptor(other_key(), InsecureSeededRng(b"x"), "fast")
         words = np.ones((1, foreign.public.words), np.uint64)
         value = foreign.encrypt(words).to_ints()[0]
-    error = run_against("telco", wire.Piece, first_ciphertext(value % n_squared()))
+    error = run_against("telco", federated_pb2.Piece, first_ciphertext(value % n_squared()))
     assert "more than packed sums" in str(error) or "no choice of the rows" in str(error)
 
 
@@ -504,7 +505,7 @@ def test_sums_that_no_rows_have_are_refused() -> None:
         words = np.zeros((1, key.public.words), np.uint64)
         words[0, 0] = 1 << 26
         value = Encryptor(key, InsecureSeededRng(b"x"), "fast").encrypt(words).to_ints()[0]
-    assert "no choice of the rows" in str(run_against("telco", wire.Piece, first_ciphertext(value)))
+    assert "no choice of the rows" in str(run_against("telco", federated_pb2.Piece, first_ciphertext(value)))
 
 
 @pytest.mark.parametrize("candidates", [0, 2**31])
@@ -644,13 +645,13 @@ def test_rows_counted_outside_of_training_are_refused() -> None:
 def test_a_key_that_is_none_is_refused() -> None:
     size = BITS // 8
     for data in (b"", bytes(3 * size), b"\xff" * 3 * size, (2**BITS - 2).to_bytes(3 * size, "little")):
-        assert "Paillier key" in str(run_against("bank", wire.Setup, edited(public_key=data)))
+        assert "Paillier key" in str(run_against("bank", federated_pb2.Key, edited(public_key=data)))
 
 
 @pytest.mark.parametrize(
     ("cheat", "kind"),
-    [("bank", k) for k in (wire.Setup, wire.Tree, wire.Piece, wire.Level, wire.Choices)]
-    + [("telco", k) for k in (wire.Layout, wire.Piece)],
+    [("bank", k) for k in (federated_pb2.Key, wire.Tree, federated_pb2.Piece, wire.Level, wire.Choices)]
+    + [("telco", k) for k in (wire.Layout, federated_pb2.Piece)],
 )
 def test_a_message_of_another_type_is_refused(cheat: str, kind: type[Message]) -> None:
     other = wire.Part()

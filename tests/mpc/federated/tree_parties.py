@@ -8,7 +8,6 @@ from typing import Any
 from unittest.mock import patch
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 from google.protobuf.message import Message
 from pyarrow import csv
@@ -27,6 +26,7 @@ from mpc.registry import get
 from mpc.session import run_role
 from mpc.spec import Outcome, Party, no_progress
 from mpc.testing import InsecureSeededRng, insecure_paillier
+from protos import federated_pb2
 from protos import federated_trees_pb2 as wire
 
 DATA = Path(__file__).parents[2] / "data"
@@ -35,9 +35,9 @@ SESSION = bytes(range(16))
 TYPES: dict[str, type[Message]] = {
     kind.DESCRIPTOR.full_name: kind
     for kind in (
-        wire.Setup,
+        federated_pb2.Key,
         wire.Tree,
-        wire.Piece,
+        federated_pb2.Piece,
         wire.Layout,
         wire.Level,
         wire.Choices,
@@ -209,14 +209,12 @@ class Meddler:
 
     inner: Pipe
     edit: Callable[[Message], Sequence[Message]]
+    types: Mapping[str, type[Message]] = field(default_factory=lambda: TYPES)
 
     def send_bytes(self, data: bytes, /) -> None:
-        kind = TYPES.get(data[1 : 1 + data[0]].decode())
+        kind = self.types.get(data[1 : 1 + data[0]].decode())
         for message in [None] if kind is None else self.edit(decode(data, kind)):
             self.inner.send_bytes(data if message is None else encode(message))
 
     def recv_bytes(self) -> bytes:
         return self.inner.recv_bytes()
-
-
-Bits = npt.NDArray[np.bool_]
