@@ -24,7 +24,11 @@ def start(pool: Executor, work: Callable[[bytes], bytes], packed: bytes, width: 
 
 def spread(work: Callable[[slice], None], count: int, piece: int) -> None:
     """Do `work` on `count` items, in slices of up to `piece`, on all cores at once; raises what a slice raised."""
-    slices = [slice(at, min(at + piece, count)) for at in range(0, count, piece)]
     with ThreadPoolExecutor(usable_cores()) as pool:
-        for _ in pool.map(work, slices):
+        for _ in pool.map(work, pieces(count, piece)):
             pass
+
+
+def pieces(count: int, piece: int) -> list[slice]:
+    """Slices of up to `piece` items that make up `count`."""
+    return [slice(at, min(at + piece, count)) for at in range(0, count, piece)]
