@@ -34,6 +34,7 @@ Source:   Cheng et al., IEEE Intelligent Systems 2021, doi.org/10.1109/MIS.2021.
 import math
 from collections.abc import Mapping
 from dataclasses import asdict
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from mpc.errors import InputError
@@ -49,8 +50,10 @@ if TYPE_CHECKING:
 
     from mpc.federated.model import Feature, Model
     from mpc.federated.trees_boost import Fitted
-    from mpc.federated.trees_columns import OwnColumns
+    from mpc.federated.trees_columns import LocalSide, OwnColumns
     from mpc.federated.trees_forest import Rules
+    from mpc.federated.trees_grow import Judge
+    from mpc.federated.trees_label_side import Group
     from mpc.federated.trees_objective import Target
 
 LABEL_HOLDER, FEATURE_HOLDER = "label_holder", "feature_holder"
@@ -61,8 +64,8 @@ def lead(party: Party[TreesParams], tables: "Mapping[str, pa.Table]") -> Outcome
     from mpc.federated.columns import complete, read_columns, read_numbers
     from mpc.federated.trees_boost import boost, gains_by_side, training_rows
     from mpc.federated.trees_columns import LocalSide, OwnColumns
-    from mpc.federated.trees_grow import Side
-    from mpc.federated.trees_label_side import Group, RemoteSide
+    from mpc.federated.trees_grow import OpenJudge
+    from mpc.federated.trees_label_side import Group
     from mpc.federated.trees_objective import read_target
 
     params, columns = party.params, read_columns(tables)
@@ -73,11 +76,12 @@ def lead(party: Party[TreesParams], tables: "Mapping[str, pa.Table]") -> Outcome
     fitted = training_rows(params, len(labels))
     target, labels = read_target(params, name, labels, fitted)
     own = OwnColumns.make(party.name, [column.take(aligned.rows) for column in columns], params) if columns else None
-    local: list[Side] = [] if own is None else [LocalSide(own)]
+    local = [] if own is None else [LocalSide(own)]
     group = Group(party, len(labels))
     peers = list(group.links)
-    sides = local + [RemoteSide(group, peer, len(local) + i) for i, peer in enumerate(peers)]
-    found = boost(labels, target, params, sides, local, lambda done, total: party.progress("round", done, total))
+    judge = _judge(party, group, local, len(labels))
+    count = len(local) + len(peers)
+    found = boost(labels, target, params, judge, OpenJudge(local, params), count, partial(party.progress, "round"))
     owners = ([] if own is None else [party.name]) + peers
     gains = dict(zip(owners, gains_by_side(found.forest, len(owners)).values(), strict=True))
     group.finish(len(found.forest.trees), {peer: gains[peer] for peer in peers} if params.share_gains else {})
@@ -109,6 +113,18 @@ def follow(party: Party[TreesParams], tables: "Mapping[str, pa.Table]") -> Outco
     table = pa.Table.from_pylist(rows) if party.name in party.job.receivers else None
     facts = {**aligned.facts, "trees": ended.kept, "own_splits": len(rules)}
     return Outcome(table, facts, model=model.to_bytes())
+
+
+def _judge(party: Party[TreesParams], group: "Group", local: "list[LocalSide]", rows: int) -> "Judge":
+    from mpc.federated.trees_grow import OpenJudge
+    from mpc.federated.trees_label_side import RemoteSide
+    from mpc.federated.trees_private import PrivateJudge
+
+    peers = list(group.links)
+    if party.params.private_split:
+        return PrivateJudge(party, group, peers[0], local[0] if local else None, rows)
+    remote = [RemoteSide(group, peer, len(local) + i, rows) for i, peer in enumerate(peers)]
+    return OpenJudge([*local, *remote], party.params)
 
 
 def _align(party: Party[TreesParams], tables: "Mapping[str, pa.Table]") -> alignment.Alignment:
@@ -262,6 +278,8 @@ def _check(job: Job, params: TreesParams) -> None:
     for name in job.members:
         if name != leader and not _columns(job, name):
             raise InputError(f"{name}: a feature holder names columns for feature or category")
+    if params.private_split and len(job.members) > 2:
+        raise InputError("private_split is for one feature holder", hint="leave it out, or train with one of them")
     if params.local_trees and not _columns(job, leader):
         raise InputError(f"{leader}: local_trees use the label holder's own columns, and it names none")
 
