@@ -7,11 +7,13 @@ from mpc.federated import (
     features_correlation,
     features_woe,
     regression,
+    regression_horizontal,
     regression_predict,
     trees_predict,
     trees_train,
 )
 from mpc.psi import cardinality, dry_run, ecdh, multi, vole, vole_buckets
+from mpc.reports import report
 from mpc.sharing import masked_statistics
 from mpc.spec import Spec
 
@@ -23,9 +25,11 @@ _ALL: tuple[Spec[Any], ...] = (
     vole_buckets.SPEC,
     multi.SPEC,
     masked_statistics.SPEC,
+    report.SPEC,
     regression.SPEC,
     regression_predict.SPEC,
     regression_predict.EVALUATE,
+    regression_horizontal.SPEC,
     trees_train.SPEC,
     trees_predict.SPEC,
     features_woe.SPEC,

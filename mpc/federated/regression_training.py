@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from mpc.errors import InputError
 from mpc.federated.encoding import F64, FEATURE_FRACTION
 from mpc.federated.fixed_shares import scaled, to_float, truncate
 from mpc.federated.regression_params import Params
@@ -25,6 +26,7 @@ from protos import federated_regression_pb2 as wire
 WEIGHT_FRACTION = SCORE_FRACTION - FEATURE_FRACTION
 _SPARE_BITS = 4  # that gradients keep beyond the weights' until they are multiplied by the learning rate
 _WEIGHT_TO_GRADIENT = 2.0 ** (FEATURE_FRACTION - WEIGHT_FRACTION)
+_LARGEST_WEIGHT = 1000.0  # of a standardised column; numbers that wrapped around are as good as never below
 _ORDER_DOMAIN = b"sealane/train.regression/1/order\0"
 
 I64 = NDArray[np.int64]
@@ -91,7 +93,10 @@ def train(
                 break
     chosen = best if params.patience else state
     own = products.open_to_owners(chosen.weights, data.x.shape[1], params.outputs)
-    return Trained(to_float(own, WEIGHT_FRACTION), epoch, tuple(watch.errors))
+    weights = to_float(own, WEIGHT_FRACTION)
+    if np.abs(weights).max(initial=0) > _LARGEST_WEIGHT:
+        raise InputError("the training diverged", hint="take a smaller learning_rate or momentum")
+    return Trained(weights, epoch, tuple(watch.errors))
 
 
 def row_order(seed: int, epoch: int, count: int) -> I64:

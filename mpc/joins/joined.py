@@ -48,6 +48,15 @@ class Joined:
     flags: Bits | None = field(repr=False)
     own_rows: I64 | None = field(repr=False)
 
+    def place(self, values: I64) -> I64:
+        """Own values, one a row of the own table, in the order of the joined rows; zeros where there is none."""
+        if self.own_rows is None:
+            raise InputError("this party does not learn where its rows are among the joined ones")
+        placed = np.zeros(self.rows, values.dtype)
+        present = self.own_rows >= 0
+        placed[present] = values[self.own_rows[present]]
+        return placed
+
 
 def check_table(name: str, table: Table, declared: Mapping[str, Column]) -> None:
     """Raises `InputError` unless the table has the columns that its party declared, and no key twice."""

@@ -1,41 +1,23 @@
 """Compilation of kernels by numba, to object code that needs neither numba nor Python to run."""
 
 import inspect
-import re
 from functools import cache
 from types import CellType, FunctionType
 from typing import Any
 
 import llvmlite.binding as llvm
 import numba
-from llvmlite import ir
 from numba.core import compiler, types
 from numba.core.compiler_lock import global_compiler_lock
-from numba.core.datamodel import PrimitiveModel
 from numba.core.registry import cpu_target
 from numba.core.typing import signature as typed
-from numba.extending import intrinsic, register_model
+from numba.extending import intrinsic
 
 from mpc.kernels.jit import Inline, Instruction, Kernel
 from mpc.kernels.machine import SYMBOL
 from mpc.kernels.signature import Parameter, Signature
 
-_VECTOR = re.compile(r"uint(\d+)x(\d+)")
 _FROM_THE_C_LIBRARY = {"memcpy", "memmove", "memset"}
-
-
-class Vector(types.Type):
-    """Numba's view of a register of `lanes` unsigned integers of `bits`."""
-
-    def __init__(self, bits: int, lanes: int) -> None:
-        super().__init__(name=f"uint{bits}x{lanes}")
-        self.bits, self.lanes = bits, lanes
-
-
-@register_model(Vector)
-class _VectorModel(PrimitiveModel):  # type: ignore[misc]
-    def __init__(self, manager: Any, vector: Vector) -> None:
-        super().__init__(manager, vector, ir.VectorType(ir.IntType(vector.bits), vector.lanes))
 
 
 def object_code(function: FunctionType, signature: Signature) -> bytes:
@@ -98,7 +80,7 @@ def _dispatcher(value: Any) -> Any:
 
 def _intrinsic(instruction: Instruction) -> Any:
     result, _, parameters = instruction.signature.rstrip(")").partition("(")
-    kinds = [_kind(text) for text in re.split(r", (?!:)", parameters)]
+    kinds = [None if text == "array" else getattr(types, text) for text in parameters.split(", ")]
 
     def emit(context: Any, builder: Any, sig: Any, values: Any) -> Any:
         given = [
@@ -109,16 +91,8 @@ def _intrinsic(instruction: Instruction) -> Any:
         return context.get_dummy_value() if sig.return_type == types.void else emitted
 
     def typing(_context: Any, *given: Any) -> Any:
-        arrays = [kind if isinstance(kind, types.Array) else None for kind in given]
-        return typed(_kind(result), *(array or kind for array, kind in zip(arrays, kinds, strict=True))), emit
+        return typed(getattr(types, result), *(kind or array for kind, array in zip(kinds, given, strict=True))), emit
 
     typing.__name__ = instruction.function.__name__
     typing.__signature__ = inspect.signature(instruction.function)  # type: ignore[attr-defined]  # numba counts by it
     return intrinsic(typing)
-
-
-def _kind(text: str) -> Any:
-    vector = _VECTOR.fullmatch(text)
-    if vector:
-        return Vector(int(vector[1]), int(vector[2]))
-    return types.Any if text == "array" else getattr(types, text)

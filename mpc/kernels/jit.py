@@ -84,10 +84,7 @@ class Inline(Generic[P, R]):
 
 
 class Instruction:
-    """What kernels may use beside Python's operations: `emit(builder, *values)` writes LLVM's for it.
-
-    An array's value is the address of its first element.
-    """
+    """What kernels may use beside Python's operations: `emit(builder, *values)` writes LLVM's for it."""
 
     def __init__(self, emit: Callable[..., Any], signature: str) -> None:
         self.function = emit
@@ -111,6 +108,7 @@ def inline(function: Callable[P, R]) -> Inline[P, R]:
 def instruction(signature: str) -> Callable[[Callable[..., Any]], Instruction]:
     """Make the decorated emitter callable from kernels of every module.
 
-    `signature` is as a kernel's; a type `uint64x4` is a vector of four of them in a register.
+    `signature` is as "uint64(array, int64)": numbers, and arrays of any kind, which the emitter is given as the address
+    of their first element.
     """
     return lambda emit: Instruction(emit, signature)

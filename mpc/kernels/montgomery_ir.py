@@ -51,7 +51,8 @@ class MontgomeryModule:
         self._rows = self._limb.as_pointer()
         self._vector = ir.VectorType(I64, lanes)
         self._groups = self._vector.as_pointer()
-        self._multiply = self._montgomery()
+        self._multiply = self._montgomery(squares=False)
+        self._square = self._montgomery(squares=True)
         self._multiply_add()
         self._products()
         self._powers()
@@ -111,7 +112,7 @@ class MontgomeryModule:
         kinds = (rows, rows, octets, I64, I64, I64, I64, rows, groups, groups, I64)
         code = self._function("powers", *kinds)
         out, a, digits, digit_step, places, window, count, one, constants, scratch, limbs = code.arguments
-        x, y, sums, zero, table = (code.group(scratch, code.number(i), limbs) for i in range(5))
+        x, y, zero, sums, table = (code.group(scratch, code.number(i), limbs) for i in (0, 1, 2, 3, 5))
         builder = code.builder
         code.clear(zero, limbs)
         with code.loop(code.number(0), count, self._lanes) as first:
@@ -130,7 +131,7 @@ class MontgomeryModule:
             code.gather_entries(x, table, entries(code.number(0)), limbs)
             with code.loop(code.number(1), places, 1) as place:
                 with code.loop(code.number(0), window, 1):
-                    builder.call(self._multiply, (x, x, x, zero, constants, sums, limbs))
+                    builder.call(self._square, (x, x, x, zero, constants, sums, limbs))
                 found = entries(place)
                 with builder.if_then(builder.icmp_unsigned("!=", reduce(builder.or_, found), code.number(0))):
                     code.gather_entries(y, table, found, limbs)
@@ -178,27 +179,39 @@ class MontgomeryModule:
         bit = code.builder.mul(limb, code.number(self._multiplier.limb_bits))
         return code.builder.lshr(bit, code.number(6)), code.builder.and_(bit, code.number(63))
 
-    def _montgomery(self) -> ir.Function:
-        """out = a·b/R + c for groups; out may be one of them, and `sums` is memory for another."""
-        code = self._function("montgomery", *[self._groups] * 6, I64)
+    def _montgomery(self, squares: bool) -> ir.Function:
+        """out = a·b/R + c for groups; out may be one of them, and `sums` is memory for another.
+
+        If only for `squares`, b is a, and `sums` is memory for two.
+        """
+        name = "square" if squares else "montgomery"
+        code = self._function(name, *[self._groups] * 6, I64)
         code.function.attributes.add("noinline")
         code.function.linkage = "internal"
         out, a, _, c, _, sums, limbs = code.arguments
         builder = code.builder
-        code.clear(sums, limbs)
+        code.clear(sums, builder.add(limbs, code.number(BLOCK)) if squares else limbs)
         stretch = self._multiplier.limbs_between_carries
         with code.loop(code.number(0), limbs, stretch) as first:
             end = code.minimum(builder.add(first, code.number(stretch)), limbs)
             with code.loop(first, end, BLOCK) as i:
-                self._block(code, [code.load(a, builder.add(i, code.number(r))) for r in range(BLOCK)])
+                factors = [code.load(a, builder.add(i, code.number(r))) for r in range(BLOCK)]
+                if squares:
+                    self._add_squares(code, i, factors)
+                    self._block(code, [], sums_go_on=True)
+                else:
+                    self._block(code, factors, sums_go_on=False)
             with builder.if_then(builder.icmp_unsigned("<", end, limbs)):
                 self._carry(code, sums, lambda at: code.load(sums, at), limbs)
         self._carry(code, out, lambda at: builder.add(code.load(sums, at), code.load(c, at)), limbs)
         builder.ret_void()
         return code.function
 
-    def _block(self, code: VectorCode, factors: list[Value]) -> None:
-        """Add `factors` times the second factor and multiples of the modulus to the sums, and drop the lowest limbs."""
+    def _block(self, code: VectorCode, factors: list[Value], sums_go_on: bool) -> None:
+        """Add `factors` times the second factor and multiples of the modulus to the sums, and drop the lowest limbs.
+
+        If the sums go on, there are as many above the others as a block has.
+        """
         _, _, second, _, constants, sums, limbs = code.arguments
         builder, multiplier = code.builder, self._multiplier
         quotients: list[Value] = []
@@ -218,10 +231,49 @@ class MontgomeryModule:
             other_total = self._column(code, code.splat(0), quotients, constants, at, range(BLOCK + 1))
             code.store(builder.add(total, other_total), sums, builder.sub(at, next_limb))
         for column in range(BLOCK):
-            at, total = builder.add(limbs, code.number(column)), code.splat(0)
+            at = builder.add(limbs, code.number(column))
+            total = code.load(sums, at) if sums_go_on else code.splat(0)
             for multiples, other in ((factors, second), (quotients, constants)):
                 total = self._column(code, total, multiples, other, at, range(column + 1, BLOCK + 1))
             code.store(total, sums, builder.sub(at, next_limb))
+            if sums_go_on:
+                code.store(code.splat(0), sums, at)
+
+    def _add_squares(self, code: VectorCode, first: Value, factors: list[Value]) -> None:
+        """Add the products of `factors`, a's limbs from `first` on, with one another and, doubled, with those above."""
+        _, a, _, _, _, sums, limbs = code.arguments
+        builder = code.builder
+        above = builder.add(first, code.number(BLOCK))
+
+        def add_twice(at: Value, total: Value, back: range) -> None:
+            products = self._column(code, code.splat(0), factors, a, at, back)
+            code.store(builder.add(total, builder.add(products, products)), sums, at)
+
+        for column in range(2 * BLOCK):
+            at = builder.add(first, code.number(column))
+            code.store(self._own_products(code, code.load(sums, at), factors, column), sums, at)
+        with builder.if_then(builder.icmp_unsigned("<", above, limbs)):
+            for column in range(BLOCK):
+                at = builder.add(above, code.number(column))
+                add_twice(at, code.load(sums, at), range(column + 1))
+            with code.loop(builder.add(above, code.number(BLOCK)), limbs, 1) as at:
+                add_twice(at, code.load(sums, at), range(BLOCK + 1))
+            for column in range(BLOCK):
+                at = builder.add(limbs, code.number(column))
+                add_twice(at, code.load(sums, at), range(column + 1, BLOCK + 1))
+
+    def _own_products(self, code: VectorCode, total: Value, factors: list[Value], column: int) -> Value:
+        """`total` plus all products of two of `factors` that belong `column` limbs above the first one's square."""
+        multiplier = self._multiplier
+        twice = code.splat(0)
+        for add, places in ((multiplier.low, column), (multiplier.high, column - 1)):
+            for r in range(BLOCK):
+                other = places - r
+                if add and r == other:
+                    total = add(code.builder, total, factors[r], factors[r])
+                elif add and r < other < BLOCK:
+                    twice = add(code.builder, twice, factors[r], factors[other])
+        return code.builder.add(total, code.builder.add(twice, twice))
 
     def _column(
         self, code: VectorCode, total: Value, multiples: list[Value], other: Value, at: Value, back: range

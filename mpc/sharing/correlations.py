@@ -61,6 +61,10 @@ class Source(Protocol):
         """
         ...
 
+    def permute(self, order: I64 | None, numbers: U64) -> U64:
+        """This party's part of the numbers (rows x columns) of the party without `order`, in the other's order."""
+        ...
+
     def finish(self) -> None:
         """Nothing more will be asked for."""
         ...

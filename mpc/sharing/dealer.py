@@ -64,15 +64,15 @@ class Dealt:
         rows, width = len(numbers) + count, numbers.shape[1]
         order, ends = (None, None) if groups is None else permutation.sorting(groups, count)
         padded = np.concatenate([numbers, np.zeros((count, width), np.uint64)])
-        running = self._permute(order, padded).cumsum(axis=0, dtype=np.uint64)
+        running = self.permute(order, padded).cumsum(axis=0, dtype=np.uint64)
         # The chooser's part of the running sums at the ends is its own; only the holder's part is permuted.
         first = None if ends is None else permutation.bringing_forward(ends, rows)
-        totals = self._permute(first, running)[:count]
+        totals = self.permute(first, running)[:count]
         if ends is not None:
             totals = totals + running[ends]
         return np.diff(totals, axis=0, prepend=np.zeros((1, width), np.uint64))
 
-    def _permute(self, order: I64 | None, numbers: U64) -> U64:
+    def permute(self, order: I64 | None, numbers: U64) -> U64:
         """Parts of the holder's numbers in the chooser's order."""
         self._ask("permutation", int((order is None) == self._first), *numbers.shape)
         if order is None:

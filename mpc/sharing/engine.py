@@ -128,14 +128,16 @@ class Engine:
 
     def where(self, bits: Bits, x: Secret, y: Secret) -> Secret:
         """x where a bit is set, y elsewhere."""
-        difference = x - y
-        shape = np.broadcast_shapes(bits.shape, difference.shape)
-        bits, difference = bits.broadcast_to(shape), difference.broadcast_to(shape)
-        target = replace(difference, parts=(), low=min(difference.low, 0), high=max(difference.high, 0))
-        chosen = replace(target, parts=self.sharing.select(bits.parts, difference.parts, shape))
-        parts = (y + chosen.within(0, 0)).parts
-        x, y = x._alike(y)
-        return Secret(self, parts, shape, min(x.low, y.low), max(x.high, y.high), x.decimals)
+        x, y = x.alike(y)
+        chosen = self.select(bits, x - y)
+        return replace((y + chosen.within(0, 0)), low=min(x.low, y.low), high=max(x.high, y.high))
+
+    def select(self, bits: Bits, x: Secret) -> Secret:
+        """x where a bit is set, zero elsewhere."""
+        shape = np.broadcast_shapes(bits.shape, x.shape)
+        bits, x = bits.broadcast_to(shape), x.broadcast_to(shape)
+        target = replace(x, parts=(), low=min(x.low, 0), high=max(x.high, 0))
+        return replace(target, parts=self.sharing.select(bits.parts, x.parts, shape))
 
     def sums_by(self, owner: str, groups: I64 | None, count: int, x: Secret) -> Secret:
         """Sums of the rows of x (rows x columns) by group, count x columns, where `owner` alone knows the groups.
@@ -148,6 +150,11 @@ class Engine:
         rows, columns = x.shape
         target = replace(x, parts=(), shape=(count, columns), low=min(x.low * rows, 0), high=max(x.high * rows, 0))
         return replace(target, parts=self.sharing.sums_by(owner, groups, count, x.parts, (rows, columns)))
+
+    def shuffle(self, x: Secret) -> Secret:
+        """The rows (rows x columns) in a random order that no party knows."""
+        rows, columns = x.shape
+        return replace(x, parts=self.sharing.shuffle(x.parts, (rows, columns)))
 
     def concatenate(self, arrays: Sequence[V], axis: int = 0) -> V:
         """Arrays joined along an axis."""
@@ -227,8 +234,8 @@ def _sharing(wire: Wire, computing: Sequence[str], setting: Setting, helper: str
     first = wire.name == computing[0]
     peer = computing[1 if first else 0]
     if setting == "helper":
-        return TwoParty(wire, computing, Dealt(wire, peer, helper, first=first))
-    return TwoParty(wire, computing, Transferred(wire, peer, rng, session, first=first))
+        return TwoParty(wire, computing, Dealt(wire, peer, helper, first=first), rng)
+    return TwoParty(wire, computing, Transferred(wire, peer, rng, session, first=first), rng)
 
 
 def help_others(name: str, peers: Mapping[str, Channel], *, session: bytes, label: bytes, rng: Rng) -> Costs:

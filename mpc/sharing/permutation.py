@@ -11,13 +11,14 @@ Source:   Mohassel, Rindal, Rosulek, CCS 2020, eprint.iacr.org/2019/518, section
 
 import numpy as np
 
+from mpc.rng import Rng
 from mpc.sharing.ring import I64, U64
 from mpc.sharing.wire import Wire
 
 
 def choose(wire: Wire, holder: str, third: str, order: I64, width: int) -> U64:
     """The chooser's part (rows x width) of the holder's numbers taken in `order`, a permutation."""
-    random = _random_order(wire, third, len(order))
+    random = random_order(wire, third, len(order))
     asked = np.empty(len(order), np.uint64)
     asked[random] = order.view(np.uint64)
     wire.send(holder, asked)
@@ -37,14 +38,20 @@ def hold(wire: Wire, chooser: str, third: str, numbers: U64) -> U64:
 
 def help_both(wire: Wire, chooser: str, holder: str, rows: int, width: int) -> None:
     """The third party's side."""
-    random = _random_order(wire, chooser, rows)
+    random = random_order(wire, chooser, rows)
     masks, part = wire.words(holder, rows, width), wire.words(holder, rows, width)
     wire.send(chooser, masks[random] + part)
 
 
-def _random_order(wire: Wire, peer: str, rows: int) -> I64:
+def random_order(wire: Wire, peer: str, rows: int) -> I64:
     """A permutation that only this party and the peer know: that of sorted random keys of 128 bits."""
     high, low = wire.words(peer, 2, rows)
+    return np.lexsort((low, high))
+
+
+def fresh_order(rng: Rng, rows: int) -> I64:
+    """A uniform permutation."""
+    high, low = np.frombuffer(rng(16 * rows), np.uint64).reshape(2, rows)
     return np.lexsort((low, high))
 
 

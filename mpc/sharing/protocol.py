@@ -66,6 +66,10 @@ class Sharing(Protocol):
         """Sums of rows (rows x columns) by group, count x columns, where `owner` alone knows the groups."""
         ...
 
+    def shuffle(self, x: Words, shape: tuple[int, int]) -> Words:
+        """The rows (rows x columns) in a random order that no party knows."""
+        ...
+
     def announce(self, owner: str, value: int | None) -> int:
         """A number of `owner`'s, below 2^64, at all computing parties; None at the others."""
         ...

@@ -175,8 +175,29 @@ class Replicated:
         part = None if self._index == 0 else x[1 if self._index == 1 else 0].astype(np.uint64)
         return self._known(2, part, shape)
 
+    def shuffle(self, x: Words, shape: tuple[int, int]) -> Words:
+        """Three times, each time by an order that two parties know and the third does not."""
+        self._wire.begin("shuffle", _count(shape), 3)
+        for hop in range(3):
+            x = self._reorder(hop, x, shape)
+        return x
+
+    def _reorder(self, hop: int, x: Words, shape: tuple[int, int]) -> Words:
+        """Parties i = hop and i + 1 permute x_i and x_(i+1) + x_(i+2) alike, and share the sum again."""
+        place = (self._index - hop) % 3
+        if place == 2:
+            after, before = self._wire.words(self._next, *shape), self._wire.words(self._previous, *shape)
+            return before, after
+        partner, third = (self._next, self._previous) if place == 0 else (self._previous, self._next)
+        order = permutation.random_order(self._wire, partner, shape[0])
+        mask = self._wire.words(third, *shape)
+        own = (x[0] if place == 0 else x[0] + x[1])[order] - mask
+        self._wire.send(partner, own)
+        common = own + self._wire.receive(partner, shape)
+        return (mask, common) if place == 0 else (common, mask)
+
     def sums_by(self, owner: str, groups: I64 | None, count: int, x: Words, shape: tuple[int, int]) -> Words:
-        """The owner sums up the two parts it holds; the third part is the next party's, with the previous one's help."""
+        """The owner sums up the two parts it holds; the next party holds the third one, and the previous one helps."""
         self._wire.begin("sums_by", _count(shape), 5)
         position = (self._parties.index(owner) - self._index) % 3
         holder = self._parties[(self._parties.index(owner) + 1) % 3]

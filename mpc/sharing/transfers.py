@@ -14,7 +14,7 @@ import numpy as np
 
 from mpc.primitives.prg import SEED_BYTES, Prg
 from mpc.rng import Rng
-from mpc.sharing import bucket_sums
+from mpc.sharing import bucket_sums, network
 from mpc.sharing.circuits import planes_of
 from mpc.sharing.correlations import Selector, Shape, Triple
 from mpc.sharing.random_transfers import RandomTransfers
@@ -102,6 +102,12 @@ class Transferred:
         if groups is not None:
             return bucket_sums.choose(self._wire, self._peer, self._transfers, session, groups, count, width)
         return bucket_sums.hold(self._wire, self._peer, self._transfers, session, numbers, count, self._rng)
+
+    def permute(self, order: I64 | None, numbers: U64) -> U64:
+        session, width = self._step_session(), numbers.shape[1]
+        if order is not None:
+            return network.choose(self._wire, self._peer, self._transfers, session, order, width)
+        return network.hold(self._wire, self._peer, self._transfers, session, numbers)
 
     def _step_session(self) -> bytes:
         return blake2b(self._wire.step.to_bytes(8, "little"), digest_size=16, salt=self._session).digest()

@@ -11,7 +11,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from mpc.sharing import circuits
+from mpc.rng import Rng
+from mpc.sharing import circuits, permutation
 from mpc.sharing.circuits import Planes
 from mpc.sharing.correlations import Source
 from mpc.sharing.protocol import BitParts, Shape, Words
@@ -22,11 +23,12 @@ from mpc.sharing.wire import Wire
 class TwoParty:
     """`Sharing` between two parties."""
 
-    def __init__(self, wire: Wire, parties: Sequence[str], source: Source) -> None:
+    def __init__(self, wire: Wire, parties: Sequence[str], source: Source, rng: Rng) -> None:
         self._wire = wire
         self._first = wire.name == parties[0]
         self._peer = parties[1] if self._first else parties[0]
         self._source = source
+        self._rng = rng
 
     def share(self, owner: str, values: U64 | None, shape: Shape) -> Words:
         """The other party's part is a mask that both can make; nothing is sent."""
@@ -148,6 +150,16 @@ class TwoParty:
         difference = masked + self._wire.receive(self._peer, masked.shape)
         product = chosen.words * difference + chosen.product
         return ((opened * words + (np.uint64(1) - np.uint64(2) * opened) * product).reshape(shape),)
+
+    def shuffle(self, x: Words, shape: tuple[int, int]) -> Words:
+        """By an order of the first party's, then by one of the second's."""
+        self._wire.begin("shuffle", _count(shape), 4)
+        part = x[0]
+        for mine in (self._first, not self._first):
+            order = permutation.fresh_order(self._rng, shape[0]) if mine else None
+            moved = self._source.permute(order, part)
+            part = moved if order is None else moved + part[order]
+        return (part,)
 
     def sums_by(self, owner: str, groups: I64 | None, count: int, x: Words, shape: tuple[int, int]) -> Words:
         """The owner sums up its own part itself."""

@@ -121,11 +121,11 @@ class Secret:
         return self._map(lambda part: part[index])
 
     def __add__(self, other: "Secret | Public") -> "Secret":
-        x, y = self._alike(other)
+        x, y = self.alike(other)
         return x._with(tuple(p + q for p, q in zip(x.parts, y.parts, strict=True)), x.low + y.low, x.high + y.high)
 
     def __sub__(self, other: "Secret | Public") -> "Secret":
-        x, y = self._alike(other)
+        x, y = self.alike(other)
         return x._with(tuple(p - q for p, q in zip(x.parts, y.parts, strict=True)), x.low - y.high, x.high - y.low)
 
     def __neg__(self) -> "Secret":
@@ -143,7 +143,7 @@ class Secret:
             target = x._with((), *_hull(x, y), decimals=x.decimals + y.decimals)
             return replace(target, parts=self.engine.sharing.multiply(x.parts, y.parts, x.shape))
         factors = np.asarray(other, np.int64)
-        x = self._broadcast(np.broadcast_shapes(self.shape, factors.shape))
+        x = self.broadcast_to(np.broadcast_shapes(self.shape, factors.shape))
         bounds = (int(factors.min(initial=0)), int(factors.max(initial=0))) if factors.ndim else (int(other),) * 2
         words = as_words(factors)
         low, high = _products((x.low, x.high), bounds)
@@ -202,9 +202,9 @@ class Secret:
         return replace(summed, low=min(self.low * count, 0) if count == 0 else self.low * count, high=self.high * count)
 
     def cumsum(self) -> "Secret":
-        """Running sums of a vector."""
-        (count,) = self.shape
-        summed = self._map(lambda part: part.cumsum(dtype=np.uint64))
+        """Running sums along the first axis."""
+        count = len(self)
+        summed = self._map(lambda part: part.cumsum(axis=0, dtype=np.uint64))
         return replace(summed, low=min(self.low, self.low * count), high=max(self.high, self.high * count))
 
     def minimum(self, other: "Secret") -> "Secret":
@@ -250,7 +250,7 @@ class Secret:
             items = self.engine.concatenate([chosen, items[2 * half :]]) if len(items) % 2 else chosen
         return items[0]
 
-    def _alike(self, other: "Secret | Public") -> tuple["Secret", "Secret"]:
+    def alike(self, other: "Secret | Public") -> tuple["Secret", "Secret"]:
         """Both with one shape and one number of decimals."""
         y = other if isinstance(other, Secret) else self.engine.constant(np.asarray(other, np.int64), self.decimals)
         decimals = max(self.decimals, y.decimals)
@@ -265,11 +265,8 @@ class Secret:
     def _with(self, parts: Words, low: int, high: int, decimals: int | None = None) -> "Secret":
         return Secret(self.engine, parts, self.shape, low, high, self.decimals if decimals is None else decimals)
 
-    def _broadcast(self, shape: Shape) -> "Secret":
-        return self._map(lambda part: np.broadcast_to(part, shape))
-
     def broadcast_to(self, shape: Shape) -> "Secret":
-        return self._broadcast(shape)
+        return self._map(lambda part: np.broadcast_to(part, shape))
 
     def _map(self, change: Callable[[Any], Any]) -> "Secret":
         parts = tuple(np.asarray(change(part)) for part in self.parts)

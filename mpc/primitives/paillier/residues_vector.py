@@ -14,6 +14,7 @@ I64 = NDArray[np.int64]
 Rows = NDArray[Any]
 
 _MULTIPLY_GROUPS = 16  # a task, at least: long against the cost of a task
+_CONVERT_GROUPS = 64
 _TASKS_A_CORE = 8  # at most, so that cores that started late or are slower do not hold up the others
 _MAX_WINDOW = 6  # bits
 _POWERS_WINDOW = 4  # bits of exponents of 64 bits, each its own
@@ -42,18 +43,20 @@ class VectorResidues:
         return f"VectorResidues({self.modulus.bit_length()} bits, {self._machine.name})"
 
     def affine(self, words: U64, factor: int, offset: Rows | int) -> Rows:
-        rows = np.empty((len(words), self._limbs), self._type)
-        words = np.ascontiguousarray(words, np.uint64)
-        self._functions["split"](_address(rows), _address(words), words.shape[1], len(words), self._limbs)
         scale = self._limb_rows([factor * self._radix**2 % self.modulus])
         if not isinstance(offset, np.ndarray):
             offset = self._limb_rows([offset * self._radix % self.modulus])
-        return self._multiply_add(rows, scale, offset)
+        return self._multiply_add(self._split(words), scale, offset)
 
     def leave(self, rows: Rows) -> U64:
         plain = self._multiply_add(rows, self._unit, self._zero)
         words = np.zeros((len(rows), self.words), np.uint64)
-        self._functions["join"](_address(words), _address(plain), self.words, len(rows), self._limbs)
+
+        def work(piece: slice) -> None:
+            given = _address(words[piece]), _address(plain[piece]), self.words, piece.stop - piece.start
+            self._functions["join"](*given, self._limbs)
+
+        self._spread(work, len(rows), _CONVERT_GROUPS)
         over = above(words, self.modulus - 1)
         if over.any():
             words[over] = add_constant(words[over], -self.modulus)
@@ -126,7 +129,7 @@ class VectorResidues:
         def work(piece: slice) -> None:
             exponents = _address(digits[piece.start if step else 0 :]), step, digits.shape[1], window
             count = piece.stop - piece.start
-            groups = 4 + (1 << window)
+            groups = 5 + (1 << window)
             self._call(
                 "powers", groups, _address(out[piece]), _address(rows[piece]), *exponents, count, _address(self._one)
             )
@@ -152,9 +155,19 @@ class VectorResidues:
         return inverse[: len(rows)]
 
     def _limb_rows(self, values: list[int]) -> Rows:
-        words = rows_of_words(values, -(-self._radix.bit_length() // 64))
-        rows = np.empty((len(values), self._limbs), self._type)
-        self._functions["split"](_address(rows), _address(words), words.shape[1], len(values), self._limbs)
+        """Integers below R, as they are, in limbs."""
+        return self._split(rows_of_words(values, -(-self._radix.bit_length() // 64)))
+
+    def _split(self, words: U64) -> Rows:
+        """The limbs of integers below R."""
+        words = np.ascontiguousarray(words, np.uint64)
+        rows = np.empty((len(words), self._limbs), self._type)
+
+        def work(piece: slice) -> None:
+            given = _address(rows[piece]), _address(words[piece]), words.shape[1], piece.stop - piece.start
+            self._functions["split"](*given, self._limbs)
+
+        self._spread(work, len(words), _CONVERT_GROUPS)
         return rows
 
     def _call(self, name: str, groups: int, *arguments: int) -> None:
@@ -173,10 +186,7 @@ class VectorResidues:
         """Do `work` on all cores, on `least_groups` registers full of items at once or more."""
         lanes = self._machine.lanes
         groups = max(least_groups, count // (lanes * _TASKS_A_CORE * usable_cores()))
-        if count > groups * lanes:
-            spread(work, count, groups * lanes)
-        elif count:
-            work(slice(0, count))
+        spread(work, count, groups * lanes)
 
 
 def _address(array: NDArray[Any]) -> int:

@@ -1,6 +1,13 @@
+from pathlib import Path
+
 import numpy as np
+import pandas as pd
 import pytest
-from regression_parties import encoded, insecure_params, train_in_plain, train_together
+from regression_parties import encoded, insecure_params, predict, train_in_plain, train_together
+from sklearn.linear_model import PoissonRegressor
+from sklearn.metrics import mean_poisson_deviance
+
+from mpc.errors import InputError
 
 ROWS = 96
 
@@ -77,3 +84,27 @@ def test_large_scores_are_clipped_exactly():
     found, _ = check(columns, targets, params, tolerance=5e-4)
     z = columns["m"] @ found["m"].weights[:-1] + columns["a"] @ found["a"].weights
     assert (np.abs(z / 4096) > 3).any()
+
+
+def test_weights_that_diverge_are_an_error_and_no_model():
+    rng = np.random.default_rng(5)
+    columns = {name: rng.choice([-32767, 32767], (ROWS, 2)) for name in ("m", "a")}
+    params = insecure_params(family="linear", epochs=5, batch_rows=ROWS, learning_rate=1.0)
+    with pytest.raises(InputError, match="diverged"):
+        train_together(columns, rng.standard_normal((ROWS, 1)), params)
+
+
+def test_poisson_training_comes_within_one_percent_of_the_best_deviance():
+    """In plain, for all of dvisits: that the shares lead to the same weights is tested above."""
+    data = Path(__file__).parents[2] / "data"
+    bank, telecom = (pd.read_csv(data / f"dvisits_hetero_{side}.csv") for side in ("guest", "host"))
+    joined = bank.merge(telecom, on="id")
+    counts = joined.pop("doctorco").to_numpy(float)
+    x = joined.drop(columns="id").to_numpy(float)
+    x = (x - x.mean(axis=0)) / x.std(axis=0)
+    params = insecure_params(family="poisson", epochs=10, batch_rows=519, learning_rate=0.2)
+    weights = train_in_plain({"m": encoded(x[:, :3]), "a": encoded(x[:, 3:])}, counts[:, None], params)
+    z = x[:, :3] @ weights["m"][:-1] + weights["m"][-1] + x[:, 3:] @ weights["a"]
+    best = PoissonRegressor(alpha=0, max_iter=1000).fit(x, counts).predict(x)
+    deviance = mean_poisson_deviance(counts, predict(params, z)[:, 0])
+    assert deviance == pytest.approx(mean_poisson_deviance(counts, best), rel=0.01)

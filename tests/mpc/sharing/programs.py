@@ -38,7 +38,7 @@ def agreed(setting: str, program: Callable[[Engine], Any]) -> Any:
     results = list(run(setting, program).values())
     for other in results[1:]:
         for ours, theirs in zip(results[0], other, strict=True):
-            assert np.array_equal(ours, theirs)
+            np.testing.assert_array_equal(ours, theirs)
     return results[0]
 
 

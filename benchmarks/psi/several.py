@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from benchmarks.harness import Row, main
 from benchmarks.pipes import SocketPipe
-from benchmarks.psi_ecdh import Part, together
+from benchmarks.processes import Part, together
 from mpc.channel import CountingPipe, MessageChannel
 from mpc.job import Job, Member
 from mpc.registry import get
@@ -66,7 +66,7 @@ def _run(protocol: str, size: int) -> tuple[list[Part], int]:
 
 def rows(quick: bool) -> Iterator[Row]:
     """One size: two parties, then three."""
-    size, repeats = (100_000, 1) if quick else (1_000_000, 3)
+    size, repeats = (100_000, 1) if quick else (1_000_000, 5)
     _run("psi.multi", 1000)  # uses every loop that psi.vole does
     runs: dict[str, list[list[Part]]] = {protocol: [] for protocol in ROLES}
     right = dict.fromkeys(ROLES, True)

@@ -1,6 +1,6 @@
-"""RR22 of SPU 0.9.5, in an environment that has it: `python spu_rr22.py RANK PORT IN.csv OUT.csv`, absolute paths.
+"""RR22 of SPU 0.9.5, in an environment that has it: `python spu_rr22.py RANK ADDRESS ADDRESS IN.csv OUT.csv`.
 
-Its link does not tell how many bytes it sent.
+The addresses are those at which this party reaches rank 0 and rank 1; its own is where it listens. Absolute paths.
 """
 
 import json
@@ -10,10 +10,10 @@ import sys
 from spu import libspu, psi
 
 
-def run(rank: int, port: int, source: str, target: str) -> None:
+def run(rank: int, addresses: list[str], source: str, target: str) -> None:
     description = libspu.link.Desc()
-    for party in range(2):
-        description.add_party(f"p{party}", f"127.0.0.1:{port + party}")
+    for party, address in enumerate(addresses):
+        description.add_party(f"p{party}", address)
     link = libspu.link.create_brpc(description, rank)
     protocol = psi.PsiProtocolConfig()
     protocol.protocol, protocol.receiver_rank, protocol.broadcast_result = psi.PsiProtocol.PROTOCOL_RR22, 0, True
@@ -24,8 +24,8 @@ def run(rank: int, port: int, source: str, target: str) -> None:
     config.output_params = psi.OutputParams(type=kind, path=target, disable_alignment=True)
     psi.psi_execute(config, link)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(json.dumps({"sent_bytes": 0, "peak_mb": peak}))
+    print(json.dumps({"peak_mb": peak}))
 
 
 if __name__ == "__main__":
-    run(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3], sys.argv[4])
+    run(int(sys.argv[1]), sys.argv[2:4], sys.argv[4], sys.argv[5])

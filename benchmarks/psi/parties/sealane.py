@@ -1,4 +1,4 @@
-"""psi.vole: `python -m benchmarks.psi_parties.sealane NAME SOCKET_FD IN.csv OUT.csv SESSION`."""
+"""psi.vole: `python -m benchmarks.psi.parties.sealane NAME SOCKET_FD IN.csv OUT.csv SESSION`; a is the receiver."""
 
 import json
 import resource
