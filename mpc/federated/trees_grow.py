@@ -308,7 +308,7 @@ def best_by_integers(sums: Sequence[I64], node: Node, gradients: Gradients, para
 def gain_of(worth: int, node: Node, gradients: Gradients, params: TreesParams) -> float:
     """The gain of a split whose children are together worth so much."""
     by = judging(node, gradients, params)
-    return worth * by.unit - float(_score(node.sums[None], gradients, params)[0])
+    return max(0.0, worth * by.unit - float(_score(node.sums[None], gradients, params)[0]))
 
 
 def _may_split(node: Node, gradients: Gradients, params: TreesParams) -> bool:

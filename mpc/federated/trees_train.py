@@ -16,6 +16,8 @@ Leaks:    as `mpc.federated.alignment`. The label holder sees, for each node tha
           told. `shuffle` hides which candidates belong to one column and in which order they come, though not from
           somebody who looks for nested sums; `min_bin_rows` and `min_node_rows` keep single rows out of bins and
           small nodes out of sums, at the start of each tree better than deep in it.
+          With `private_split` (one feature holder) it sees no sums: only, for each node, whether the feature holder's
+          best split is better than its own, and then which rows go left: see `mpc.federated.trees_private`.
           A feature holder sees which rows are in each node that is judged, and which of its own splits are best.
           Rows that end in one deep node tend to have one label: labels can be inferred that way, the better the
           model the better (arxiv.org/abs/2307.10318). `local_trees` leave it only what the first trees could not
@@ -204,12 +206,17 @@ def _part(party: Party[TreesParams], features: "tuple[Feature, ...]", **rest: An
 def _reveals(job: Job, params: TreesParams) -> dict[str, str]:
     leader = by_role(job, LABEL_HOLDER)
     said = alignment.reveals(job, leader)
+    sums = (
+        "whether the feature holder has a better split than itself"
+        if params.private_split
+        else "the sums of its own gradients over the rows that each of the feature holders' candidate splits sends "
+        "left, from which in small nodes it can find the rows"
+    )
     for name in said:
         if name == leader:
             said[name] += (
-                "; the trees; for each node that is judged, the sums of its own gradients over the rows that each of "
-                "the feature holders' candidate splits sends left, from which in small nodes it can find the rows; and "
-                "which rows go left by the splits that are made; not by which column or at which value"
+                f"; the trees; for each node that is judged, {sums}; and which rows go left by the splits that are "
+                "made; not by which column or at which value"
             )
             continue
         said[name] += (
@@ -229,6 +236,8 @@ _SECONDS_TO_CHECK = 10e-6
 _SECONDS_TO_ADD = 4e-6
 _SECONDS_TO_PACK = 1.5e-3
 _SECONDS_TO_DECRYPT = 1.5e-3
+_SECONDS_ON_SHARES = 2e-3  # a candidate in a node, if splits are found on shares
+_BYTES_ON_SHARES = 30_000
 _SECONDS_AT_THE_START = 3.0
 _ROW_BYTES = 700  # a ciphertext of 2048 bits in memory
 
@@ -240,7 +249,7 @@ def _estimate(job: Job, params: TreesParams, rows: Mapping[str, int], name: str)
     counted = common * (1 - params.validation)
     counted *= params.goss_top + params.goss_rest if params.goss else params.row_sample
     trees = (params.trees - params.local_trees) * params.outputs
-    per = max(1, (params.key_bits - 2) // (2 * (22 + max(common, 1).bit_length())))
+    per = max(1, (params.key_bits - 2) // (160 if params.private_split else 2 * (22 + max(common, 1).bit_length())))
     measured = 1 + sum(2**level / 2 for level in range(1, params.depth))
     holders = sorted(set(job.members) - {leader}) if name == leader else [name]
     sent_back = 0.0
@@ -250,6 +259,11 @@ def _estimate(job: Job, params: TreesParams, rows: Mapping[str, int], name: str)
     ciphertext_bytes = params.key_bits // 4
     down, up = counted * trees * ciphertext_bytes * len(holders), sent_back * ciphertext_bytes
     nodes = trees * (2**params.depth) * (common / 8 + 100) * len(holders)
+    found = 0.0  # candidates judged on shares
+    if params.private_split:
+        found = (
+            trees * (2**params.depth - 1) * params.column_sample * sum(_columns(job, h) for h in holders) * params.bins
+        )
     if name == leader:
         seconds = counted * trees * _SECONDS_TO_ENCRYPT[params.encryption] + sent_back * _SECONDS_TO_DECRYPT
     else:
@@ -257,9 +271,9 @@ def _estimate(job: Job, params: TreesParams, rows: Mapping[str, int], name: str)
         seconds = trees * (additions * _SECONDS_TO_ADD + counted * _SECONDS_TO_CHECK) + sent_back * _SECONDS_TO_PACK
     sent, received = (down, up) if name == leader else (up, down)
     return Estimate(
-        seconds=aligned.seconds + _SECONDS_AT_THE_START + seconds * width**2,
-        sent_bytes=aligned.sent_bytes + int(sent + nodes),
-        received_bytes=aligned.received_bytes + int(received + nodes),
+        seconds=aligned.seconds + _SECONDS_AT_THE_START + seconds * width**2 + found * _SECONDS_ON_SHARES,
+        sent_bytes=aligned.sent_bytes + int(sent + nodes + found * _BYTES_ON_SHARES),
+        received_bytes=aligned.received_bytes + int(received + nodes + found * _BYTES_ON_SHARES),
         peak_bytes=aligned.peak_bytes
         + int(common * (8 * _columns(job, name) + 200))
         + int(counted * _ROW_BYTES * width * (name != leader)),

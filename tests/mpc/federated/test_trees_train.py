@@ -84,8 +84,8 @@ def test_trees_are_those_of_training_in_the_clear(labels: str, holders: Sequence
         {"gamma": 3.0, "reg_lambda": 0.0, "bins": 200},
         {"bins": 2, "min_node_rows": 200},
         {"encryption": "strict"},
-        {"private_split": True},
-        {"private_split": True, "reg_lambda": 0.0, "row_sample": 0.7, "local_trees": 1, "gamma": 1.0, "bins": 8},
+        {"private_split": True, "bins": 8, "trees": 2},
+        {"private_split": True, "bins": 5, "trees": 2, "local_trees": 1, "reg_lambda": 0.0, "row_sample": 0.7},
     ],
     ids=lambda params: "-".join(params),
 )
