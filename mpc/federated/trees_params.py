@@ -113,3 +113,16 @@ class PredictParams:
     model: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{32}$")]
     normalisation: tuple[str, ...] = ()
     min_rows: Rows = 1
+
+
+@with_config(_STRICT)
+@dataclass(frozen=True)
+class EvaluateParams:
+    """Parameters of evaluate.boosted_trees: those of predict.boosted_trees, and `threshold`, which tells two classes
+    apart.
+    """
+
+    model: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{32}$")]
+    normalisation: tuple[str, ...] = ()
+    min_rows: Rows = 1
+    threshold: Annotated[float, Field(ge=0, le=1)] = 0.5
