@@ -22,6 +22,7 @@ from parties.cli import (
     node,
     peer,
     protocol,
+    sql,
 )
 from parties.cli.exits import Exit
 
@@ -54,6 +55,7 @@ for _part in (job_watch.watch, job_result.result, job_result.receipt):
     job.job.add_command(_part)
 for _part in (node.init, node.serve, node.status):
     sealane.add_command(_part)
+sealane.add_command(sql.sql)
 for _noun in (peer.peer, dataset.dataset, grant.grant, protocol.protocol, job.job, model.model, evidence.evidence):
     sealane.add_command(_noun)
 
