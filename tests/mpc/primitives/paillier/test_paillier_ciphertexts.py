@@ -96,3 +96,19 @@ def test_nothing_prints_a_ciphertext():
     ciphertexts = encrypted([5])
     assert repr(ciphertexts) == "Ciphertexts(public=PublicKey(512 bits))"
     assert repr(ENCRYPTOR) == "Encryptor(PublicKey(512 bits), 'fast')"
+
+
+def test_long_arrays_keep_their_order_and_one_bad_ciphertext_in_a_later_piece_is_found():
+    values = np.arange(9001) % 1000 - 500
+    few = encrypted(range(-500, 500))
+    many = ENCRYPTOR.rerandomise(few[values + 500])
+    assert len(set(many.to_ints())) == 9001
+    data = many.to_bytes()
+    again = Ciphertexts.from_bytes(PUBLIC, data, 9001)
+    assert again.to_bytes() == data
+    places = [0, 4095, 4096, 8191, 8192, 9000]
+    assert decrypted(again[places]) == values[places].tolist()
+    for place in (4096, 9000):
+        bad = data[: place * WIDTH] + as_bytes(KEY.p) + data[(place + 1) * WIDTH :]
+        with pytest.raises(ProtocolError, match="no unit"):
+            Ciphertexts.from_bytes(PUBLIC, bad, 9001)
