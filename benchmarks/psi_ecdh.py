@@ -58,17 +58,19 @@ class SocketPipe:
         self._end.close()
 
     def _read(self, size: int) -> bytes:
-        data = bytearray()
-        while len(data) < size:
-            data += self._end.recv(size - len(data)) or self._broken()
+        data = bytearray(size)
+        rest = memoryview(data)
+        while rest:
+            rest = rest[self._end.recv_into(rest) or self._broken() :]
         return bytes(data)
 
     def _write(self) -> None:
         while (data := self._outgoing.get()) is not None:
-            self._end.sendall(struct.pack("<Q", len(data)) + data)
+            self._end.sendall(struct.pack("<Q", len(data)))
+            self._end.sendall(data)
 
     @staticmethod
-    def _broken() -> bytes:
+    def _broken() -> int:
         raise ConnectionError("the other process ended")
 
 

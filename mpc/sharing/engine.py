@@ -61,12 +61,22 @@ class Engine:
     `ProtocolError` naming the peer and the step for messages that the program does not lead to.
     """
 
-    def __init__(self, name: str, computing: Sequence[str], setting: Setting, sharing: Sharing, costs: Costs) -> None:
+    def __init__(
+        self,
+        name: str,
+        computing: Sequence[str],
+        setting: Setting,
+        sharing: Sharing,
+        costs: Costs,
+        *,
+        planned: bool = False,
+    ) -> None:
         self.name = name
         self.computing = tuple(computing)
         self.setting = setting
         self.sharing = sharing
         self.costs = costs
+        self._planned = planned
 
     def share(self, owner: str, values: Any, *, shape: Shape, low: int, high: int, decimals: int = 0) -> Secret:
         """Shares of the integers that `owner` brings; `values` is None at the others."""
@@ -145,7 +155,7 @@ class Engine:
         `groups` (None at the others) has a number a row: 0 to count - 1, or another one for a row that is in no group.
         """
         self._check_party(owner)
-        if (groups is None) == (owner == self.name) or (groups is not None and groups.shape != x.shape[:1]):
+        if self._mismatch(owner, groups) or (groups is not None and groups.shape != x.shape[:1]):
             raise InputError(f"groups come from {owner}, one number a row, and from no other party")
         rows, columns = x.shape
         target = replace(x, parts=(), shape=(count, columns), low=min(x.low * rows, 0), high=max(x.high * rows, 0))
@@ -194,9 +204,13 @@ class Engine:
 
     def _brings(self, owner: str, values: Any) -> bool:
         self._check_party(owner)
-        if (values is None) == (owner == self.name):
+        if self._mismatch(owner, values):
             raise InputError(f"values come from {owner}, and from no other party")
-        return owner == self.name
+        return values is not None
+
+    def _mismatch(self, owner: str, values: Any) -> bool:
+        """Whether values come from another party than their owner, or from none; a plan needs none."""
+        return (values is not None) != (owner == self.name) and not self._planned
 
     def _check_party(self, name: str) -> None:
         if name not in self.computing:

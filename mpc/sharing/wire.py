@@ -71,6 +71,10 @@ class Wire:
         self.enter(self._step + 1, operation)
         self.costs.add(operation, Cost(calls=1, elements=elements, rounds=rounds))
 
+    def wait(self, rounds: int) -> None:
+        """Count further rounds of the current step."""
+        self.costs.add(self._operation, Cost(rounds=rounds))
+
     def enter(self, step: int, operation: str) -> None:
         """Go on to a step of this number and name."""
         self._step = step
