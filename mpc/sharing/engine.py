@@ -26,7 +26,7 @@ from mpc.sharing.replicated import Replicated
 from mpc.sharing.ring import U64, as_words, signed
 from mpc.sharing.transfers import Transferred
 from mpc.sharing.two_party import TwoParty
-from mpc.sharing.values import Bits, Secret
+from mpc.sharing.values import INT64_MAX, INT64_MIN, Bits, Secret
 from mpc.sharing.wire import Wire
 
 Setting = Literal["no_helper", "helper", "replicated"]
@@ -90,6 +90,11 @@ class Engine:
                 raise InputError(f"{owner} has values outside the declared range of {low} to {high}")
             words = as_words(own)
         return replace(target, parts=self.sharing.share(owner, words, shape))
+
+    def share_words(self, owner: str, words: U64 | None, *, shape: Shape) -> Secret:
+        """Shares of words modulo 2^64 that `owner` brings, None at the others, as integers of the whole range."""
+        own = words if self._brings(owner, words) else None
+        return Secret(self, self.sharing.share(owner, own, shape), shape, INT64_MIN, INT64_MAX)
 
     def share_bits(self, owner: str, values: Any, *, shape: Shape) -> Bits:
         """Shares of the truth values that `owner` brings; `values` is None at the others."""
