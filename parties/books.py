@@ -10,19 +10,22 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from parties import datasets
+from mpc import registry
+from mpc.errors import PolicyDenied
+from parties import datasets, models, row_sets
 from parties.datasets import Dataset
 from parties.evidence import log
 from parties.home import Home
 from parties.identity import peers
 from parties.identity.keys import Identity
 from parties.jobs import attempts, evidence, outbox
-from parties.jobs.failure import Kind
+from parties.jobs.failure import Failure, Kind
 from parties.jobs.records import JobRecord, get, in_states, own_part
 from parties.jobs.states import OPEN, State
 from parties.release import Release
+from parties.row_sets import Earlier
 from parties.store import Store
-from parties.worker.task import Report
+from parties.worker.task import ModelFile, Report
 from parties.workers import Ended
 from protos import control_pb2
 
@@ -74,14 +77,25 @@ class Books:
             if attempts.running(db) < self.home.settings.max_running_jobs:
                 attempts.start(db, self.identity, job_id, time.time())
 
-    def running(self) -> list[tuple[JobRecord, Dataset | None]]:
-        """The jobs of which an attempt is under way, each with the own dataset it reads."""
+    def running(self) -> list[tuple[JobRecord, Dataset | None, ModelFile | None, Earlier | None]]:
+        """The jobs of which an attempt is under way, each with the own dataset and part of a model that it reads, and
+        the sets of rows that its own are compared with."""
         db = self.store.connection()
         found = []
         for record in in_states(db, {State.RUNNING}):
-            _, member = own_part(record, self.me)
-            found.append((record, datasets.find(db, member.dataset) if member.dataset else None))
+            name, member = own_part(record, self.me)
+            dataset = datasets.find(db, member.dataset) if member.dataset else None
+            earlier = row_sets.read(db, record.job, name, dataset)
+            found.append((record, dataset, self._model(db, record), earlier))
         return found
+
+    def _model(self, db: sqlite3.Connection, record: JobRecord) -> ModelFile | None:
+        spec = registry.get(record.job.protocol)
+        model = models.find(db, spec.model(spec.parse(record.job)))
+        if model is None:
+            return None
+        models.check(self.identity.certificate_pem, model)
+        return ModelFile(str(models.kept(self.home.results, model.job)), model.digest)
 
     def pass_deadlines(self) -> None:
         db = self.store.connection()
@@ -100,8 +114,9 @@ class Books:
         """A worker ended, with or without result."""
         now = time.time()
         with self.store.transaction() as db:
-            if ended.failure is not None:
-                attempts.stop(db, self.identity, ended.job, ended.attempt, ended.failure, now)
+            failure = ended.failure or self._note_sets(db, ended, now)
+            if failure is not None:
+                attempts.stop(db, self.identity, ended.job, ended.attempt, failure, now)
             else:
                 facts = ended.facts or {}
                 attempts.finish(
@@ -109,6 +124,18 @@ class Books:
                 )
             for fingerprint in ended.misbehaved or self._blamed(ended):
                 evidence.peer_misbehaved(db, self.identity, fingerprint, "session", now)
+
+    def _note_sets(self, db: sqlite3.Connection, ended: Ended, now: float) -> Failure | None:
+        """Note whose figures are to be released, or why they are not."""
+        if not ended.sets:
+            return None
+        record = get(db, ended.job)
+        name, _ = own_part(record, self.me)
+        try:
+            row_sets.record(db, record.job, name, record.commitment, ended.sets, ended.seen, now)
+        except PolicyDenied as error:
+            return Failure(Kind.POLICY, "its policy no longer allows the job", str(error), error.hint)
+        return None
 
     def _blamed(self, ended: Ended) -> tuple[str, ...]:
         """Who broke the rules of a protocol, as far as that is certain: the one other party."""
@@ -162,20 +189,18 @@ class Books:
             db.execute("DELETE FROM calls WHERE asked_at < ?", (time.time() - _CALL_LIFE_S,))
 
     def clean(self) -> None:
-        """Delete the results of jobs that have ended without releasing them, and the spools of all that have ended."""
+        """Delete what jobs left that have ended without releasing it, models that were removed, and spools."""
         db = self.store.connection()
         open_jobs = {record.id for record in in_states(db, OPEN)}
-        for held in self.home.results.glob(".*.held"):
-            if held.name[1 : -len(".held")] not in open_jobs:
-                held.unlink(missing_ok=True)
         for spool in self.home.spool.glob("*"):
             if spool.name not in open_jobs:
                 shutil.rmtree(spool, ignore_errors=True)
-        # A crash between the two halves of a release leaves the result in its place, but not released.
-        released = {row["result"] for row in db.execute("SELECT result FROM jobs WHERE result IS NOT NULL")}
-        for result in self.home.results.glob("*.parquet"):
-            if result.name not in released and result.stem not in open_jobs:
-                result.unlink(missing_ok=True)
+        # A crash between the two halves of a release leaves a file in its place, but not released.
+        kept = {f"{row['job']}.model" for row in db.execute("SELECT job FROM models")}
+        kept |= {row["result"] for row in db.execute("SELECT result FROM jobs WHERE result IS NOT NULL")}
+        for file in self.home.results.iterdir():
+            if file.name not in kept and file.name.lstrip(".").partition(".")[0] not in open_jobs:
+                file.unlink(missing_ok=True)
 
     def count_jobs(self) -> Counter[str]:
         """How many jobs are in each state."""

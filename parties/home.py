@@ -6,6 +6,7 @@ sealane.db         peers, datasets, grants, jobs, evidence
 work/<job>/        a running attempt's files, deleted when it ends
 spool/<job>/       what an interrupted job goes on from, deleted when the job ends
 results/<job>.parquet   released results
+results/<job>.model     own parts of trained models
 """
 
 import json
@@ -36,6 +37,7 @@ class Settings:
     advertise: str = ""  # host:port that peers dial; empty: as `listen`
     metrics_listen: str = ""  # host:port for /metrics, /healthz, /readyz; empty: none
     max_running_jobs: int = 2
+    spare_workers: int = 1  # processes started ahead of the jobs that they will run
     max_open_jobs: int = 1000
     max_connections: int = 100
     keepalive_s: float = 10.0

@@ -23,6 +23,12 @@ def write_result(table: pa.Table, path: Path) -> None:
         pq.write_table(table, file)
 
 
+def write_bytes(data: bytes, path: Path) -> None:
+    """Write `data` to `path`, in the place of what was there; on disk when this returns."""
+    with _replacing(path, overwrite=True) as file:
+        file.write(data)
+
+
 def export_result(path: Path, target: Path, target_format: Format, *, overwrite: bool = False) -> None:
     """Copy the result at `path` to `target` as CSV (UTF-8, header, RFC 4180; NULL is an empty field) or Parquet.
 

@@ -73,6 +73,15 @@ CREATE TABLE job_parties (
     PRIMARY KEY (job, fingerprint)
 ) STRICT;
 
+CREATE TABLE models (                        -- own parts of trained models, in results/<job>.model
+    job        TEXT PRIMARY KEY REFERENCES jobs (id),  -- the job that trained it
+    job_digest TEXT NOT NULL,
+    protocol   TEXT NOT NULL,
+    digest     TEXT NOT NULL,                -- SHA-256 of the file, hexadecimal
+    signature  TEXT NOT NULL,                -- hexadecimal, own, over both digests
+    kept_at    REAL NOT NULL
+) STRICT;
+
 CREATE TABLE calls (                         -- questions to the running node from other processes of its operator
     id       INTEGER PRIMARY KEY AUTOINCREMENT,
     kind     TEXT NOT NULL,
@@ -125,4 +134,17 @@ CREATE TABLE links (                         -- what the running node sees of ea
     release    TEXT NOT NULL DEFAULT '',     -- what the peer said of itself when the link came up:
     protocols  TEXT NOT NULL DEFAULT '{}',   -- JSON: name -> [lowest, highest version]
     updated_at REAL NOT NULL
+) STRICT;
+
+-- Reports.
+
+CREATE TABLE row_sets (                      -- of which own rows a peer was given figures; never leaves the node
+    id         INTEGER PRIMARY KEY AUTOINCREMENT,
+    commitment TEXT NOT NULL,                -- of the dataset, as in datasets
+    peer       TEXT NOT NULL,                -- fingerprint of who was given them
+    digest     TEXT NOT NULL,                -- SHA-256 of `sets`, hexadecimal
+    sets       BLOB NOT NULL,                -- the set of each row, as parties/differencing.py packs it
+    job        TEXT NOT NULL,
+    noted_at   REAL NOT NULL,
+    UNIQUE (commitment, peer, digest)
 ) STRICT;

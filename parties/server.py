@@ -25,7 +25,6 @@ from parties.books import Books
 from parties.home import Home
 from parties.identity import keys, peers
 from parties.jobs.control import Desk
-from parties.jobs.endings import held_result
 from parties.jobs.failure import Kind
 from parties.jobs.records import JobRecord
 from parties.jobs.states import State
@@ -34,6 +33,7 @@ from parties.release import Release, own_release, release
 from parties.store import StoreError
 from parties.transport.status import Credentials, Limits, LinkStatus
 from parties.transport.transport import Transport
+from parties.worker.process import SpareWorkers
 from parties.worker.task import Report
 from parties.workers import Ended, Workers
 from protos import control_pb2
@@ -86,15 +86,17 @@ class Server:
             me=self._identity.fingerprint,
             work=self.home.work,
             spool=self.home.spool,
+            spares=SpareWorkers(self.home.work, self.home.settings.spare_workers),
             transport=self._transport,
             on_report=self._on_report,
             on_end=self._on_end,
-            held=lambda job: held_result(self.home.results, job),
+            results=self.home.results,
         )
         await self._look_at_peers()
         port = await self._transport.start(self.home.settings.listen)
         metrics = self._metrics.serve(self.home.settings.metrics_listen, self._takes_work)
         _LOG.info("serving", name=self._identity.name, port=port, release=release())
+        self._workers.spares.fill()
         self.on_ready(port)
         try:
             await self._keep_in_agreement()
@@ -205,9 +207,7 @@ class Server:
                 await self._agree_workers()
 
     async def _agree_workers(self) -> None:
-        wanted = {
-            (record.id, record.attempt): (record, dataset) for record, dataset in await self._write(self._books.running)
-        }
+        wanted = {(part[0].id, part[0].attempt): part for part in await self._write(self._books.running)}
         for key in self._workers.running - wanted.keys():
             self._workers.end(key)
         for key in wanted.keys() - self._workers.running:

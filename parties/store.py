@@ -5,15 +5,17 @@ messages still to be delivered, the evidence log. The commands and the running n
 only here, so a command works whether or not the node is up, and what it was told is committed is kept.
 """
 
+import contextlib
 import sqlite3
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from mpc.errors import InputError, SealaneError
 
-SCHEMA_VERSION = 1
+#: What makes a database, in order; the database's version is how many of them it has had. A release adds files to the
+#: end and never changes one that an earlier release had.
+_SCRIPTS = (Path(__file__).with_name("schema.sql"),)
 _BUSY_S = 10.0
 
 
@@ -25,7 +27,7 @@ class Store:
     """Connections to one database file, one a thread.
 
     `transaction` is the only way to write: it takes the write lock at once, so that what is read inside is still
-    true when the writes commit.
+    true when the writes commit. To open a database of an earlier release brings it up to this one.
     """
 
     def __init__(self, path: Path) -> None:
@@ -33,19 +35,25 @@ class Store:
             raise InputError(f"no node's database at {path}", hint="make a node first: sealane init")
         self._path = path
         self._local = threading.local()
+        try:
+            if self._schema_version() < len(_SCRIPTS):
+                with self.transaction() as db:
+                    _bring_up(db, self._schema_version())  # another process may have done it meanwhile
+        except BaseException:
+            self.close()
+            raise
 
     @classmethod
     def create(cls, path: Path) -> "Store":
         """A new, empty database at `path`, readable by its owner only."""
         path.touch(mode=0o600, exist_ok=False)
-        store = cls(path)
-        with store.transaction() as db:
-            for statement in Path(__file__).with_name("schema.sql").read_text().split(";\n"):
-                db.execute(statement)
-            db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-        return store
+        with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as db:
+            db.execute("BEGIN")
+            _bring_up(db, 0)
+            db.execute("COMMIT")
+        return cls(path)
 
-    @contextmanager
+    @contextlib.contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
         """All of it or none: commits at the end, rolls back if the block raises."""
         try:
@@ -79,12 +87,37 @@ class Store:
         """A number that changes when another connection has committed; cheap enough to poll."""
         return int(self.connection().execute("PRAGMA data_version").fetchone()[0])
 
+    def _schema_version(self) -> int:
+        try:
+            empty = self._path.stat().st_size == 0
+            version = 0 if empty else int(self.connection().execute("PRAGMA user_version").fetchone()[0])
+        except sqlite3.OperationalError as error:
+            raise _explained(error) from error
+        except sqlite3.DatabaseError:
+            version = 0
+        if version == 0:  # a database that was made has at least 1
+            raise InputError(f"{self._path} is not a node's database", hint="restore it from a backup")
+        if version > len(_SCRIPTS):
+            raise InputError(
+                f"{self._path} was written by a newer release (version {version}, this one knows {len(_SCRIPTS)})",
+                hint="install that release again, or restore a backup from before it",
+            )
+        return version
+
     def close(self) -> None:
         """Close this thread's connection."""
         db: sqlite3.Connection | None = getattr(self._local, "db", None)
         if db is not None:
             db.close()
             self._local.db = None
+
+
+def _bring_up(db: sqlite3.Connection, version: int) -> None:
+    """Run the scripts that a database of that version lacks; `db` is in a transaction."""
+    for script in _SCRIPTS[version:]:
+        for statement in script.read_text().split(";\n"):
+            db.execute(statement)
+    db.execute(f"PRAGMA user_version = {len(_SCRIPTS)}")
 
 
 def _explained(error: sqlite3.OperationalError) -> StoreError:

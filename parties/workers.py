@@ -4,8 +4,6 @@ import asyncio
 import os
 import shutil
 import signal
-import socket
-import sys
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -14,14 +12,18 @@ from pathlib import Path
 import structlog
 
 from mpc.errors import ChannelError, ProtocolError
+from parties import models
 from parties.datasets import Dataset
+from parties.jobs.endings import held_result
 from parties.jobs.failure import Failure, Kind
 from parties.jobs.records import JobRecord, own_part
+from parties.row_sets import Earlier
 from parties.transport.transport import Transport
-from parties.worker.task import Report, Task, pack, unpack_report
+from parties.worker.process import SpareWorkers
+from parties.worker.task import ModelFile, Report, Task, unpack_report
 
 _LOG = structlog.get_logger()
-_PASSED_ENVIRONMENT = ("PATH", "LANG", "LC_ALL", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "VIRTUAL_ENV", "PYTHONPATH")
+_RESULT, _MODEL, _SETS = "result.parquet", "trained.model", "rows.sets"
 
 Key = tuple[str, int]
 
@@ -36,6 +38,8 @@ class Ended:
     failure: Failure | None
     dropped: tuple[str, ...] = ()
     misbehaved: tuple[str, ...] = ()  # fingerprints of peers that broke the rules of the session
+    sets: bytes = field(default=b"", repr=False)  # of own rows whose figures the result shows, if that is noted
+    seen: int = 0  # up to which entry earlier sets were compared with
 
 
 @dataclass
@@ -45,10 +49,11 @@ class Workers:
     me: str
     work: Path
     spool: Path
+    spares: SpareWorkers
     transport: Transport
     on_report: Callable[[JobRecord, Report, float], Awaitable[None]]
     on_end: Callable[[Ended], Awaitable[None]]
-    held: Callable[[str], Path]
+    results: Path
     _running: dict[Key, asyncio.Task[None]] = field(default_factory=dict)
 
     @property
@@ -56,10 +61,14 @@ class Workers:
         """The job and attempt of each worker there is."""
         return set(self._running)
 
-    def launch(self, record: JobRecord, dataset: Dataset | None) -> None:
+    def launch(
+        self, record: JobRecord, dataset: Dataset | None, model: ModelFile | None, earlier: Earlier | None
+    ) -> None:
         """Start the worker of this party's part in the record's attempt."""
         key = record.id, record.attempt
-        task = asyncio.create_task(self._run(record, dataset), name=f"worker {record.id} {record.attempt}")
+        task = asyncio.create_task(
+            self._run(record, dataset, model, earlier), name=f"worker {record.id} {record.attempt}"
+        )
         self._running[key] = task
         task.add_done_callback(lambda _task: self._running.pop(key))
 
@@ -70,19 +79,25 @@ class Workers:
             task.cancel()
 
     async def end_all(self) -> None:
-        """End every worker and wait until all have gone."""
+        """End every worker, also those that wait, and return when all have gone."""
+        await self.spares.close()
         tasks = list(self._running.values())
         for key in self._running:
             self.end(key)
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _run(self, record: JobRecord, dataset: Dataset | None) -> None:
+    async def _run(
+        self, record: JobRecord, dataset: Dataset | None, model: ModelFile | None, earlier: Earlier | None
+    ) -> None:
         folder = self.work / f"{record.id}.{record.attempt}"
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            ended = await self._play(record, dataset, folder)
-            if ended.facts is not None and (folder / "result.parquet").exists():
-                (folder / "result.parquet").replace(self.held(record.id))
+            ended = await self._play(record, dataset, model, earlier, folder)
+            if ended.facts is not None:
+                if earlier is not None:
+                    ended = replace(ended, sets=(folder / _SETS).read_bytes(), seen=earlier.seen)
+                _hold(folder / _RESULT, held_result(self.results, record.id))
+                _hold(folder / _MODEL, models.held(self.results, record.id))
         except ChannelError as error:
             ended = Ended(record.id, record.attempt, None, Failure(Kind.INTERRUPTED, str(error)))
         except OSError as error:
@@ -91,35 +106,33 @@ class Workers:
             shutil.rmtree(folder, ignore_errors=True)
         await self.on_end(ended)
 
-    async def _play(self, record: JobRecord, dataset: Dataset | None, folder: Path) -> Ended:
+    async def _play(
+        self,
+        record: JobRecord,
+        dataset: Dataset | None,
+        model: ModelFile | None,
+        earlier: Earlier | None,
+        folder: Path,
+    ) -> Ended:
         name, _ = own_part(record, self.me)
         peers = {party.name: party.fingerprint for party in record.others(self.me)}
-        ours, theirs = socket.socketpair()
         assert record.session is not None
         task = Task(
             spec=record.spec.decode(),
             name=name,
             peers=tuple(peers),
             session=record.session.hex(),
-            socket=theirs.fileno(),
-            result=str(folder / "result.parquet"),
+            folder=str(folder),
+            result=str(folder / _RESULT),
+            trained=str(folder / _MODEL),
             spool=str(self.spool / record.id),
             dataset=dataset,
+            sets="" if earlier is None else str(folder / _SETS),
+            earlier=() if earlier is None else earlier.sets,
+            model=model,
         )
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "parties.worker",
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.DEVNULL,
-            stderr=asyncio.subprocess.DEVNULL,  # a library's words may hold data
-            pass_fds=[theirs.fileno()],
-            cwd=folder,
-            env={key: os.environ[key] for key in _PASSED_ENVIRONMENT if key in os.environ} | {"TMPDIR": str(folder)},
-            start_new_session=True,
-        )
-        theirs.close()
-        _LOG.info("worker started", job=record.id, attempt=record.attempt, pid=process.pid)
+        worker = await self.spares.take()
+        _LOG.info("worker started", job=record.id, attempt=record.attempt, pid=worker.process.pid)
         started = time.time()
         last: list[Report] = []
 
@@ -130,13 +143,11 @@ class Workers:
             await self.on_report(record, report, started)
 
         try:
-            assert process.stdin is not None
-            process.stdin.write(pack(task))
-            process.stdin.close()
-            traffic = await self.transport.run_worker(ours, record.session, peers, on_event)
-            code = await process.wait()
+            worker.begin(task)
+            traffic = await self.transport.run_worker(worker.sock, record.session, peers, on_event)
+            code = await worker.process.wait()
         finally:
-            await _end(process)
+            await worker.end()
         misbehaved = tuple(peers[peer] for peer, error in traffic.errors.items() if isinstance(error, ProtocolError))
         return replace(_outcome(record, last[-1] if last else None, code), misbehaved=misbehaved)
 
@@ -151,13 +162,12 @@ def _outcome(record: JobRecord, report: Report | None, code: int) -> Ended:
     return Ended(record.id, record.attempt, None, Failure(Kind.CRASHED, f"its worker process {how}", "", hint))
 
 
+def _hold(made: Path, held: Path) -> None:
+    """Move what an attempt made, if it made it, to where it waits for the end of the job."""
+    if made.exists():
+        made.replace(held)
+
+
 def _machine_failure(error: OSError) -> Failure:
     why = os.strerror(error.errno or 0)
     return Failure(Kind.CRASHED, "its machine could not run a worker", why, "look at its disk, memory and limits")
-
-
-async def _end(process: asyncio.subprocess.Process) -> None:
-    if process.returncode is not None:
-        return
-    process.kill()
-    await process.wait()

@@ -10,14 +10,13 @@ U64 = npt.NDArray[np.uint64]
 _ONE = np.uint64(1)
 
 
-@kernel("void(uint64[::1], uint64[:, ::1])")
-def to_planes(words: U64, planes: U64) -> None:
+@kernel("void(uint64[::1], uint64[:, ::1], uint64[::1])")
+def to_planes(words: U64, planes: U64, block: U64) -> None:
     """planes[j, i] = bits j of words[64·i], ..., words[64·i + 63], the least significant first; zeros after the last.
 
     A 64 x 64 matrix of bits is transposed by exchanging the off-diagonal quarters, then those of each quarter.
-    `planes` may have fewer than 64 rows: those of the lowest bits.
+    `planes` may have fewer than 64 rows: those of the lowest bits. `block` is scratch of 64 words.
     """
-    block = np.empty(64, np.uint64)
     for i in range(planes.shape[1]):
         count = min(64, words.shape[0] - 64 * i)
         for j in range(count):

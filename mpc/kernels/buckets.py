@@ -9,7 +9,7 @@ U64 = npt.NDArray[np.uint64]
 I64 = npt.NDArray[np.int64]
 
 
-@kernel("void(uint64[:, :, ::1], uint64[:, ::1], uint64[:, ::1])")
+@kernel("void(const uint64[:, :, ::1], uint64[:, ::1], uint64[:, ::1])")
 def sum_leaves(leaves: U64, by_bucket: U64, by_row: U64) -> None:
     """Add up leaves (rows x buckets x 2), modulo 2^64: onto `by_bucket` over rows, and into `by_row` over buckets.
 

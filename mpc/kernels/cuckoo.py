@@ -11,7 +11,7 @@ _STEP = np.uint64(6364136223846793005)  # of a linear congruential generator, Kn
 _ADD = np.uint64(1442695040888963407)
 
 
-@kernel("int64(int64[:, ::1], uint64, int64, int64[::1], int64[::1])")
+@kernel("int64(const int64[:, ::1], uint64, int64, int64[::1], int64[::1])")
 def place(bins: I64, seed: np.uint64, most_moves: int, key_in: I64, function_of: I64) -> int:
     """Put key i into one of bins[i], moving others on; gives how many keys found no place.
 

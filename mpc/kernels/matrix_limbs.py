@@ -15,7 +15,7 @@ _HALF = np.int64(1 << (LIMB_BITS - 1))
 _MASK = np.int64((1 << LIMB_BITS) - 1)
 
 
-@kernel("void(uint64[:, :], float64[:, :, ::1])")
+@kernel("void(const uint64[:, ::1], float64[:, :, ::1])")
 def split(words: U64, limbs: F64) -> None:
     """words = limbs[0] + 2^22·limbs[1] + 2^44·limbs[2] modulo 2^64, each at most 2^21 in magnitude."""
     for i in range(words.shape[0]):
@@ -27,7 +27,7 @@ def split(words: U64, limbs: F64) -> None:
                 rest = (rest - limb) >> _SHIFT
 
 
-@kernel("void(float64[:, ::1], int64, uint64[:, ::1])")
+@kernel("void(const float64[:, ::1], int64, uint64[:, ::1])")
 def add_shifted(products: F64, shift: int, out: U64) -> None:
     """out += 2^shift·products, integers below 2^53 in magnitude, modulo 2^64."""
     for i in range(out.shape[0]):

@@ -6,8 +6,8 @@ a band lie inside the matrix: start + 256 <= columns. Values are uint64, added b
 
 import numpy as np
 import numpy.typing as npt
-from numba.cpython.unsafe.numbers import trailing_zeros
 
+from mpc.kernels.instructions import trailing_zeros
 from mpc.kernels.jit import kernel
 
 U64 = npt.NDArray[np.uint64]
@@ -38,7 +38,7 @@ def eliminate(bands: U64, starts: I64, values: U64, pivots: U64, sides: U64) -> 
                 dependent += 1
                 break
             if a & _ONE == _ZERO:
-                shift = np.uint64(trailing_zeros(a))
+                shift = trailing_zeros(a)
                 back = _64 - shift
                 a = (a >> shift) | (b << back)
                 b = (b >> shift) | (c << back)

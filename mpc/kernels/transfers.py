@@ -8,7 +8,7 @@ from mpc.kernels.jit import kernel
 U64 = npt.NDArray[np.uint64]
 
 
-@kernel("void(uint64[:, ::1], int64, uint64[:, :], uint64[::1])")
+@kernel("void(uint64[:, ::1], int64, uint64[:, ::1], uint64[::1])")
 def fold(leaves: U64, offset: int, rows: U64, total: U64) -> None:
     """rows[b] = sum of leaves[x] over the x for which bit b of x ^ offset is set; total = sum of all leaves.
 
@@ -28,10 +28,9 @@ def fold(leaves: U64, offset: int, rows: U64, total: U64) -> None:
         total[i] = everything
 
 
-@kernel("void(uint64[:, ::1], uint64[:, ::1])")
-def to_columns(rows: U64, columns: U64) -> None:
-    """Column j of a matrix of 128 rows of bits as columns[j], two words."""
-    block = np.empty(64, np.uint64)
+@kernel("void(uint64[:, ::1], uint64[:, ::1], uint64[::1])")
+def to_columns(rows: U64, columns: U64, block: U64) -> None:
+    """Column j of a matrix of 128 rows of bits as columns[j], two words; `block` is scratch of 64 words."""
     for half in range(2):
         for i in range(rows.shape[1]):
             for j in range(64):

@@ -110,7 +110,7 @@ def _columns(rows: U64) -> U64:
     from mpc.kernels.transfers import to_columns
 
     columns = np.empty((64 * rows.shape[1], 2), np.uint64)
-    to_columns(rows, columns)
+    to_columns(rows, columns, np.empty(64, np.uint64))
     return columns
 
 

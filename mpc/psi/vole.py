@@ -51,6 +51,7 @@ def receive(party: Party[VoleParams], tables: "Mapping[str, pa.Table]") -> Outco
     elif link.peer in party.job.receivers:
         verdict.matched = np.packbits(found.their_hits, bitorder="little").tobytes()
     link.channel.send(verdict)
+    party.progress("agree on the result", 1, 1)
     return _outcome(params, tables, keys, link, common, {"okvs_retries": found.retries})
 
 
@@ -58,7 +59,9 @@ def send(party: Party[VoleParams], tables: "Mapping[str, pa.Table]") -> Outcome:
     """The sender's matching rows or the count if it is among the receivers, otherwise no table."""
     keys, link = _start(party, tables)
     own = help_find(link, party, keys.digests)
+    party.progress("agree on the result", 0, 1)
     verdict = steps.receive_verdict(link, party.params.matching)
+    party.progress("agree on the result", 1, 1)
     receives, counted = party.name in party.job.receivers, party.params.release == "count"
     if (verdict.matched and not (receives and not counted)) or (verdict.size and not (receives and counted)):
         raise ProtocolError(f"{link.peer}: sent a result that this party is not to receive")
@@ -95,7 +98,9 @@ def find_common(link: steps.Link, party: Party[VoleParams], keys: fast.U8) -> Fo
     pairs = base_ot.keys(offered, choices.points, vole.BASE_COUNT, party.session)
     digests = fast.with_canaries(keys, party.session, nonce, choices.nonce)
     own, retries = fast.receiver_tags(link, party, pairs, digests)
+    party.progress("compare tags", 0, 1)
     hits, their_hits = fast.match(link, own, *fast.receive_tags(link))
+    party.progress("compare tags", 1, 1)
     return Found(fast.common_keys(link, own, hits), their_hits, own.order[hits], retries)
 
 
@@ -153,7 +158,7 @@ def _outcome(
     more: Mapping[str, int],
 ) -> Outcome:
     """What is released of the common keys, which come in the order that both parties share."""
-    from mpc.psi.table import matched_rows
+    from mpc.psi.table import matched_rows, take
 
     if params.release == "count":
         return _count(link, keys, len(common), more)
@@ -163,7 +168,7 @@ def _outcome(
     if params.release == "aligned":
         rank = np.empty(link.own, np.int64)
         rank[common] = np.arange(len(common))
-        table = table.take(np.argsort(rank[keys.key_of_row[keys.rows_of(chosen)]]))
+        table = take(table, np.argsort(rank[keys.key_of_row[keys.rows_of(chosen)]]))
     facts = {**steps.input_facts(link, keys.quality), **more}
     return Outcome(table, {**facts, "matched_distinct": len(common), "matched_rows": table.num_rows})
 

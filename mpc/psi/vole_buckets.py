@@ -156,9 +156,8 @@ def _start(party: Party[BucketParams], tables: "Mapping[str, pa.Table]") -> tupl
     """Spread the keys, agree on sizes and on what is finished; gives how many keys the peer has, too."""
     params, ((peer, channel),) = party.params, party.peers.items()
     with _pool(party) as pool:
-        party.progress("sort keys into buckets", 0, 1)
-        names = profile_names(party.job, params.matching)
-        spread = buckets.spread(tables["key"], names, buckets.salt(party.job.digest), party.spool, pool)
+        names, salt = profile_names(party.job, params.matching), buckets.salt(party.job.digest)
+        spread = buckets.spread(tables["key"], names, salt, party.spool, pool, party.progress)
     own = spread.quality.distinct
     if own > MAX_TOTAL_KEYS:
         raise InputError(f"{own} different keys are too many for {SPEC.name} (at most {MAX_TOTAL_KEYS})")

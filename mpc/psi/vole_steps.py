@@ -25,11 +25,11 @@ CANARIES = 64  # a fault that loses one key in ten is missed with probability 0.
 NONCE_BYTES = 16
 STATISTICAL_BITS = 40
 PIECE_BYTES = 2**20
+NARROW_COUNT = 64  # tags a prefix, on average, up to which their number fits one byte but for probability 2^-200
 
 _KEYS = b"sealane/psi.vole.keys/1\0"
 _CANARY = b"sealane/psi.vole.canary/1\0"
 _WORD_BITS = 64
-_NARROW_COUNT = 64  # tags a prefix, on average, up to which their number fits one byte but for probability 2^-200
 
 U8 = npt.NDArray[np.uint8]
 U64 = npt.NDArray[np.uint64]
@@ -73,8 +73,8 @@ def digests(messages: "pa.LargeBinaryArray", header: bytes, session: bytes) -> U
     _, offsets, data = messages.buffers()
     out = np.empty((len(messages), 4), np.uint64)
     hash_messages(
-        np.frombuffer(data or b"", np.uint8).copy(),
-        np.frombuffer(offsets, np.int64)[messages.offset : messages.offset + len(messages) + 1].copy(),
+        np.frombuffer(data or b"", np.uint8),
+        np.frombuffer(offsets, np.int64)[messages.offset : messages.offset + len(messages) + 1],
         initial_state(derived[:8], derived[8:]),
         out,
     )
@@ -150,7 +150,7 @@ def receive_level(
     planes = np.empty((3, level.chunks * level.chunk_outputs), np.uint64)
 
     def finish(chunk: int, message: U64) -> None:
-        planes[:, level.part(chunk)] = vole.puncture_chunk(receiver, levels, index, chunk, message, noise, shares)
+        vole.puncture_chunk(receiver, levels, index, chunk, message, noise, shares, planes)
 
     with ThreadPoolExecutor(usable_cores()) as pool:
         work = []
@@ -174,7 +174,7 @@ def send_level(
     planes = np.empty((2, level.chunks * level.chunk_outputs), np.uint64)
 
     def finish(chunk: int, leaves: U64) -> None:
-        planes[:, level.part(chunk)] = vole.encode_leaves(level, leaves)
+        vole.encode_leaves(level, chunk, leaves, planes)
 
     with ThreadPoolExecutor(cores) as pool:
         work: list[Future[None]] = []
@@ -300,4 +300,4 @@ def wire_bytes(params: VoleParams, receiver_keys: int, sender_keys: int) -> tupl
 
 
 def _count_type(count: int, bits: int) -> np.dtype[Any]:
-    return np.dtype(np.uint8 if count >> bits <= _NARROW_COUNT else np.uint32)
+    return np.dtype(np.uint8 if count >> bits <= NARROW_COUNT else np.uint32)

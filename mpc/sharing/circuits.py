@@ -20,7 +20,7 @@ def planes_of(words: U64, width: int) -> U64:
 
     flat = np.ascontiguousarray(words).reshape(-1)
     planes = np.empty((width, words_of(flat.size)), np.uint64)
-    to_planes(flat, planes)
+    to_planes(flat, planes, np.empty(64, np.uint64))
     return planes
 
 

@@ -20,7 +20,7 @@ def matmul(x: U64, y: U64) -> U64:
         return _thin(x, y)
     out = np.zeros((x.shape[0], y.shape[1]), np.uint64)
     for start in range(0, x.shape[1], _BLOCK):
-        left, right = x[:, start : start + _BLOCK], y[start : start + _BLOCK]
+        left, right = (np.ascontiguousarray(part) for part in (x[:, start : start + _BLOCK], y[start : start + _BLOCK]))
         a, b = np.empty((3, *left.shape)), np.empty((3, *right.shape))
         split(left, a)
         split(right, b)

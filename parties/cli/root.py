@@ -9,7 +9,20 @@ from typing import NoReturn
 import click
 
 from mpc.errors import SealaneError
-from parties.cli import command, dataset, evidence, exits, grant, job, job_result, job_watch, node, peer, protocol
+from parties.cli import (
+    command,
+    dataset,
+    evidence,
+    exits,
+    grant,
+    job,
+    job_result,
+    job_watch,
+    model,
+    node,
+    peer,
+    protocol,
+)
 from parties.cli.exits import Exit
 
 __all__ = ["main", "sealane"]
@@ -41,7 +54,7 @@ for _part in (job_watch.watch, job_result.result, job_result.receipt):
     job.job.add_command(_part)
 for _part in (node.init, node.serve, node.status):
     sealane.add_command(_part)
-for _noun in (peer.peer, dataset.dataset, grant.grant, protocol.protocol, job.job, evidence.evidence):
+for _noun in (peer.peer, dataset.dataset, grant.grant, protocol.protocol, job.job, model.model, evidence.evidence):
     sealane.add_command(_noun)
 
 

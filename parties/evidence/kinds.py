@@ -54,6 +54,8 @@ KINDS: Mapping[str, Kind] = {
     "job_cancelled": Kind(_JOB, {"peer": "digest"}),
     "job_started": Kind({**_JOB, "attempt": "count"}),
     "job_ended": Kind({**_JOB, "outcome": "label", "attempt": "count"}, {"error": "label", "peer": "digest"}),
+    "model_kept": Kind({**_JOB, "model": "digest"}),
+    "model_removed": Kind({**_JOB, "model": "digest"}),
     "result_released": Kind(_JOB),
     "result_withheld": Kind(_JOB),
     "receipt_signed": Kind({**_JOB, "statement": "digest"}),  # before the own signature leaves the node

@@ -7,10 +7,10 @@ from mpc import registry
 from mpc.errors import InputError, PolicyDenied
 from mpc.job import Job
 from mpc.spec import Slot
-from parties import datasets, grants, policy
+from parties import datasets, grants, models, policy
 from parties.datasets import Dataset
 from parties.identity import peers
-from parties.jobs.records import JobRecord, own_part
+from parties.jobs.records import JobRecord, find, own_part
 
 
 class NoLongerAllowed(PolicyDenied):
@@ -51,10 +51,13 @@ def authorise(db: sqlite3.Connection, me: str, job: Job, now: float) -> Authorit
             purpose=job.purpose,
             receivers=tuple(job.members[receiver].fingerprint for receiver in job.receivers),
             minimum_result=spec.minimum_result(params),
+            uses=spec.uses(job, params, name) if spec.uses is not None else {},
         ),
         grants.read(db),
         now,
     )
+    if isinstance(decision, policy.Allowed) and spec.model(params):
+        _check_model(db, job, spec.model(params))
     if isinstance(decision, policy.Allowed) and dataset is not None:
         for slot_name, slot in spec.roles[member.role].slots.items():
             for column in member.columns.get(slot_name, ()):
@@ -81,6 +84,10 @@ def check_start(db: sqlite3.Connection, me: str, record: JobRecord, now: float) 
             raise NoLongerAllowed(
                 "its grant expired after it approved the job", f"grant {grant.id} expired after the job was approved"
             )
+    spec = registry.get(record.job.protocol)
+    model = spec.model(spec.parse(record.job))
+    if model and models.find(db, model) is None:
+        raise NoLongerAllowed("its part of the model was removed after it approved the job", hint="train it again")
     if not member.dataset:
         return
     dataset = datasets.find(db, member.dataset)
@@ -98,6 +105,19 @@ def name_in(job: Job, fingerprint: str) -> str:
         if member.fingerprint == fingerprint:
             return name
     raise InputError("the job does not name this party's fingerprint")
+
+
+def _check_model(db: sqlite3.Connection, job: Job, trained_by: str) -> None:
+    """Raise `InputError` unless this party has a part of the model, and the others have the other parts."""
+    record = find(db, trained_by)
+    if record is None or models.find(db, trained_by) is None:
+        raise InputError(
+            f"this party has no part of a model that job {trained_by} trained",
+            hint="see them with `sealane model list`",
+        )
+    if {member.fingerprint for member in job.members.values()} != {party.fingerprint for party in record.parties}:
+        names = ", ".join(party.name for party in record.parties)
+        raise InputError(f"the model of job {trained_by} is used by those who trained it: {names}")
 
 
 def _check_kind(dataset: Dataset, column: str, slot_name: str, slot: Slot) -> None:

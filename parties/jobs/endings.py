@@ -11,6 +11,7 @@ from pathlib import Path
 
 from mpc import registry
 from mpc.errors import ProtocolError
+from parties import models
 from parties.evidence import receipt
 from parties.evidence.kinds import MAX_COUNT
 from parties.identity import peers
@@ -174,7 +175,7 @@ def forget_signatures(db: sqlite3.Connection, record: JobRecord) -> None:
 
 
 def held_result(results: Path, job_id: str) -> Path:
-    """Where a finished party keeps its result until the job ends."""
+    """Where a finished party keeps its result until the job ends; `models.held` is the same for its part of a model."""
     return results / f".{job_id}.held"
 
 
@@ -229,9 +230,10 @@ def _settle(
     hint: str = "",
     results: Path | None = None,
 ) -> JobRecord:
-    result = None
+    result, model = None, None
     if event is Event.SUCCEED and results is not None:
         result = _release(results, record, me)
+        model = models.keep(db, me, record.id, record.digest, record.job.protocol, results, now)
     moved = move(
         db,
         record,
@@ -249,6 +251,8 @@ def _settle(
     evidence.job_ended(db, me, moved, now)
     if result is not None:
         evidence.result_released(db, me, moved, now)
+    if model is not None:
+        evidence.model_kept(db, me, moved, model, now)
     return moved
 
 

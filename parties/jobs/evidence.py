@@ -57,6 +57,11 @@ def result_released(db: sqlite3.Connection, me: Identity, record: JobRecord, now
     _append(db, me, "result_released", record, now)
 
 
+def model_kept(db: sqlite3.Connection, me: Identity, record: JobRecord, model: str, now: float) -> None:
+    """`model` is the digest of this party's part."""
+    _append(db, me, "model_kept", record, now, model=model)
+
+
 def receipt_signed(db: sqlite3.Connection, me: Identity, record: JobRecord, statement: str, now: float) -> None:
     """`statement` is the hash of what this party signs about how the job ended."""
     _append(db, me, "receipt_signed", record, now, statement=statement)

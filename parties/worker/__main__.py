@@ -1,27 +1,33 @@
-"""`python -m parties.worker`: reads a `Task` from standard input, plays the part, reports to its node, ends."""
+"""`python -m parties.worker SOCKET`: reads a `Task` from standard input, plays the part, reports to its node, ends."""
 
+import importlib
 import os
 import resource
+import select
 import socket
 import sys
 import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from mpc import registry
+from mpc import ahead, registry
 from mpc.channel import Channel, CountingPipe, MessageChannel
 from mpc.errors import ChannelError, InputError, PolicyDenied, ProtocolError, ResultWithheld, SealaneError
 from mpc.job import Job
 from mpc.rng import system_rng
 from mpc.session import run_role
-from mpc.spec import Outcome
+from mpc.spec import Outcome, Spec
+from mpc.spool import MemorySpool
 from parties.datasets import DatasetChanged
 from parties.jobs.failure import Failure, Kind
 from parties.spool import FileSpool
 from parties.worker import pipe
 from parties.worker.task import Report, Task, pack, unpack_task
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 _REPORT_EVERY_S = 0.2
 _ROWS_IN_MEMORY = 2_000_000  # datasets with more are mapped from a file of this attempt's
@@ -31,16 +37,49 @@ def main() -> None:
     """Exit code 0: delivered; 1: a failure was reported."""
     # A crash dump would hold the party's data.
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    task = unpack_task(sys.stdin.buffer.read())
-    with pipe.connect(socket.socket(fileno=task.socket), task.peers) as link:
-        counters = {peer: CountingPipe(link.pipes[peer]) for peer in task.peers}
-        reporter = _Reporter(link, counters)
-        try:
-            outcome = _play(task, counters, reporter)
-        except Exception as error:
-            reporter.send(Report(failure=vars(_failure(error))))
-            raise SystemExit(1) from None
-        reporter.send(Report(facts=dict(outcome.facts), dropped=outcome.dropped))
+    sys.meta_path.insert(0, _NoPandas())
+    _load_ahead()
+    data = sys.stdin.buffer.read()
+    if not data:
+        return  # the node has ended, and there was nothing to do
+    task = unpack_task(data)
+    os.chdir(task.folder)
+    os.environ["TMPDIR"] = task.folder
+    delivered = _work(task, int(sys.argv[1]))
+    os._exit(not delivered)  # nothing is left to do, and to take down Arrow and numba takes longer than a small job
+
+
+def _work(task: Task, descriptor: int) -> bool:
+    """Play the part and report how it ended; gives whether it was delivered."""
+    try:
+        with pipe.connect(socket.socket(fileno=descriptor), task.peers) as link:
+            counters = {peer: CountingPipe(link.pipes[peer]) for peer in task.peers}
+            reporter = _Reporter(link, counters)
+            try:
+                outcome = _play(task, counters, reporter)
+            except Exception as error:
+                reporter.send(Report(failure=vars(_failure(error))))
+                raise
+            reporter.send(Report(facts=dict(outcome.facts), dropped=outcome.dropped))
+    except Exception:  # it was reported, or the node has ended
+        return False
+    return True
+
+
+class _NoPandas:
+    """Lets nothing import pandas: where it is there, Arrow loads it to see whether what it is given is from it."""
+
+    def find_spec(self, name: str, _path: object, _target: object = None) -> None:
+        if name == "pandas":
+            raise ModuleNotFoundError(name, name=name)
+
+
+def _load_ahead() -> None:
+    """While there is no task yet, load what tasks need."""
+    for module in ("parties.reading", "parties.results", *ahead.MODULES):
+        if select.select([sys.stdin], [], [], 0)[0]:
+            return
+        importlib.import_module(module)
 
 
 class _Reporter:
@@ -68,27 +107,54 @@ class _Reporter:
 
 
 def _play(task: Task, counters: Mapping[str, CountingPipe], reporter: _Reporter) -> Outcome:
-    from parties import reading, results  # these load DuckDB and Arrow, which only workers need
+    from parties import models, reading, results  # these load DuckDB and Arrow, which only workers need
 
     job = Job.from_bytes(task.spec.encode())
     spec = registry.get(job.protocol)
     member = job.members[task.name]
     columns = list(dict.fromkeys(column for names in member.columns.values() for column in names))
+    in_memory = spec.in_memory(spec.parse(job))
     tables = {}
     if task.dataset is not None:
         reporter.progress("read data", 0, 1)
         slots = spec.roles[member.role].slots
         numbers = [name for slot, names in member.columns.items() if slots[slot].kind == "number" for name in names]
         mapped = Path("input.arrow") if task.dataset.rows > _ROWS_IN_MEMORY else None  # in the attempt's own folder
+        if mapped is not None and in_memory:
+            raise InputError(
+                f"the job is computed in memory only, and the dataset has {task.dataset.rows} rows (at most "
+                f"{_ROWS_IN_MEMORY})",
+                hint="register fewer rows, or propose the job without in_memory",
+            )
         table = reading.load(task.dataset, columns, numbers=numbers, mapped=mapped)
         tables = {slot: table.select(list(names)) for slot, names in member.columns.items()}
+    if task.sets and spec.row_sets is not None:
+        _compare_sets(task, spec, job, tables)
     channels: dict[str, Channel] = {peer: MessageChannel(counter) for peer, counter in counters.items()}
     session = bytes.fromhex(task.session)
-    spool = FileSpool(Path(task.spool))
-    outcome = run_role(spec, job, task.name, tables, channels, system_rng, reporter.progress, session, spool=spool)
+    spool = MemorySpool() if in_memory else FileSpool(Path(task.spool))
+    model = b"" if task.model is None else models.read(Path(task.model.path), task.model.digest)
+    outcome = run_role(
+        spec, job, task.name, tables, channels, system_rng, reporter.progress, session, spool=spool, model=model
+    )
     if outcome.table is not None:
         results.write_result(outcome.table, Path(task.result))
+    if len(outcome.model) > models.MAX_MODEL_BYTES:
+        raise InputError(f"the own part of the model has {len(outcome.model)} bytes (at most {models.MAX_MODEL_BYTES})")
+    if outcome.model:
+        results.write_bytes(outcome.model, Path(task.trained))
     return outcome
+
+
+def _compare_sets(task: Task, spec: Spec[Any], job: Job, tables: "Mapping[str, pa.Table]") -> None:
+    """Raise `PolicyDenied` if the result's rows are too close to those of earlier results; leave them for the node."""
+    from parties import differencing, results
+
+    assert spec.row_sets is not None
+    params = spec.parse(job)
+    sets, people = spec.row_sets(job, params, task.name, tables)
+    differencing.check(sets, people, task.earlier, spec.minimum_result(params))
+    results.write_bytes(differencing.pack(sets), Path(task.sets))
 
 
 def _failure(error: Exception) -> Failure:

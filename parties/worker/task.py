@@ -1,4 +1,4 @@
-"""What a node tells its worker, and what the worker tells its node: JSON, on the worker's own socket and input."""
+"""What a node tells its worker, and what the worker tells its node: JSON, on the worker's own input and socket."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -7,6 +7,14 @@ from typing import Any
 from pydantic import ConfigDict, TypeAdapter, with_config
 
 from parties.datasets import Dataset
+
+
+@dataclass(frozen=True)
+class ModelFile:
+    """Where the own part of a model is, and the SHA-256 that it must have, hexadecimal."""
+
+    path: str
+    digest: str
 
 
 @with_config(ConfigDict(ser_json_bytes="base64", val_json_bytes="base64"))
@@ -18,10 +26,14 @@ class Task:
     name: str
     peers: tuple[str, ...]
     session: str  # hexadecimal
-    socket: int  # file descriptor
+    folder: str  # the attempt's own, for whatever the work puts on disk
     result: str  # path to write the result to
+    trained: str  # path to write the own part of a trained model to
     spool: str  # folder for what the next attempt at the job may go on from
     dataset: Dataset | None = field(repr=False)
+    sets: str = ""  # path to write the sets of own rows to, if there are earlier ones to compare with
+    earlier: tuple[bytes, ...] = field(default=(), repr=False)
+    model: ModelFile | None = None  # the own part of the model that the job uses
 
 
 @dataclass(frozen=True)

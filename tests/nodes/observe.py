@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
+import psutil
 import pyarrow as pa
 
 from mpc.job import Job, Member
@@ -119,6 +120,19 @@ def frozen(pid: int) -> Iterator[None]:
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGCONT)
+
+
+@contextlib.contextmanager
+def held_back(party: Party) -> Iterator[None]:
+    """The worker that was started ahead for the party's next job stands still: no attempt can end meanwhile."""
+
+    def spare() -> int | None:
+        used = {line["pid"] for line in log_of(party, "worker started")}
+        started = [line["pid"] for line in log_of(party, "spare worker started")]
+        return next((pid for pid in reversed(started) if pid not in used and psutil.pid_exists(pid)), None)
+
+    with frozen(until(spare)):
+        yield
 
 
 def restart(nodes: Sandbox, name: str) -> None:

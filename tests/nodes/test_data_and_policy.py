@@ -81,7 +81,7 @@ def test_what_changes_between_approval_and_start_is_refused_by_name_on_both_side
     path = place.data / f"{name}.csv"
     _write(path, "bob")
     bob.add_dataset(name, path, ["id"])
-    expires_at = int(time.time()) + 6 if what == "expired" else None
+    expires_at = int(time.time()) + 10 if what == "expired" else None
     grant = _grant(nodes, "bob", name, expires_at=expires_at)
     record = nodes["ann"].node.propose(_psi(name))
     in_state(nodes["bob"], record.id, State.PROPOSED)

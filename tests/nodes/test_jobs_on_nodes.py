@@ -11,7 +11,7 @@ from parties.evidence.verify import cross_check
 from parties.jobs.states import State
 from parties.node import JobFailed
 from parties.sandbox import Sandbox
-from tests.nodes.observe import ANN_ROWS, BOB_ROWS, end_of, evidence, in_state, psi, until, verify_evidence
+from tests.nodes.observe import ANN_ROWS, BOB_ROWS, end_of, evidence, held_back, in_state, psi, until, verify_evidence
 
 pytestmark = pytest.mark.nodes
 
@@ -128,10 +128,11 @@ def test_either_side_cancels_before_the_job_runs(pair: Sandbox, who: str) -> Non
 
 @pytest.mark.parametrize("who", ["ann", "bob"])
 def test_either_side_cancels_while_the_job_runs(pair: Sandbox, who: str) -> None:
-    record = pair["ann"].node.propose(psi())
-    in_state(pair["bob"], record.id, State.RUNNING)
-    pair[who].node.cancel(record.id)
-    ends = end_of(pair, record.id)
+    with held_back(pair["ann"]):
+        record = pair["ann"].node.propose(psi())
+        in_state(pair["bob"], record.id, State.RUNNING)
+        pair[who].node.cancel(record.id)
+        ends = end_of(pair, record.id)
     assert ends["ann"].state is State.CANCELLED
     assert ends["ann"].reason == f"cancelled by {who}"
     with pytest.raises(InputError, match="nothing to cancel"):
@@ -139,7 +140,7 @@ def test_either_side_cancels_while_the_job_runs(pair: Sandbox, who: str) -> None
 
 
 def test_a_job_that_nobody_decides_on_expires_everywhere(pair: Sandbox) -> None:
-    job = replace(_asking(pair), deadline=int(time.time()) + 3)
+    job = replace(_asking(pair), deadline=int(time.time()) + 5)
     record = pair["ann"].node.propose(job)
     with pytest.raises(ChannelError, match="waiting for bob"):
         pair["ann"].node.wait(record.id, 0)

@@ -13,7 +13,7 @@ from mpc.job import Job, Member
 from parties.jobs.records import JobRecord
 from parties.jobs.states import State
 from parties.sandbox import Sandbox, sandbox
-from tests.nodes.observe import end_of, in_state, restart, until, verify_evidence, worker_pid
+from tests.nodes.observe import end_of, held_back, in_state, restart, until, verify_evidence, worker_pid
 
 pytestmark = pytest.mark.nodes
 
@@ -103,16 +103,18 @@ def _kill_dan_between_the_sums(nodes: Sandbox, what: str) -> dict[str, JobRecord
 
 
 def test_without_leave_to_go_on_the_death_of_one_worker_fails_the_job_for_all(nodes: Sandbox) -> None:
-    record = nodes["ann"].node.propose(_job(NAMES))
-    os.kill(worker_pid(nodes["cam"], record.id), signal.SIGKILL)
+    with held_back(nodes["cam"]):
+        record = nodes["ann"].node.propose(_job(NAMES))
+        os.kill(worker_pid(nodes["cam"], record.id), signal.SIGKILL)
     ends = end_of(nodes, record.id)
     assert ends["dan"].reason == "cam: its worker process was killed by SIGKILL"
 
 
 def test_a_party_removed_by_another_member_ends_the_job_for_all(nodes: Sandbox) -> None:
-    record = nodes["ann"].node.propose(_job(NAMES))
-    in_state(nodes["bob"], record.id, State.RUNNING)
-    nodes["bob"].node.remove_peer("cam")
-    ends = end_of(nodes, record.id)
+    with held_back(nodes["cam"]):
+        record = nodes["ann"].node.propose(_job(NAMES))
+        in_state(nodes["bob"], record.id, State.RUNNING)
+        nodes["bob"].node.remove_peer("cam")
+        ends = end_of(nodes, record.id)
     assert ends["cam"].state is State.FAILED
     assert ends["cam"].reason == "bob: it removed cam from its peers"

@@ -10,7 +10,7 @@ import pytest
 
 from mpc.errors import InputError
 from parties import store as store_module
-from parties.store import SCHEMA_VERSION, Store, StoreError
+from parties.store import Store, StoreError
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ def _add(db: sqlite3.Connection, name: str) -> None:
 def test_a_new_database_is_its_owners_alone_and_flushed_at_every_commit(store: Store, tmp_path: Path) -> None:
     assert (tmp_path / "sealane.db").stat().st_mode & 0o077 == 0
     db = store.connection()
-    assert db.execute("PRAGMA user_version").fetchone()[0] == SCHEMA_VERSION
+    assert db.execute("PRAGMA user_version").fetchone()[0] == len(store_module._SCRIPTS)
     assert db.execute("PRAGMA journal_mode").fetchone()[0] == "wal"
     assert db.execute("PRAGMA synchronous").fetchone()[0] == 2  # FULL
     assert db.execute("PRAGMA foreign_keys").fetchone()[0] == 1
@@ -41,6 +41,46 @@ def test_a_new_database_is_its_owners_alone_and_flushed_at_every_commit(store: S
         Store.create(tmp_path / "sealane.db")
     with pytest.raises(InputError, match="no node's database"):
         Store(tmp_path / "another.db")
+
+
+def test_a_database_of_an_earlier_release_is_brought_up_once_and_keeps_what_it_holds(
+    store: Store, tmp_path: Path
+) -> None:
+    with store.transaction() as db:
+        _add(db, "kept")
+    script = tmp_path / "later.sql"
+    script.write_text("ALTER TABLE links ADD COLUMN more TEXT;\nCREATE TABLE others (x INTEGER) STRICT;\n")
+    with mock.patch.object(store_module, "_SCRIPTS", (*store_module._SCRIPTS, script)):
+        for _ in range(2):
+            later = Store(tmp_path / "sealane.db")
+            db = later.connection()
+            assert _facts(later) == ["kept"]
+            assert not db.execute("SELECT more FROM links, others").fetchall()
+            assert db.execute("PRAGMA user_version").fetchone()[0] == len(store_module._SCRIPTS)
+            later.close()
+        made = Store.create(tmp_path / "new.db")
+        assert made.connection().execute("PRAGMA user_version").fetchone()[0] == len(store_module._SCRIPTS)
+        made.close()
+    with pytest.raises(InputError, match=r"written by a newer release \(version 2, this one knows 1\)"):
+        Store(tmp_path / "sealane.db")
+
+
+def test_a_script_that_fails_leaves_the_database_as_it_was(store: Store, tmp_path: Path) -> None:
+    script = tmp_path / "broken.sql"
+    script.write_text("CREATE TABLE others (x INTEGER) STRICT;\nCREATE TABLE facts (x INTEGER) STRICT;\n")
+    with mock.patch.object(store_module, "_SCRIPTS", (*store_module._SCRIPTS, script)), pytest.raises(StoreError):
+        Store(tmp_path / "sealane.db")
+    assert store.connection().execute("SELECT count(*) FROM sqlite_master WHERE name = 'others'").fetchone()[0] == 0
+    Store(tmp_path / "sealane.db").close()
+
+
+@pytest.mark.parametrize("content", [b"", b"not a database" * 100])
+def test_a_file_that_is_no_database_is_refused_and_left_as_it_is(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "sealane.db"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match="is not a node's database"):
+        Store(path)
+    assert path.read_bytes() == content
 
 
 def test_a_transaction_commits_all_of_its_writes(store: Store) -> None:

@@ -125,6 +125,14 @@ def test_digests_are_those_of_hashlib(messages: list[bytes], start: int, header:
     assert found == [blake2s(message, salt=derived[:8], person=derived[8:]).digest() for message in messages]
 
 
+def test_it_tells_how_far_it_is_up_to_the_end() -> None:
+    told: dict[str, tuple[int, int]] = {}
+    tables = {name: numbered(*range(100)) for name in BOTH}
+    run_pair(pair_job("psi.vole"), tables, progress=lambda step, done, total: told.update({step: (done, total)}))
+    assert set(told) == {"correlate", "compare tags", "agree on the result"}
+    assert all(done == total for done, total in told.values())
+
+
 # What is released.
 
 

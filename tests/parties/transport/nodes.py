@@ -19,7 +19,7 @@ from tests.parties.transport.pki import Identity, authenticate
 
 T = TypeVar("T")
 
-FAST = Limits(keepalive_s=1.0, handshake_s=2.0, resume_s=2.0, redial_s=0.2)
+FAST = Limits(keepalive_s=2.0, handshake_s=4.0, resume_s=2.0, redial_s=0.2)
 
 
 @dataclass
@@ -113,7 +113,7 @@ async def connected(one: Node, two: Node) -> None:
     await until(lambda: two.transport.status(one.fingerprint).connected)
 
 
-async def until(true: Callable[[], bool], within_s: float = 10.0) -> None:
+async def until(true: Callable[[], bool], within_s: float = 60.0) -> None:
     deadline = time.monotonic() + within_s
     while not true():
         assert time.monotonic() < deadline, "did not come true in time"

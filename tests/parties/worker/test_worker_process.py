@@ -1,0 +1,90 @@
+"""Worker processes that are started ahead of their task."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import psutil
+
+from parties.worker.process import SpareWorkers, WorkerProcess
+
+
+def with_spares(folder: Path, count: int, work: Callable[[SpareWorkers], Awaitable[None]]) -> None:
+    """Run `work`, then end the spares and see that no process is left."""
+
+    async def body() -> None:
+        spares = SpareWorkers(folder, count)
+        try:
+            await work(spares)
+        finally:
+            await spares.close()
+
+    before = set(psutil.Process().children())
+    asyncio.run(body())
+    assert set(psutil.Process().children()) <= before
+
+
+async def filled(spares: SpareWorkers) -> None:
+    spares.fill()
+    assert spares._filling is not None
+    await spares._filling
+
+
+def test_the_worker_that_was_started_first_is_taken_and_another_takes_its_place(tmp_path: Path) -> None:
+    async def work(spares: SpareWorkers) -> None:
+        await filled(spares)
+        first = spares._waiting[0]
+        worker = await spares.take()
+        assert worker is first
+        assert spares._filling is not None
+        await spares._filling
+        assert len(spares._waiting) == 2
+        await worker.end()
+
+    with_spares(tmp_path, 2, work)
+
+
+def test_a_spare_worker_that_died_is_not_given_to_a_job(tmp_path: Path) -> None:
+    async def work(spares: SpareWorkers) -> None:
+        await filled(spares)
+        dead = spares._waiting[0]
+        dead.process.kill()
+        await dead.process.wait()
+        worker = await spares.take()
+        assert worker.process.pid != dead.process.pid
+        assert worker.process.returncode is None
+        await worker.end()
+
+    with_spares(tmp_path, 1, work)
+
+
+def test_without_spare_workers_each_is_started_when_it_is_needed(tmp_path: Path) -> None:
+    async def work(spares: SpareWorkers) -> None:
+        await filled(spares)
+        assert not spares._waiting
+        worker = await spares.take()
+        assert worker.process.returncode is None
+        await worker.end()
+
+    with_spares(tmp_path, 0, work)
+
+
+def test_a_waiting_worker_ends_by_itself_when_its_node_has_gone(tmp_path: Path) -> None:
+    async def work(_: SpareWorkers) -> None:
+        worker = await WorkerProcess.start(tmp_path)
+        assert worker.process.stdin is not None
+        worker.process.stdin.close()  # as the kernel does for a node that was killed
+        assert await worker.process.wait() == 0
+        await worker.end()
+
+    with_spares(tmp_path, 0, work)
+
+
+def test_a_worker_is_given_nothing_but_its_input_and_one_socket(tmp_path: Path) -> None:
+    async def work(_: SpareWorkers) -> None:
+        worker = await WorkerProcess.start(tmp_path)
+        opened = [str(path.readlink()) for path in Path(f"/proc/{worker.process.pid}/fd").iterdir()]
+        assert sorted(what.partition(":")[0] for what in opened if not what.startswith("/")) == ["pipe", "socket"]
+        await worker.end()
+
+    with_spares(tmp_path, 0, work)
