@@ -27,6 +27,7 @@ from mpc.sharing.ring import U64, as_words, signed
 from mpc.sharing.transfers import Transferred
 from mpc.sharing.two_party import TwoParty
 from mpc.sharing.values import INT64_MAX, INT64_MIN, Bits, Secret
+from mpc.sharing.verified import Verified
 from mpc.sharing.wire import Wire
 
 Setting = Literal["no_helper", "helper", "replicated"]
@@ -234,17 +235,22 @@ def start(
     label: bytes,
     rng: Rng,
     helper: str = "",
+    verified: bool = False,
 ) -> Engine:
     """This party's engine in a computation with `peers`, the helper among them if there is one.
 
     `session` (16 bytes) is new for each attempt; `label` names the stage, and is another one for each engine of a
-    session. All parties call this together, the helper `help_others`.
+    session. All parties call this together, the helper `help_others`. With `verified`, which three parties can choose,
+    one of them may cheat (see `mpc.sharing.verified`, which says what a program can then do).
     """
     parties = sorted([name, *peers])
     setting = choose_setting(parties, helper)
-    wire = Wire(name, peers, session, label, setting, rng)
+    if verified and setting != "replicated":
+        raise InputError("only three parties can verify each other", hint="take three parties, or leave `verified` out")
+    wire = Wire(name, peers, session, label, "verified" if verified else setting, rng)
     computing = [party for party in parties if party != helper]
-    return Engine(name, computing, setting, _sharing(wire, computing, setting, helper, session, rng), wire.costs)
+    sharing = Verified(wire, computing, rng) if verified else _sharing(wire, computing, setting, helper, session, rng)
+    return Engine(name, computing, setting, sharing, wire.costs)
 
 
 def _sharing(wire: Wire, computing: Sequence[str], setting: Setting, helper: str, session: bytes, rng: Rng) -> Sharing:
