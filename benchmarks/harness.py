@@ -7,6 +7,7 @@ main(rows)`. It checks its results (`ok`), measures peers interleaved with Seala
 
 import json
 import platform
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Sequence
@@ -39,19 +40,24 @@ def main(rows: Callable[[bool], Iterable[Row]]) -> None:
     @click.option("--json", "as_json", is_flag=True, help="One JSON object a row.")
     @click.option("--quick", is_flag=True, help="Smaller sizes, within 50 s.")
     def command(as_json: bool, quick: bool) -> None:
-        done = []
-        for row in rows(quick):
-            done.append(row)
-            if as_json:
-                print(json.dumps(asdict(row)), flush=True)
-            else:
-                print(f"{row.work}: {row.who}: {row.seconds:.3f} s", file=sys.stderr, flush=True)
-        if not as_json:
-            _print_table(done)
-        if not all(row.ok for row in done):
-            raise SystemExit(1)
+        show(rows(quick), as_json=as_json)
 
     command()
+
+
+def show(rows: Iterable[Row], *, as_json: bool) -> None:
+    """Print rows as they come; exits with 1 if one is not as it should be."""
+    done = []
+    for row in rows:
+        done.append(row)
+        if as_json:
+            print(json.dumps(asdict(row)), flush=True)
+        else:
+            print(f"{row.work}: {row.who}: {row.seconds:.3f} s", file=sys.stderr, flush=True)
+    if not as_json:
+        _print_table(done)
+    if not all(row.ok for row in done):
+        raise SystemExit(1)
 
 
 def _print_table(rows: Sequence[Row]) -> None:
@@ -72,14 +78,23 @@ def _print_table(rows: Sequence[Row]) -> None:
     Console().print(table)
 
 
-def peer_environment(name: str, requirements: Sequence[str]) -> Path:
-    """The Python of a virtual environment that holds a peer's packages, made on first use beside the project's own."""
+def peer_environment(name: str, requirements: Sequence[str], pythons: Sequence[str] = ()) -> Path:
+    """The Python of a virtual environment that holds a peer's packages, made on first use beside the project's own.
+
+    It is of this version of Python, or, for a peer that does not come for that, of the first of `pythons` (commands
+    such as "python3.11") that is installed and that it comes for; `subprocess.CalledProcessError` if for none.
+    """
     root = Path(__file__).parent.parent / f".venv-{name}"
     python = root / "bin" / "python"
     ready = root / ".ready"
     wanted = "\n".join(requirements)
     if not ready.exists() or ready.read_text() != wanted:
-        subprocess.run([sys.executable, "-m", "venv", "--clear", str(root)], check=True)
-        subprocess.run([str(python), "-m", "pip", "install", "--quiet", *requirements], check=True)
+        interpreters = [sys.executable, *filter(None, map(shutil.which, pythons))]
+        for interpreter in interpreters:
+            subprocess.run([interpreter, "-m", "venv", "--clear", str(root)], check=True)
+            install = subprocess.run([str(python), "-m", "pip", "install", "--quiet", *requirements])
+            if install.returncode == 0:
+                break
+        install.check_returncode()
         ready.write_text(wanted)
     return python

@@ -6,25 +6,22 @@ less, and the two samples, which differ if the machine was not idle.
 """
 
 import importlib
-import multiprocessing
 import os
-import queue
 import resource
 import socket
 import statistics
-import struct
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import partial
 from multiprocessing.connection import Connection
 
 import pyarrow as pa
 
 from benchmarks.harness import Row, main
+from benchmarks.pipes import SocketPipe
+from benchmarks.processes import Part, together
 from mpc import ahead
 from mpc.channel import CountingPipe, MessageChannel
 from mpc.job import Job, Member
@@ -38,53 +35,6 @@ from parties.worker.__main__ import NoPandas
 
 TARGET = 1.2
 SAMPLE = 10_000  # multiplications a process, before and after
-
-
-class SocketPipe:
-    """Length-prefixed byte strings on a socket; a thread writes, so that both ends may send at once."""
-
-    def __init__(self, end: socket.socket) -> None:
-        self._end = end
-        self._outgoing: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
-        self._writer = threading.Thread(target=self._write)
-        self._writer.start()
-
-    def send_bytes(self, data: bytes, /) -> None:
-        self._outgoing.put(data)
-
-    def recv_bytes(self) -> bytes:
-        (size,) = struct.unpack("<Q", self._read(8))
-        return self._read(size)
-
-    def close(self) -> None:
-        self._outgoing.put(None)
-        self._writer.join()
-        self._end.close()
-
-    def _read(self, size: int) -> bytes:
-        data = bytearray()
-        while len(data) < size:
-            data += self._end.recv(size - len(data)) or self._broken()
-        return bytes(data)
-
-    def _write(self) -> None:
-        while (data := self._outgoing.get()) is not None:
-            self._end.sendall(struct.pack("<Q", len(data)) + data)
-
-    @staticmethod
-    def _broken() -> bytes:
-        raise ConnectionError("the other process ended")
-
-
-@dataclass(frozen=True)
-class Part:
-    """What one party's process reports."""
-
-    seconds: float
-    cpu_seconds: float
-    sent_bytes: int
-    peak_mb: float
-    matched: int
 
 
 def _multiply_all(scalar: bytes, points: bytes) -> bytes:
@@ -119,25 +69,6 @@ def _play(go: Connection, end: socket.socket, job: Job, name: str, table: pa.Tab
     pipe.close()
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     go.send(Part(seconds, cpu_seconds, counted.sent_bytes, peak, outcome.facts.get("matched_rows", 0)))
-
-
-def together(target: object, arguments: list[tuple[object, ...]]) -> list[object]:
-    """Run `target` in one new process a tuple, begin all at once, and give what each reports."""
-    context = multiprocessing.get_context("spawn")
-    ends = [context.Pipe() for _ in arguments]
-    processes = [
-        context.Process(target=target, args=(there, *rest)) for (_, there), rest in zip(ends, arguments, strict=True)
-    ]
-    for process in processes:
-        process.start()
-    for here, _ in ends:
-        here.recv()
-    for here, _ in ends:
-        here.send(None)
-    reports = [here.recv() for here, _ in ends]
-    for process in processes:
-        process.join()
-    return reports
 
 
 def _sample() -> tuple[float, float]:

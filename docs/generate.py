@@ -73,7 +73,8 @@ def _prose(text: str) -> str:
 
 
 def _link(module: str) -> str:
-    path = module.replace(".", "/") + ".py"
+    base = module.replace(".", "/")
+    path = f"{base}/__init__.py" if (FOLDER.parents[1] / base).is_dir() else f"{base}.py"
     return f"[{path}](../../{path})"
 
 

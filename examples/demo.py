@@ -15,65 +15,21 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn
-from rich.table import Table
 
-from examples.customers import (
-    AGE_BANDS,
-    Institutions,
-    cn_bank_table,
-    hk_bank_table,
-    institutions,
-    payments_table,
-)
-from mpc.errors import InputError
+from examples import default_model as model
+from examples.customers import AGE_BANDS, cn_bank_table, hk_bank_table, institutions, payments_table
+from examples.showing import Demo, agree, run
+from examples.wealth_report import wealth_report
+from mpc.federated.jobs import prediction_job
 from mpc.job import Job, Member
-from parties import Node
-from parties.cli.units import show_bytes, show_duration
 from parties.evidence.verify import BadEvidence, cross_check, verify
 from parties.identity.keys import format_fingerprint
-from parties.sandbox import Sandbox, sandbox
+from parties.sandbox import sandbox
 
 SMALLEST_GROUP = 20
 PURPOSE = "one wealth report for customers of both banks"
 NAMES = ("hk-bank", "cn-bank", "payments")
-
-
-class Demo:
-    """The console, the parties and their data, and how many answers agreed."""
-
-    def __init__(self, console: Console, parties: Sandbox, who: Institutions) -> None:
-        self.console = console
-        self.parties = parties
-        self.nodes: Mapping[str, Node] = parties.nodes()
-        self.who = who
-        self.right = 0
-        self.wrong: list[str] = []
-
-    def check(self, what: str, learned: object, truth: object) -> str:
-        """A mark for a table; notes whether `learned` is the `truth`."""
-        if learned == truth:
-            self.right += 1
-            return "[green]agrees[/]"
-        self.wrong.append(what)
-        return "[bold red]DIFFERS[/]"
-
-    def step(self, title: str, text: str) -> None:
-        self.console.print()
-        self.console.rule(f"[bold]{title}[/]", align="left")
-        self.console.print(text)
-
-    def table(
-        self, title: str, headers: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[str] = ()
-    ) -> None:
-        table = Table(title=title, title_justify="left", title_style="bold")
-        for header in headers:
-            table.add_column(header, justify="right" if header in right else "left", overflow="fold")
-        for row in rows:
-            table.add_row(*row)
-        self.console.print(table)
 
 
 def main() -> int:
@@ -87,6 +43,8 @@ def main() -> int:
         meet(demo)
         match_customers(demo)
         joint_statistics(demo)
+        wealth_report(demo)
+        joint_model(demo)
         refuse(demo)
         verify_evidence(demo)
     console.print()
@@ -203,10 +161,42 @@ def compare_band(demo: Demo, row: Mapping[str, Any]) -> Sequence[str]:
     return band, *(f"{each:,.0f}" for each in learned), mark
 
 
+def joint_model(demo: Demo) -> None:
+    """Boosted trees over the columns of hk-bank and payments, judged on other people than they were trained on."""
+    demo.step(
+        "4. A default model of a bank and a payment institution",
+        "hk-bank knows limit, age, education and who defaulted, payments how people pay. They train boosted trees on\n"
+        "both parties' columns under Paillier encryption; each ends with its own part, and neither can predict alone.",
+    )
+    last, this = model.periods()
+    for name, datasets in ((model.BANK, (last.bank, this.bank)), (model.PAYMENTS, (last.payments, this.payments))):
+        for dataset, table in zip(model.DATASETS[name], datasets, strict=True):
+            demo.nodes[name].add_dataset(dataset, table, ["ID"])
+    training = model.training()
+    agree(demo, training)
+    run(demo, training)
+    now = {name: datasets[1] for name, datasets in model.DATASETS.items()}
+    prediction = prediction_job(training, [model.BANK], datasets=now, output={model.BANK: [model.LABEL]})
+    agree(demo, prediction)
+    scores = run(demo, prediction)[model.BANK]
+    both = (*model.BANK_FEATURES, *model.PAYMENTS_FEATURES)
+    alone, pooled = (model.plain_auc(last.common, this.common, each) for each in (model.BANK_FEATURES, both))
+    together = model.auc(scores[model.LABEL].to_numpy(), scores["probability"].to_numpy())
+    better = demo.check("the joint model against the bank's own", together > alone + 0.1, True)
+    same = demo.check("the joint model against that on pooled data", abs(together - pooled) < 0.01, True)
+    rows = [
+        ("hk-bank alone", ", ".join(model.BANK_FEATURES), f"{alone:.3f}", ""),
+        ("hk-bank and payments by Sealane", "all, which stayed where they are", f"{together:.3f}", better),
+        ("scikit-learn on the pooled data", ", ".join(both), f"{pooled:.3f}", same),
+    ]
+    title = f"Who tells defaulters best among {scores.num_rows:,} customers not trained on"
+    demo.table(title, ("Model", "Columns", "AUC", ""), rows, ["AUC"])
+
+
 def refuse(demo: Demo) -> None:
     """A job that nobody granted is refused, and the refusal says what would allow it."""
     demo.step(
-        "3. A job that policy refuses",
+        "5. A job that policy refuses",
         "payments asks hk-bank which customers they share, for marketing. hk-bank never granted that:\n"
         "its node refuses. payments learns no more than that, hk-bank's operator sees why and what would allow it.",
     )
@@ -238,7 +228,7 @@ def refuse(demo: Demo) -> None:
 def verify_evidence(demo: Demo) -> None:
     """Every node's log is exported and verified without the node; a changed copy is caught."""
     demo.step(
-        "4. Proof of what happened",
+        "6. Proof of what happened",
         "Each node exports its signed log. Anybody who knows the fingerprints verifies it, without the nodes.",
     )
     trusted = {node.fingerprint for node in demo.nodes.values()}
@@ -267,7 +257,7 @@ def verify_evidence(demo: Demo) -> None:
         )
         with files["hk-bank"].open("rb") as ours, files["cn-bank"].open("rb") as theirs:
             shared = cross_check(ours, theirs, trusted)
-        mark = demo.check("receipts of both banks", shared, 2)
+        mark = demo.check("receipts of both banks", shared, 3)
         demo.console.print(f"hk-bank's log knows all {shared} receipts that cn-bank holds with its signature: {mark}")
         tamper(demo, files["cn-bank"], trusted)
 
@@ -288,49 +278,6 @@ def tamper(demo: Demo, path: Path, trusted: set[str]) -> None:
         demo.console.print(f"In a copy, one number of one entry was changed. The verifier says: [bold]{error}[/]")
     mark = demo.check("the entry that was changed", caught, bodies[index]["seq"])
     demo.console.print(f"The entry it names is the one that was changed: {mark}")
-
-
-def agree(demo: Demo, job: Job) -> None:
-    """The first member proposes; the others look at what it reveals and costs, and approve exactly that."""
-    proposer, *others = job.members
-    demo.parties.allow(job, automatic=False)
-    record = demo.nodes[proposer].propose(job)
-    for name in others:
-        demo.parties.await_job(name, record.id)
-    preview = demo.nodes[others[0]].preview(record.id)
-    rows = []
-    for name, reveals in preview.reveals.items():
-        cost = preview.estimates[name]
-        rows.append((name, reveals, show_duration(cost.seconds), show_bytes(cost.sent_bytes)))
-    title = f"What {others[0]} is shown before it decides: {job.protocol}, for {job.purpose!r}"
-    demo.table(title, ("Party", "Learns", "Time", "Sends"), rows, ("Time", "Sends"))
-    for name in others:
-        try:
-            demo.nodes[name].approve(record.id, "0" * 64)
-            demo.wrong.append("an approval of another digest")
-        except InputError:
-            demo.nodes[name].approve(record.id, preview.digest)
-    demo.console.print(f"Proposed by {proposer}, approved by {' and '.join(others)}: digest {preview.digest[:16]} ...")
-
-
-def run(demo: Demo, job: Job) -> dict[str, pa.Table]:
-    """Show how far the job is until it has ended; gives each receiver's table."""
-    started = time.monotonic()
-    quiet = not demo.console.is_terminal
-    with Progress(
-        TextColumn("{task.description}"), BarColumn(), console=demo.console, transient=True, disable=quiet
-    ) as bars:
-        bar = bars.add_task("starting", total=None)
-        for record, progress in demo.nodes[next(iter(job.members))].watch(job.id, 60.0):
-            if progress is not None:
-                bars.update(bar, description=progress.step, completed=progress.done, total=progress.total)
-            elif not record.ended:
-                bars.update(bar, description=f"{record.state}")
-    results = demo.parties.results(job)
-    for name in job.members:
-        demo.parties.await_receipt(name, job.id)
-    demo.console.print(f"The job has succeeded at all parties after {time.monotonic() - started:.1f} s.")
-    return results
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ import re
 import uuid
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from functools import cache
 from typing import Any
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
@@ -91,7 +92,7 @@ class Job:
         if len(data) > MAX_JOB_BYTES:
             raise InputError(f"a job of {len(data)} bytes is too long (at most {MAX_JOB_BYTES})")
         try:
-            job = _ADAPTER.validate_json(data)
+            job = _adapter().validate_json(data)
         except ValidationError as error:
             raise InputError(f"not a job: {explain(error)}") from None
         try:
@@ -103,7 +104,9 @@ class Job:
         return job
 
 
-_ADAPTER = TypeAdapter(Job)
+@cache
+def _adapter() -> TypeAdapter[Job]:
+    return TypeAdapter(Job)
 
 
 def canonical_json(value: Any) -> bytes:

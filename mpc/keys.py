@@ -3,7 +3,8 @@
 Each value becomes text, is normalised by its column's profile, and the normal forms of a row, each with its length
 in front, are hashed with the session as salt: equal digests mean equal keys under the same profiles. A row with a
 missing value in any key column has no key and matches nothing. Work is done once for each different value of a
-column and once for each different key, not for each row.
+column and once for each different key, not for each row; where hardly a value repeats and none needs normalising, it
+is quicker to hash every row and compare digests.
 """
 
 import hashlib
@@ -13,7 +14,6 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from mpc.errors import InputError
 from mpc.normalisation import DEFAULT, profile
@@ -22,6 +22,8 @@ DIGEST_BYTES = 32
 _DOMAIN = b"sealane/keys/1\0"
 _MISSING = -1
 _INVALID = -2
+_BATCH_ROWS = 2**16  # by the first of which it is judged whether keys repeat
+_HARDLY_ANY = 0.1  # repeated keys among these
 
 _Codes = npt.NDArray[np.int64]
 
@@ -96,6 +98,11 @@ def encode_keys(
     Raises `InputError` for a column of a type that has no text, and for a value that its profile refuses, naming
     its column and row (counted from 1, the table's own being preceded by `first_row` others).
     """
+    header = b"".join(len(name.encode()).to_bytes(4, "little") + name.encode() for name in profiles)
+    if _are_plain(table, profiles):
+        keys = _keys_by_digest(table, lambda messages: digests(messages, header, session))
+        if keys is not None:
+            return keys
     columns = _columns(table, profiles, first_row)
     for name, column in zip(table.column_names, columns, strict=True):
         bad = np.flatnonzero(column.codes == _INVALID)
@@ -105,8 +112,8 @@ def encode_keys(
                 hint="correct or remove such rows; the protocol psi.dry_run counts them beforehand",
             )
     key_of_row, first_rows, quality = _number(columns, table.num_rows)
-    header = b"".join(len(name.encode()).to_bytes(4, "little") + name.encode() for name in profiles)
-    return Keys(digests(_messages(columns, first_rows), header, session), key_of_row, quality)
+    messages = _messages([column.texts.take(pa.array(column.codes[first_rows])) for column in columns])
+    return Keys(digests(messages, header, session), key_of_row, quality)
 
 
 def examine_keys(table: pa.Table, profiles: Sequence[str]) -> Quality:
@@ -126,6 +133,8 @@ def _columns(table: pa.Table, profiles: Sequence[str], first_row: int) -> list[_
 
 
 def _normalise(name: str, column: pa.ChunkedArray, profile_name: str, first_row: int) -> _Column:
+    import pyarrow.compute as pc
+
     encoded = _as_dictionary(name, column)
     texts = _texts(name, encoded, first_row)
     if profile_name == DEFAULT:  # nothing changes and nothing is refused: no value need leave Arrow
@@ -148,12 +157,16 @@ def _normalise(name: str, column: pa.ChunkedArray, profile_name: str, first_row:
 
 
 def _codes_of_rows(encoded: pa.DictionaryArray, code_of_value: Sequence[int] | _Codes) -> _Codes:
+    import pyarrow.compute as pc
+
     indices = pc.fill_null(encoded.indices, len(code_of_value)).to_numpy(zero_copy_only=False)
     codes: _Codes = np.append(np.asarray(code_of_value, dtype=np.int64), _MISSING)[indices]
     return codes
 
 
 def _as_dictionary(name: str, column: pa.ChunkedArray) -> pa.DictionaryArray:
+    import pyarrow.compute as pc
+
     kind = column.type
     if pa.types.is_dictionary(kind):
         kind = kind.value_type
@@ -170,6 +183,8 @@ def _as_dictionary(name: str, column: pa.ChunkedArray) -> pa.DictionaryArray:
 
 
 def _texts(name: str, encoded: pa.DictionaryArray, first_row: int) -> pa.LargeStringArray:
+    import pyarrow.compute as pc
+
     values = encoded.dictionary
     if pa.types.is_date(values.type):
         values = pc.strftime(values, format="%Y-%m-%d")
@@ -216,12 +231,101 @@ def _number(columns: list[_Column], rows: int) -> tuple[_Codes, _Codes, Quality]
     return key_of_row, usable[first[order]], quality
 
 
-def _messages(columns: list[_Column], first_rows: _Codes) -> pa.LargeBinaryArray:
+def _messages(forms: Sequence[pa.LargeStringArray]) -> pa.LargeBinaryArray:
     """What stands for each key: its normal forms, each behind its length in 4 bytes, little-endian."""
+    import pyarrow.compute as pc
+
     parts = []
-    for column in columns:
-        forms = column.texts.cast(pa.large_binary()).take(pa.array(column.codes[first_rows]))
-        lengths = pc.binary_length(forms).to_numpy().astype("<u4")
-        prefixes = pa.Array.from_buffers(pa.binary(4), len(forms), [None, pa.py_buffer(lengths.tobytes())])
-        parts += [prefixes.cast(pa.large_binary()), forms]
+    for texts in forms:
+        binary = texts.cast(pa.large_binary())
+        lengths = pc.binary_length(binary).to_numpy().astype("<u4")
+        prefixes = pa.Array.from_buffers(pa.binary(4), len(binary), [None, pa.py_buffer(lengths.tobytes())])
+        parts += [prefixes.cast(pa.large_binary()), binary]
     return pc.binary_join_element_wise(*parts, pa.scalar(b"", pa.large_binary()))
+
+
+def _keys_by_digest(table: pa.Table, digests: Callable[[pa.LargeBinaryArray], npt.NDArray[np.uint8]]) -> Keys | None:
+    """The keys of rows that are their own normal forms: equal keys are those with equal digests.
+
+    None if many of the first rows repeat, or a row is not UTF-8: then the other way is the quicker one, or says which.
+    """
+    rows = table.num_rows
+    hashed = np.empty((rows, DIGEST_BYTES), np.uint8)
+    filled = np.empty(rows, np.bool_)
+    for start in range(0, rows, _BATCH_ROWS):
+        batch = slice(start, min(start + _BATCH_ROWS, rows))
+        try:
+            texts = [_text(column.slice(start, batch.stop - start)) for column in table.columns]
+        except pa.ArrowInvalid:
+            return None
+        messages, filled[batch] = _framed(texts)
+        hashed[batch] = digests(messages)
+        if start == 0 and _repeats(hashed[batch], filled[batch]):
+            return None
+    first, numbers = _group(hashed, filled)
+    usable = int(np.count_nonzero(filled))
+    quality = Quality(rows, rows - usable, 0, usable - len(first), len(first))
+    return Keys(hashed if len(first) == rows else hashed[first], numbers, quality)
+
+
+def _text(column: pa.ChunkedArray) -> pa.StringArray | pa.LargeStringArray:
+    """The column in one piece, as text; raises `pa.ArrowInvalid` if that is not UTF-8."""
+    if not (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)):
+        column = column.cast(pa.large_string())
+    text = column.combine_chunks()
+    text = text if isinstance(text, pa.Array) else pa.concat_arrays(text.chunks)
+    text.validate(full=True)
+    return text
+
+
+def _framed(
+    texts: Sequence[pa.StringArray | pa.LargeStringArray],
+) -> tuple[pa.LargeBinaryArray, npt.NDArray[np.bool_]]:
+    """What stands for each row: its values, each behind its length in 4 bytes; and whether none of them is missing."""
+    from mpc.kernels.keys import append_framed
+
+    rows = len(texts[0])
+    filled = np.ones(rows, np.bool_)
+    parts = []
+    for text in texts:
+        validity, offsets, data = text.buffers()
+        width = np.int64 if pa.types.is_large_string(text.type) else np.int32
+        ends = np.frombuffer(offsets or bytes(8), width)[text.offset : text.offset + rows + 1].astype(np.int64)
+        lengths = np.diff(ends)
+        if validity is not None:
+            bits = np.unpackbits(np.frombuffer(validity, np.uint8), bitorder="little")
+            lengths *= bits[text.offset : text.offset + rows]
+        filled &= lengths > 0
+        parts.append((ends[:-1], lengths, np.frombuffer(data or b"", np.uint8)))
+    bounds = np.zeros(rows + 1, np.int64)
+    np.cumsum(sum(4 + lengths for _, lengths, _ in parts), out=bounds[1:])
+    out, places = np.empty(bounds[-1], np.uint8), bounds[:-1].copy()
+    for starts, lengths, data in parts:
+        append_framed(starts, lengths, data, places, out)
+    buffers = [None, pa.py_buffer(bounds), pa.py_buffer(out)]
+    return pa.LargeBinaryArray.from_buffers(pa.large_binary(), rows, buffers), filled
+
+
+def _repeats(digests: npt.NDArray[np.uint8], filled: npt.NDArray[np.bool_]) -> bool:
+    return bool(len(_group(digests, filled)[0]) < (1 - _HARDLY_ANY) * np.count_nonzero(filled))
+
+
+def _group(digests: npt.NDArray[np.uint8], filled: npt.NDArray[np.bool_]) -> tuple[_Codes, _Codes]:
+    """Where each different digest of a filled row first occurs, in order; and each row's number in that order."""
+    from mpc.kernels.keys import number
+
+    rows = len(digests)
+    table = np.zeros(2 << rows.bit_length(), np.uint32)
+    first, numbers = np.empty(rows, np.int64), np.empty(rows, np.int64)
+    count = number(digests.view(np.uint64), filled, table, first, numbers)
+    return first[:count], numbers
+
+
+def _are_plain(table: pa.Table, profiles: Sequence[str]) -> bool:
+    """Whether every value is its own normal form as text."""
+    usable = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view, pa.types.is_integer)
+    return (
+        set(profiles) == {DEFAULT}
+        and len(profiles) == table.num_columns
+        and all(any(test(column.type) for test in usable) for column in table.columns)
+    )

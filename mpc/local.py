@@ -1,7 +1,7 @@
 """Run a whole job in one process, a thread a party: how a researcher starts, and how protocols are tested."""
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from mpc.channel import Channel, MemoryPipe, MessageChannel, Pipe, memory_pipes
@@ -15,6 +15,8 @@ from mpc.tables import as_arrow
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+    from mpc.sharing.engine import Engine
 
 T = TypeVar("T")
 
@@ -45,6 +47,44 @@ def run_job(
         return lambda peers: run_role(spec, job, name, slots[name], peers, rng, progress, session, model=model)
 
     return run_parties({name: part(name) for name in job.members})
+
+
+def run_program(
+    program: "Callable[[Engine], T]",
+    parties: Sequence[str],
+    *,
+    helper: str = "",
+    verified: bool = False,
+    rng: Rng = system_rng,
+    wrap: Callable[[str, str, Pipe], Pipe] = lambda _name, _peer, pipe: pipe,
+) -> dict[str, T]:
+    """Run a program on secret-shared arrays with every party in this process; gives each party's result by name.
+
+    `parties` are two or three that compute; `helper` names another one that deals correlated randomness to two.
+    With `verified`, three parties check each other (see `mpc.sharing.verified`).
+    """
+    from mpc.sharing.engine import help_others, start
+
+    session = rng(SESSION_BYTES)
+    label = b"program"
+
+    def compute(name: str) -> Callable[[Mapping[str, Channel]], T]:
+        def part(peers: Mapping[str, Channel]) -> T:
+            engine = start(name, peers, session=session, label=label, rng=rng, helper=helper, verified=verified)
+            result = program(engine)
+            engine.finish()
+            return result
+
+        return part
+
+    def assist(peers: Mapping[str, Channel]) -> None:
+        help_others(helper, peers, session=session, label=label, rng=rng)
+
+    parts: dict[str, Callable[[Mapping[str, Channel]], Any]] = {name: compute(name) for name in parties}
+    if helper:
+        parts[helper] = assist
+    results = run_parties(parts, wrap=wrap)
+    return {name: results[name] for name in parties}
 
 
 def run_parties(

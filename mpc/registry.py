@@ -3,7 +3,18 @@
 from typing import Any
 
 from mpc.errors import InputError
+from mpc.federated import (
+    features_correlation,
+    features_woe,
+    regression,
+    regression_horizontal,
+    regression_predict,
+    trees_evaluate,
+    trees_predict,
+    trees_train,
+)
 from mpc.psi import cardinality, dry_run, ecdh, multi, vole, vole_buckets
+from mpc.reports import report
 from mpc.sharing import masked_statistics
 from mpc.spec import Spec
 
@@ -15,6 +26,16 @@ _ALL: tuple[Spec[Any], ...] = (
     vole_buckets.SPEC,
     multi.SPEC,
     masked_statistics.SPEC,
+    report.SPEC,
+    regression.SPEC,
+    regression_predict.SPEC,
+    regression_predict.EVALUATE,
+    regression_horizontal.SPEC,
+    trees_train.SPEC,
+    trees_predict.SPEC,
+    trees_evaluate.SPEC,
+    features_woe.SPEC,
+    features_correlation.SPEC,
 )
 
 SPECS = {spec.name: spec for spec in _ALL}

@@ -17,9 +17,17 @@ from mpc.rng import Rng
 from mpc.spool import MemorySpool, Spool
 
 if TYPE_CHECKING:  # a node shows specs without loading Arrow, which would double its memory
+    import numpy as np
     import pyarrow as pa
+    from numpy.typing import NDArray
+
+    I64 = NDArray[np.int64]
 
 P = TypeVar("P")
+
+#: What becomes of a column: it is matched, a condition looks at it, rows are grouped by it, it is summed or counted, or
+#: a value of it is shown.
+Use = Literal["join", "filter", "group", "aggregate", "extreme"]
 
 #: Reports work done: a step's name, how much is done, out of how much.
 Progress = Callable[[str, int, int], None]
@@ -108,6 +116,11 @@ class Spec(Generic[P]):
     receivers it can lose on the way. `model(params)` is the id of the job that trained the model that a job uses, empty
     if it uses none. `params` is a frozen dataclass. `check(job, params)` raises `InputError` for
     combinations that the fields alone do not exclude.
+
+    `uses(job, params, name)` says what becomes of each of the party's columns, for protocols whose grants have rules
+    for columns. `row_sets(job, params, name, tables)` gives the sets of the party's rows whose figures the result may
+    show: the set (-1: none) and the person of each row, as numbers; for protocols whose exact figures could be told
+    apart by a few rows. With `in_memory(params)` no party may write rows to disk.
     """
 
     name: str
@@ -121,6 +134,9 @@ class Spec(Generic[P]):
     tolerates: Callable[[P], int] = lambda _params: 0
     model: Callable[[P], str] = lambda _params: ""
     check: Callable[[Job, P], None] = lambda _job, _params: None
+    uses: Callable[[Job, P, str], Mapping[str, frozenset[Use]]] | None = None
+    row_sets: Callable[[Job, P, str, "Mapping[str, pa.Table]"], "tuple[I64, I64]"] | None = None
+    in_memory: Callable[[P], bool] = lambda _params: False
 
     def parse(self, job: Job) -> P:
         """The job's parameters, checked; raises `InputError` when the job does not fit this protocol."""
@@ -177,6 +193,7 @@ __all__ = [
     "Role",
     "Slot",
     "Spec",
+    "Use",
     "describe_params",
     "no_progress",
 ]

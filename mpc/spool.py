@@ -16,7 +16,11 @@ class Spool(Protocol):
     """Byte strings by name (letters, digits, "-" and "."), private to one party's part in one job."""
 
     def append(self, name: str, data: U8, /) -> None:
-        """Add to the end of what is there. After a crash part of it may be there."""
+        """Add to the end of what is there. After a crash part of it may be there, unless it was flushed."""
+        ...
+
+    def flush(self) -> None:
+        """Once this returns, all that was appended outlives a crash of the machine."""
         ...
 
     def replace(self, name: str, data: U8, /) -> None:
@@ -42,6 +46,9 @@ class MemorySpool:
     def append(self, name: str, data: U8, /) -> None:
         with self._lock:
             self._kept.setdefault(name, bytearray()).extend(data.tobytes())
+
+    def flush(self) -> None:
+        """Nothing outlives the process."""
 
     def replace(self, name: str, data: U8, /) -> None:
         with self._lock:

@@ -2,17 +2,27 @@
 
 import hashlib
 import threading
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from typing import NamedTuple
 
 from mpc.channel import MessageChannel, Pipe
 from mpc.errors import ChannelError, ProtocolError
 from mpc.local import run_parties
+from mpc.primitives.paillier import keys as paillier_keys
 from protos import session_pb2
 
-__all__ = ["InsecureSeededRng", "PipePair", "check_pipe_contract", "run_parties"]
+__all__ = [
+    "INSECURE_PAILLIER_BITS",
+    "InsecureSeededRng",
+    "PipePair",
+    "check_pipe_contract",
+    "insecure_paillier",
+    "run_parties",
+]
+
+INSECURE_PAILLIER_BITS = 512  # quick, and factored in hours
 
 
 class InsecureSeededRng:
@@ -28,6 +38,17 @@ class InsecureSeededRng:
             self._calls += 1
             calls = self._calls
         return hashlib.shake_128(self._seed + calls.to_bytes(8, "little")).digest(size)
+
+
+@contextmanager
+def insecure_paillier(bits: int = INSECURE_PAILLIER_BITS) -> Iterator[None]:
+    """Within it, Paillier keys of `bits` bits or more are accepted by every thread of this process."""
+    secure = paillier_keys.MIN_BITS
+    paillier_keys.MIN_BITS = bits
+    try:
+        yield
+    finally:
+        paillier_keys.MIN_BITS = secure
 
 
 class PipePair(NamedTuple):

@@ -11,17 +11,19 @@ from datetime import UTC, datetime
 from typing import Any
 
 from mpc import registry
-from parties import datasets, models
+from mpc.errors import PolicyDenied
+from parties import datasets, models, row_sets
 from parties.datasets import Dataset
 from parties.evidence import log
 from parties.home import Home
 from parties.identity import peers
 from parties.identity.keys import Identity
 from parties.jobs import attempts, evidence, outbox
-from parties.jobs.failure import Kind
+from parties.jobs.failure import Failure, Kind
 from parties.jobs.records import JobRecord, get, in_states, own_part
 from parties.jobs.states import OPEN, State
 from parties.release import Release
+from parties.row_sets import Earlier
 from parties.store import Store
 from parties.worker.task import ModelFile, Report
 from parties.workers import Ended
@@ -75,14 +77,16 @@ class Books:
             if attempts.running(db) < self.home.settings.max_running_jobs:
                 attempts.start(db, self.identity, job_id, time.time())
 
-    def running(self) -> list[tuple[JobRecord, Dataset | None, ModelFile | None]]:
-        """The jobs of which an attempt is under way, each with the own dataset and part of a model that it reads."""
+    def running(self) -> list[tuple[JobRecord, Dataset | None, ModelFile | None, Earlier | None]]:
+        """The jobs of which an attempt is under way, each with the own dataset and part of a model that it reads, and
+        the sets of rows that its own are compared with."""
         db = self.store.connection()
         found = []
         for record in in_states(db, {State.RUNNING}):
-            _, member = own_part(record, self.me)
+            name, member = own_part(record, self.me)
             dataset = datasets.find(db, member.dataset) if member.dataset else None
-            found.append((record, dataset, self._model(db, record)))
+            earlier = row_sets.read(db, record.job, name, dataset)
+            found.append((record, dataset, self._model(db, record), earlier))
         return found
 
     def _model(self, db: sqlite3.Connection, record: JobRecord) -> ModelFile | None:
@@ -110,8 +114,9 @@ class Books:
         """A worker ended, with or without result."""
         now = time.time()
         with self.store.transaction() as db:
-            if ended.failure is not None:
-                attempts.stop(db, self.identity, ended.job, ended.attempt, ended.failure, now)
+            failure = ended.failure or self._note_sets(db, ended, now)
+            if failure is not None:
+                attempts.stop(db, self.identity, ended.job, ended.attempt, failure, now)
             else:
                 facts = ended.facts or {}
                 attempts.finish(
@@ -119,6 +124,18 @@ class Books:
                 )
             for fingerprint in ended.misbehaved or self._blamed(ended):
                 evidence.peer_misbehaved(db, self.identity, fingerprint, "session", now)
+
+    def _note_sets(self, db: sqlite3.Connection, ended: Ended, now: float) -> Failure | None:
+        """Note whose figures are to be released, or why they are not."""
+        if not ended.sets:
+            return None
+        record = get(db, ended.job)
+        name, _ = own_part(record, self.me)
+        try:
+            row_sets.record(db, record.job, name, record.commitment, ended.sets, ended.seen, now)
+        except PolicyDenied as error:
+            return Failure(Kind.POLICY, "its policy no longer allows the job", str(error), error.hint)
+        return None
 
     def _blamed(self, ended: Ended) -> tuple[str, ...]:
         """Who broke the rules of a protocol, as far as that is certain: the one other party."""

@@ -20,7 +20,7 @@ from mpc.psi.choose import FAMILY, Choice, resolve
 from mpc.rng import system_rng
 from mpc.spec import Estimate
 from mpc.tables import as_arrow
-from parties import calls, choosing, datasets, grants, models, policy
+from parties import calls, choosing, column_rules, datasets, grants, models, policy
 from parties.datasets import Dataset
 from parties.evidence import log, receipt
 from parties.evidence.export import export
@@ -241,22 +241,27 @@ class Node:
         min_result: int = 1,
         automatic: bool = False,
     ) -> Grant:
-        """Allow a peer's jobs; `receivers` are names, this party's own included, and "*" stands for any."""
+        """Allow a peer's jobs; `receivers` are names, this party's own included, and "*" stands for any.
+
+        For reports, columns are given with their rules: "balance:aggregate_only" (see `parties.column_rules`).
+        """
         known = {known.name: known.fingerprint for known in self.peers()} | {self.name: self.fingerprint, "*": "*"}
         unknown = [name for name in receivers if name not in known]
         if unknown:
             raise InputError(f"{unknown[0]} is not a peer of this node", hint="see them with `sealane peer list`")
+        rules = dict(map(column_rules.parse, columns))
         grant = Grant(
             peer=self.peer(peer).fingerprint,
             protocol=protocol,
             dataset=dataset,
-            columns=tuple(columns),
+            columns=tuple(rules),
             purpose=purpose,
             receivers=tuple(known[name] for name in receivers),
             expires_at=expires_at,
             max_uses=max_uses,
             min_result=min_result,
             automatic=automatic,
+            rules={column: own for column, own in rules.items() if own},
         )
         with self._store.transaction() as db:
             stored = grants.add(db, grant, time.time())
@@ -283,23 +288,24 @@ class Node:
     def choose(self, job: Job) -> tuple[Job, Choice | None]:
         """`job` as it is, or if its protocol is "psi", with the protocol that is done first, and why that one.
 
-        Looks at both datasets' sizes, both parties' grants and the link to the peer, so it needs the running node. A
-        job that was proposed before under this id keeps its protocol, without a `Choice`. Raises `InputError` when
-        no protocol fits.
+        Where both parties receive the result, it may swap their roles. Looks at both datasets' sizes, both parties'
+        grants and the link to the peer, so it needs the running node. A job that was proposed before under this id
+        keeps its protocol, without a `Choice`. Raises `InputError` when no protocol fits.
         """
         if job.protocol != FAMILY:
             return job, None
         whole = self.complete(job)
         for known in self.jobs():
             if known.id == job.id:
-                return resolve(job, known.job.protocol), None
+                swapped = any(known.job.members[name].role != job.members[name].role for name in job.members)
+                return resolve(job, known.job.protocol, swapped=swapped), None
         others = [name for name in whole.members if name != self.name]
         if len(others) != 1:
             raise InputError("psi is for two parties", hint="see `sealane protocol list` for protocols for more")
         catalogue, measured = self.catalogue(others[0]), self.diagnose(others[0])
         db = self._store.connection()
         choice = choosing.choose_protocol(db, self.fingerprint, whole, catalogue, measured, time.time())
-        return resolve(job, choice.protocol), choice
+        return resolve(job, choice.protocol, swapped=choice.swapped), choice
 
     def preview(self, job: Job | str) -> Preview:
         """What a job, or the job of that id, reveals and costs, and whether the own policy allows it."""

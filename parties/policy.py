@@ -8,12 +8,15 @@ granted.
 
 import shlex
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from pydantic import ConfigDict, with_config
 
 from mpc.errors import InputError, PolicyDenied
+from mpc.spec import Use
+from parties import column_rules
+from parties.column_rules import Rule
 
 #: In a grant: any protocol, column, purpose or receiver.
 ANY = "*"
@@ -33,7 +36,8 @@ class Grant:
     `peer` and `receivers` are fingerprints; `receivers` are all who may learn a result, the own party included.
     `protocol` and `purpose` match exactly or are `ANY`; `columns` and `receivers` may hold `ANY`. An empty `dataset`
     lets this party take part without data of its own. `expires_at` is in seconds since 1970. `min_result` is the
-    smallest minimum result that a job may have. `automatic` jobs start without a person. `id` is empty until the
+    smallest minimum result that a job may have. `automatic` jobs start without a person. `rules` say what may become
+    of columns in reports (see `parties.column_rules`); other protocols do not look at them. `id` is empty until the
     grant is stored.
     """
 
@@ -47,6 +51,7 @@ class Grant:
     max_uses: int | None = None
     min_result: int = 0
     automatic: bool = False
+    rules: Mapping[str, tuple[Rule, ...]] = field(default_factory=dict)
     id: str = ""
     uses: int = 0
     revoked: bool = False
@@ -60,6 +65,8 @@ class Grant:
             raise InputError("a grant's number of uses is 1 or more, or not limited")
         if self.min_result < 0 or self.uses < 0:
             raise InputError("a grant's minimum result and uses are not negative")
+        if not set(self.rules) <= set(self.columns):
+            raise InputError("a grant has rules for columns that it does not name")
         _check_showable(self.protocol, self.dataset, self.purpose, *self.columns)
 
 
@@ -69,7 +76,8 @@ class Request:
 
     `peers` are the fingerprints of all other members; `names` gives the registered name of every fingerprint in
     `peers` and `receivers`. `available` are the columns of the registered dataset, None when there is no such
-    dataset. `minimum_result` is the smallest result that the job releases.
+    dataset. `minimum_result` is the smallest result that the job releases; `uses` what becomes of columns, for
+    protocols whose grants have rules for them.
     """
 
     peers: tuple[str, ...]
@@ -81,6 +89,7 @@ class Request:
     purpose: str
     receivers: tuple[str, ...]
     minimum_result: int
+    uses: Mapping[str, frozenset[Use]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not self.peers or not self.receivers:
@@ -159,7 +168,7 @@ def command(grant: Grant, names: Mapping[str, str]) -> str:
     if grant.dataset:
         words += ["--dataset", grant.dataset]
     for column in grant.columns:
-        words += ["--column", column]
+        words += ["--column", column_rules.write(column, grant.rules.get(column, ()))]
     words += ["--purpose", grant.purpose]
     for receiver in grant.receivers:
         words += ["--receiver", receiver if receiver == ANY else names[receiver]]
@@ -230,6 +239,7 @@ def _failures(grant: Grant, request: Request, now: float) -> list[str]:
         failures.append(
             f"demands a minimum result of {grant.min_result} or more; the job's is {request.minimum_result}"
         )
+    failures += column_rules.failures(grant.rules, request.uses, request.minimum_result)
     return failures
 
 
@@ -266,6 +276,7 @@ def _smallest(peer: str, request: Request, now: float) -> Grant:
         expires_at=int(now) + SUGGESTED_LIFE_S,
         max_uses=1,
         min_result=request.minimum_result,
+        rules=column_rules.smallest(request.uses, request.minimum_result),
     )
 
 

@@ -16,8 +16,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from mpc import registry
 from mpc.errors import ChannelError
 from mpc.job import Job
+from parties import column_rules
 from parties.evidence.receipt import Receipt
 from parties.node import Node
 
@@ -112,8 +114,13 @@ class Sandbox(Mapping[str, Party]):
 
     def allow(self, job: Job, *, automatic: bool = True) -> None:
         """Grant each party's part of `job` to the other members; `automatic`: without a person's approval."""
+        spec = registry.get(job.protocol)
+        params = spec.parse(job)
         for name, member in job.members.items():
             columns = sorted({column for names in member.columns.values() for column in names})
+            if spec.uses is not None:
+                rules = column_rules.smallest(spec.uses(job, params, name), spec.minimum_result(params))
+                columns = [column_rules.write(column, own) for column, own in rules.items()]
             for other in job.members:
                 if other != name:
                     self.parties[name].node.grant(

@@ -135,3 +135,16 @@ CREATE TABLE links (                         -- what the running node sees of ea
     protocols  TEXT NOT NULL DEFAULT '{}',   -- JSON: name -> [lowest, highest version]
     updated_at REAL NOT NULL
 ) STRICT;
+
+-- Reports.
+
+CREATE TABLE row_sets (                      -- of which own rows a peer was given figures; never leaves the node
+    id         INTEGER PRIMARY KEY AUTOINCREMENT,
+    commitment TEXT NOT NULL,                -- of the dataset, as in datasets
+    peer       TEXT NOT NULL,                -- fingerprint of who was given them
+    digest     TEXT NOT NULL,                -- SHA-256 of `sets`, hexadecimal
+    sets       BLOB NOT NULL,                -- the set of each row, as parties/differencing.py packs it
+    job        TEXT NOT NULL,
+    noted_at   REAL NOT NULL,
+    UNIQUE (commitment, peer, digest)
+) STRICT;

@@ -36,11 +36,12 @@ class FileSpool:
             file.flush()
             os.fsync(file.fileno())
         unfinished.replace(path)
-        folder = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        _flush(self.folder)
+
+    def flush(self) -> None:
+        if self.folder.exists():
+            for path in (*self.folder.iterdir(), self.folder):
+                _flush(path)
 
     def read(self, name: str, /) -> U8:
         try:
@@ -55,3 +56,11 @@ class FileSpool:
         if not _NAME.fullmatch(name):
             raise ValueError("not a name on a spool")
         return self.folder / name
+
+
+def _flush(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -17,13 +17,13 @@ from parties.datasets import Dataset
 from parties.jobs.endings import held_result
 from parties.jobs.failure import Failure, Kind
 from parties.jobs.records import JobRecord, own_part
+from parties.row_sets import Earlier
 from parties.transport.transport import Transport
 from parties.worker.process import SpareWorkers
 from parties.worker.task import ModelFile, Report, Task, unpack_report
 
 _LOG = structlog.get_logger()
-
-_RESULT, _MODEL = "result.parquet", "trained.model"
+_RESULT, _MODEL, _SETS = "result.parquet", "trained.model", "rows.sets"
 
 Key = tuple[str, int]
 
@@ -38,6 +38,8 @@ class Ended:
     failure: Failure | None
     dropped: tuple[str, ...] = ()
     misbehaved: tuple[str, ...] = ()  # fingerprints of peers that broke the rules of the session
+    sets: bytes = field(default=b"", repr=False)  # of own rows whose figures the result shows, if that is noted
+    seen: int = 0  # up to which entry earlier sets were compared with
 
 
 @dataclass
@@ -59,10 +61,14 @@ class Workers:
         """The job and attempt of each worker there is."""
         return set(self._running)
 
-    def launch(self, record: JobRecord, dataset: Dataset | None, model: ModelFile | None) -> None:
+    def launch(
+        self, record: JobRecord, dataset: Dataset | None, model: ModelFile | None, earlier: Earlier | None
+    ) -> None:
         """Start the worker of this party's part in the record's attempt."""
         key = record.id, record.attempt
-        task = asyncio.create_task(self._run(record, dataset, model), name=f"worker {record.id} {record.attempt}")
+        task = asyncio.create_task(
+            self._run(record, dataset, model, earlier), name=f"worker {record.id} {record.attempt}"
+        )
         self._running[key] = task
         task.add_done_callback(lambda _task: self._running.pop(key))
 
@@ -80,12 +86,16 @@ class Workers:
             self.end(key)
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _run(self, record: JobRecord, dataset: Dataset | None, model: ModelFile | None) -> None:
+    async def _run(
+        self, record: JobRecord, dataset: Dataset | None, model: ModelFile | None, earlier: Earlier | None
+    ) -> None:
         folder = self.work / f"{record.id}.{record.attempt}"
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            ended = await self._play(record, dataset, model, folder)
+            ended = await self._play(record, dataset, model, earlier, folder)
             if ended.facts is not None:
+                if earlier is not None:
+                    ended = replace(ended, sets=(folder / _SETS).read_bytes(), seen=earlier.seen)
                 _hold(folder / _RESULT, held_result(self.results, record.id))
                 _hold(folder / _MODEL, models.held(self.results, record.id))
         except ChannelError as error:
@@ -96,7 +106,14 @@ class Workers:
             shutil.rmtree(folder, ignore_errors=True)
         await self.on_end(ended)
 
-    async def _play(self, record: JobRecord, dataset: Dataset | None, model: ModelFile | None, folder: Path) -> Ended:
+    async def _play(
+        self,
+        record: JobRecord,
+        dataset: Dataset | None,
+        model: ModelFile | None,
+        earlier: Earlier | None,
+        folder: Path,
+    ) -> Ended:
         name, _ = own_part(record, self.me)
         peers = {party.name: party.fingerprint for party in record.others(self.me)}
         assert record.session is not None
@@ -110,6 +127,8 @@ class Workers:
             trained=str(folder / _MODEL),
             spool=str(self.spool / record.id),
             dataset=dataset,
+            sets="" if earlier is None else str(folder / _SETS),
+            earlier=() if earlier is None else earlier.sets,
             model=model,
         )
         worker = await self.spares.take()

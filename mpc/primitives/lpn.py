@@ -69,16 +69,19 @@ def code(outputs: int, weight: int) -> Code:
     return Code(outputs, weight, (first, second), choices.reshape(outputs, width))
 
 
-def encode(planes: U64, code: Code) -> U64:
-    """The code's outputs for noise `planes` (p x 2·outputs), each plane encoded alike: p x outputs."""
+def encode(noise: U64, code: Code, out: U64, at: int = 0) -> None:
+    """Write the code's outputs to out[:, at : at + outputs], a plane (row) of `out` for each of up to 4 of `noise`.
+
+    `noise` (2·outputs x planes) holds the planes side by side, each of which is encoded alike.
+    """
     from mpc.kernels import lpn
 
     count = code.outputs
-    mixed = np.zeros((len(planes), PADDING + count), np.uint64)
-    mixed[:, PADDING:] = planes[:, count:]
+    words = np.zeros((PADDING + count + 1) * lpn.LANES, np.uint64)
+    first = -(words.ctypes.data // 8) % lpn.LANES  # rows that straddle lines of the cache take twice as long to fetch
+    mixed = words[first : first + (PADDING + count) * lpn.LANES].reshape(-1, lpn.LANES)
+    mixed[PADDING:, : noise.shape[1]] = noise[count:]
     lpn.convolve(mixed, code.taps[0])
-    mixed[:, :PADDING] = mixed[:, -PADDING:]
+    mixed[:PADDING] = mixed[-PADDING:]
     lpn.convolve(mixed, code.taps[1])
-    out = np.empty((len(planes), count), np.uint64)
-    lpn.expand(np.ascontiguousarray(planes[:, :count]), mixed, code.choices, code.weight, STEP, out)
-    return out
+    lpn.expand(noise, mixed, code.choices, code.weight, STEP, out, at, np.empty(lpn.LANES, np.uint64))

@@ -1,8 +1,9 @@
 """Batches spread over threads: libsodium, AES and compiled loops work without holding the interpreter's lock."""
 
 import os
+import threading
 from collections.abc import Callable
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import Executor
 
 PIECE_ITEMS = 128  # items a task: long against the cost of a task, short against a batch
 
@@ -23,8 +24,33 @@ def start(pool: Executor, work: Callable[[bytes], bytes], packed: bytes, width: 
 
 
 def spread(work: Callable[[slice], None], count: int, piece: int) -> None:
-    """Do `work` on `count` items, in slices of up to `piece`, on all cores at once; raises what a slice raised."""
-    slices = [slice(at, min(at + piece, count)) for at in range(0, count, piece)]
-    with ThreadPoolExecutor(usable_cores()) as pool:
-        for _ in pool.map(work, slices):
-            pass
+    """Do `work` on `count` items, in slices of up to `piece`, on all cores at once; raises what a slice raised.
+
+    The calling thread works too: only the others are started, and none for a single slice.
+    """
+    slices = pieces(count, piece)
+    remaining = iter(slices)
+    failures: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            for each in remaining:
+                if failures:
+                    break
+                work(each)
+        except BaseException as failure:  # raised below, by the calling thread
+            failures.append(failure)
+
+    helpers = [threading.Thread(target=run) for _ in range(min(usable_cores(), len(slices)) - 1)]
+    for helper in helpers:
+        helper.start()
+    run()
+    for helper in helpers:
+        helper.join()
+    if failures:
+        raise failures[0]
+
+
+def pieces(count: int, piece: int) -> list[slice]:
+    """Slices of up to `piece` items that make up `count`."""
+    return [slice(at, min(at + piece, count)) for at in range(0, count, piece)]

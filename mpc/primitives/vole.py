@@ -161,9 +161,9 @@ def plant_chunk(
 
 
 def puncture_chunk(
-    receiver: Receiver, plan: Sequence[Level], index: int, chunk: int, message: U64, noise: U64, shares: U64
-) -> U64:
-    """The receiver's outputs of a chunk of level `index`, as planes a and c (3 x outputs).
+    receiver: Receiver, plan: Sequence[Level], index: int, chunk: int, message: U64, noise: U64, shares: U64, out: U64
+) -> None:
+    """Write the receiver's outputs of a chunk of level `index`, planes a and c, to its part of `out` (3 x outputs).
 
     `noise` (trees) and `shares` (2 x trees) are its a and c for the whole level; `message` has
     `level.message_words` words.
@@ -172,19 +172,20 @@ def puncture_chunk(
     points, tree = receiver.positions[index][trees], np.arange(lpn.BLOCKS)
     masked, finals = np.split(message, [4 * lpn.BLOCKS * level.depth])
     side = ggm.sides(points, level.depth).astype(np.int64)
-    both = masked.reshape(lpn.BLOCKS, level.depth, 2, 2)
-    sums = np.take_along_axis(both, side[:, :, None, None], axis=2)[:, :, 0] ^ receiver.pads[index][trees]
+    pairs = masked.reshape(lpn.BLOCKS, level.depth, 2, 2)
+    sums = np.take_along_axis(pairs, side[:, :, None, None], axis=2)[:, :, 0] ^ receiver.pads[index][trees]
     leaves = ggm.puncture(ggm.Trees.of_session(receiver.session), points, sums, level.depth)
     leaves[tree, points] = np.bitwise_xor.reduce(leaves, axis=1) ^ finals.reshape(-1, 2) ^ shares[:, trees].T
-    planes = np.zeros((3, 2 * level.chunk_outputs), np.uint64)
-    planes[0].reshape(lpn.BLOCKS, -1)[tree, points] = noise[trees]
-    planes[1:] = leaves.reshape(-1, 2).T
-    return lpn.encode(planes, level.code)
+    both = np.empty((lpn.BLOCKS, 1 << level.depth, 3), np.uint64)
+    both[:, :, 0] = 0
+    both[tree, points, 0] = noise[trees]
+    both[:, :, 1:] = leaves
+    lpn.encode(both.reshape(-1, 3), level.code, out, level.part(chunk).start)
 
 
-def encode_leaves(level: Level, leaves: U64) -> U64:
-    """The sender's b (2 x outputs) of a chunk."""
-    return lpn.encode(np.ascontiguousarray(leaves.reshape(-1, 2).T), level.code)
+def encode_leaves(level: Level, chunk: int, leaves: U64, out: U64) -> None:
+    """Write the sender's b of a chunk to its part of `out` (2 x outputs)."""
+    lpn.encode(leaves.reshape(-1, 2), level.code, out, level.part(chunk).start)
 
 
 def _positions(level: Level, rng: Rng) -> I64:

@@ -19,9 +19,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from mpc.errors import SealaneError
+from mpc.errors import InputError, SealaneError
 from mpc.psi import vole_steps as fast
 from mpc.rng import Rng
+from mpc.spec import Progress, no_progress
 from mpc.spool import U8, Spool
 
 if TYPE_CHECKING:
@@ -33,13 +34,16 @@ PARTS = 256  # by the first byte of a digest; a bucket is a range of parts
 OVERFLOW_BITS = 40
 BATCH_ROWS = 2**20
 SALT_BYTES = 16
+MAX_ROWS = 2**32  # a row's number has four bytes
 
 _DIGEST_BYTES = 32
+_RECORD_WORDS = _DIGEST_BYTES // 4 + 1  # a digest, and the number of its row
 _SALT = b"sealane/psi.buckets/1\0"
 _DONE = "spread"
 _BATCHES_AHEAD = 2
 
 I64 = npt.NDArray[np.int64]
+U32 = npt.NDArray[np.uint32]
 BOOL = npt.NDArray[np.bool_]
 
 
@@ -59,14 +63,14 @@ def most_in_bucket(keys: int, buckets: int) -> int:
     low, high = -(-keys // buckets), keys
     while low < high:
         middle = (low + high) // 2
-        if _overflow_log2(keys, buckets, middle + 1) <= -OVERFLOW_BITS:
+        if overflow_log2(keys, buckets, middle + 1) <= -OVERFLOW_BITS:
             high = middle
         else:
             low = middle + 1
     return low
 
 
-def _overflow_log2(keys: int, buckets: int, count: int) -> float:
+def overflow_log2(keys: int, buckets: int, count: int) -> float:
     """log2 of a bound on the probability that any bucket holds `count` keys or more."""
     if count > keys:
         return -math.inf
@@ -112,7 +116,7 @@ class Spread:
             wanted = chosen[start : start + self.counts[part]]
             start += self.counts[part]
             key_of_row = self.spool.read(f"key-of-row-{part}").view(np.uint32)
-            yield self.spool.read(f"rows-{part}").view(np.int64)[wanted[key_of_row]]
+            yield self.spool.read(f"rows-{part}").view(np.uint32)[wanted[key_of_row]].astype(np.int64)
 
 
 def parts_of(number: int, buckets: int) -> range:
@@ -121,31 +125,47 @@ def parts_of(number: int, buckets: int) -> range:
     return range(number * each, (number + 1) * each)
 
 
-def spread(table: "pa.Table", profiles: Sequence[str], job_salt: bytes, spool: Spool, pool: Executor) -> Spread:
+def spread(
+    table: "pa.Table",
+    profiles: Sequence[str],
+    job_salt: bytes,
+    spool: Spool,
+    pool: Executor,
+    progress: Progress = no_progress,
+) -> Spread:
     """Hash the key columns of `table` into parts on `spool`, or find them there from an earlier attempt.
 
-    Works in batches of rows, so that little more than one batch a thread is in memory. Raises as `encode_keys`.
+    Works in batches of rows on `pool`, so that little more than one batch a worker is in memory. Raises as
+    `encode_keys`.
     """
     from mpc.keys import Quality
 
     kept = spool.read(_DONE).view(np.int64)
     if len(kept) == 5 + PARTS:
         return Spread(spool, Quality(*map(int, kept[:5])), tuple(map(int, kept[5:])))
+    if table.num_rows > MAX_ROWS:
+        raise InputError(f"{table.num_rows} rows are too many (at most {MAX_ROWS})", hint="split the dataset")
     for part in range(PARTS):
-        for name in ("digests", "origin"):
+        for name in ("scattered", "keys", "rows", "key-of-row"):
             spool.remove(f"{name}-{part}")
-    nulls = _scatter(table, profiles, job_salt, spool, pool)
-    found = list(pool.map(_gather, [spool] * PARTS, range(PARTS)))
+    nulls = _scatter(table, profiles, job_salt, spool, pool, progress)
+    found = []
+    for counts_of_part in pool.map(_gather, [spool] * PARTS, range(PARTS)):
+        found.append(counts_of_part)
+        progress("sort keys in parts", len(found), PARTS)
     distinct, rows = sum(keys for keys, _ in found), sum(rows for _, rows in found)
     quality = Quality(table.num_rows, nulls, 0, rows - distinct, distinct)
     counts = tuple(keys for keys, _ in found)
+    spool.flush()
     spool.replace(_DONE, np.array([*astuple(quality), *counts], np.int64).view(np.uint8))
     return Spread(spool, quality, counts)
 
 
-def _scatter(table: "pa.Table", profiles: Sequence[str], job_salt: bytes, spool: Spool, pool: Executor) -> int:
-    """Append each row's digest and number to its part; gives how many rows have no key."""
-    work: list[Future[tuple[U8, I64, I64, int]]] = []
+def _scatter(
+    table: "pa.Table", profiles: Sequence[str], job_salt: bytes, spool: Spool, pool: Executor, progress: Progress
+) -> int:
+    """Append each row's record, its digest and number, to its part; gives how many rows have no key."""
+    work: list[Future[tuple[U32, I64]]] = []
     nulls = 0
     starts = range(0, table.num_rows, BATCH_ROWS)
     for index in range(len(starts) + _BATCHES_AHEAD):
@@ -153,42 +173,44 @@ def _scatter(table: "pa.Table", profiles: Sequence[str], job_salt: bytes, spool:
             batch = table.slice(starts[index], BATCH_ROWS)
             work.append(pool.submit(_encode, batch, tuple(profiles), job_salt, starts[index]))
         if index >= _BATCHES_AHEAD:
-            digests, rows, ends, missing = work.pop(0).result()
-            nulls += missing
+            records, ends = work.pop(0).result()
+            nulls += min(BATCH_ROWS, table.num_rows - starts[index - _BATCHES_AHEAD]) - len(records)
             for part in range(PARTS):
-                piece = slice(ends[part], ends[part + 1])
-                if piece.stop > piece.start:
-                    spool.append(f"digests-{part}", digests[piece].reshape(-1))
-                    spool.append(f"origin-{part}", rows[piece].view(np.uint8))
+                piece = records[ends[part] : ends[part + 1]]
+                if len(piece):
+                    spool.append(f"scattered-{part}", piece.reshape(-1).view(np.uint8))
+            progress("hash keys into parts", index - _BATCHES_AHEAD + 1, len(starts))
     return nulls
 
 
-def _encode(table: "pa.Table", profiles: Sequence[str], job_salt: bytes, first_row: int) -> tuple[U8, I64, I64, int]:
-    """The digests of a batch by part, the rows they come from, where each part begins, and how many rows have none."""
+def _encode(table: "pa.Table", profiles: Sequence[str], job_salt: bytes, first_row: int) -> tuple[U32, I64]:
+    """The records of a batch's rows that have a key, in order of their parts, and where each part begins."""
     from mpc.keys import encode_keys
 
     keys = encode_keys(table, profiles, job_salt, fast.digests, first_row=first_row)
     with_key = np.flatnonzero(keys.key_of_row >= 0)
-    digests = keys.digests[keys.key_of_row[with_key]]
-    order = np.argsort(digests[:, 0], kind="stable")
-    ends = np.searchsorted(digests[order, 0], np.arange(PARTS + 1))
-    return digests[order], with_key[order] + first_row, ends, table.num_rows - len(with_key)
+    chosen = keys.key_of_row[with_key]
+    parts = keys.digests[chosen, 0]
+    order = np.argsort(parts, kind="stable")
+    records = np.empty((len(order), _RECORD_WORDS), np.uint32)
+    records[:, :-1] = keys.digests.view(np.uint32).reshape(-1, _RECORD_WORDS - 1)[chosen[order]]
+    records[:, -1] = with_key[order] + first_row
+    return records, np.searchsorted(parts[order], np.arange(PARTS + 1))
 
 
 def _gather(spool: Spool, part: int) -> tuple[int, int]:
     """Put a part's distinct digests in order, and for each row its key; gives how many keys and rows there are."""
-    digests = spool.read(f"digests-{part}").view(np.uint64).reshape(-1, 4)
-    rows = spool.read(f"origin-{part}").view(np.int64)
-    order = np.argsort(digests[:, 0], kind="stable")
+    records = spool.read(f"scattered-{part}").view(np.uint32).reshape(-1, _RECORD_WORDS)
+    digests = np.ascontiguousarray(records[:, :-1]).view(np.uint64).reshape(-1, 4)
+    order = np.argsort(digests[:, 0])
     if (np.diff(digests[order, 0]) == 0).any():
         order = np.lexsort(digests.T)
-    digests, rows = digests[order], rows[order]
+    digests = digests[order]
     first = np.ones(len(digests), np.bool_)
     first[1:] = (digests[1:] != digests[:-1]).any(axis=1)
-    distinct = digests[first]
-    spool.replace(f"keys-{part}", distinct.reshape(-1).view(np.uint8))
-    spool.replace(f"rows-{part}", rows.view(np.uint8))
-    spool.replace(f"key-of-row-{part}", (np.cumsum(first) - 1).astype(np.uint32).view(np.uint8))
-    for name in ("digests", "origin"):
-        spool.remove(f"{name}-{part}")
-    return len(distinct), len(rows)
+    distinct = digests if first.all() else digests[first]
+    spool.append(f"keys-{part}", distinct.reshape(-1).view(np.uint8))
+    spool.append(f"rows-{part}", records[order, -1].view(np.uint8))
+    spool.append(f"key-of-row-{part}", (np.cumsum(first) - 1).astype(np.uint32).view(np.uint8))
+    spool.remove(f"scattered-{part}")
+    return len(distinct), len(order)

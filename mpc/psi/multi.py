@@ -30,7 +30,7 @@ Source:   Kolesnikov, Matania, Pinkas, Rosulek, Trieu, CCS 2017, eprint.iacr.org
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -61,15 +61,29 @@ def intersect(party: Party[MultiParams], tables: "Mapping[str, pa.Table]") -> Ou
     keys = load_keys(matching, tables, fast.digests)
     group = multi_steps.start(party, keys.digests)
     if party.name == multi_steps.leader_of(party):
-        return _lead(party, tables, keys, group)
-    return _follow(party, tables, keys, group)
+        led = find_common(party, group)
+        return _outcome(tables, keys, group.links, led.keys, {"okvs_retries": led.retries})
+    common, retries = help_find(party, group)
+    if common is None:
+        return Outcome(None, {**_input_facts(keys, group.links), "okvs_retries": retries})
+    return _outcome(tables, keys, group.links, common, {"okvs_retries": retries})
 
 
-def _lead(
-    party: Party[MultiParams], tables: "Mapping[str, pa.Table]", keys: "Keys", group: multi_steps.Group
-) -> Outcome:
-    params, links = party.params, group.links
-    smallest = min(len(keys.digests), *(link.theirs for link in links))
+@dataclass(frozen=True)
+class Found:
+    """What the leader finds: its keys that all have, in their order; the same in the order in which each receiver among
+    the others is left with them; and how often a seed was drawn in vain.
+    """
+
+    keys: fast.I64 = field(repr=False)
+    as_told: Mapping[str, fast.I64] = field(repr=False)
+    retries: int
+
+
+def find_common(party: Party[MultiParams], group: multi_steps.Group) -> Found:
+    """The leader's part, after `multi_steps.start`."""
+    params, links, own = party.params, group.links, group.links[0].own
+    smallest = min(own, *(link.theirs for link in links))
     if smallest < params.min_result:
         for link in links:
             link.channel.send(psi_multi_pb2.Offer(withheld=True))
@@ -85,32 +99,38 @@ def _lead(
         for link in links:
             link.channel.send(psi_multi_pb2.Verdict(withheld=True))
         raise steps.too_small(params.matching, len(common))
+    as_told = {}
     for link, output in zip(links, outputs, strict=True):
         if link.peer not in party.job.receivers:
             link.channel.send(psi_multi_pb2.Verdict())
             continue
         link.channel.send(psi_multi_pb2.Verdict(keys=len(common)))
-        fast.send_tags(link, multi_steps.tags(party, link, found, group.digests, output, len(found)))
-    return _outcome(tables, keys, links, common, {"okvs_retries": retries})
+        tags = multi_steps.tags(party, link, found, group.digests, output, len(found))
+        fast.send_tags(link, tags)
+        as_told[link.peer] = tags.order[tags.order < own]
+    return Found(common, as_told, retries)
 
 
-def _follow(
-    party: Party[MultiParams], tables: "Mapping[str, pa.Table]", keys: "Keys", group: multi_steps.Group
-) -> Outcome:
+def help_find(party: Party[MultiParams], group: multi_steps.Group) -> tuple[fast.I64 | None, int]:
+    """The part of a party that does not lead, after `multi_steps.start`.
+
+    Gives its common keys, in an order that the leader knows, None unless it is a receiver; and how often a seed was
+    drawn in vain.
+    """
     params, (link,) = party.params, group.links
     offer = link.channel.recv(psi_multi_pb2.Offer)
     if offer.withheld:
         raise steps.too_small(params.matching, 1)
     outputs = multi_steps.other_prf(party, link, offer.point, group.digests)
     masked = outputs[:, 0] ^ multi_steps.shares_of_zero(group.shared, group.digests)
-    more = {"okvs_retries": multi_steps.send_shares(link, group.digests, masked, party.rng)}
+    retries = multi_steps.send_shares(link, group.digests, masked, party.rng)
     verdict = link.channel.recv(psi_multi_pb2.Verdict)
     if verdict.withheld:
         raise steps.too_small(params.matching, 1)
     if party.name not in party.job.receivers:
         if verdict.keys:
             raise ProtocolError(f"{link.peer}: sent a result to a party that is not among the receivers")
-        return Outcome(None, {**_input_facts(keys, group.links), **more})
+        return None, retries
     if not params.min_result <= verdict.keys <= min(link.own, link.theirs):
         raise ProtocolError(f"{link.peer}: sent a result that the sizes of the sets and the minimum exclude")
     told, every = verdict.keys + fast.CANARIES, np.arange(len(group.digests))
@@ -118,7 +138,7 @@ def _follow(
     hits, their_hits = fast.match(link, own, *fast.receive_tags(replace(link, theirs=verdict.keys)))
     if not their_hits.all():
         raise ProtocolError(f"{link.peer}: names common keys that this party does not have")
-    return _outcome(tables, keys, group.links, fast.common_keys(link, own, hits), more)
+    return fast.common_keys(link, own, hits), retries
 
 
 def _outcome(

@@ -9,6 +9,7 @@ import pyarrow as pa
 from mpc.errors import InputError
 from mpc.keys import Digests, Keys, Quality, blake2b_digests, encode_keys, examine_keys
 from mpc.psi.params import MAX_KEYS, DryRunParams, Params, profile_names
+from mpc.psi.rows import take
 from mpc.spec import Party
 
 
@@ -28,7 +29,7 @@ def load_quality(party: Party[DryRunParams], tables: Mapping[str, pa.Table]) -> 
 
 def matched_rows(tables: Mapping[str, pa.Table], keys: Keys, matched: npt.NDArray[np.bool_]) -> pa.Table:
     """The party's own rows whose key matched, in their order: key columns, then output columns not among them."""
-    return own_columns(tables).take(pa.array(keys.rows_of(matched)))
+    return take(own_columns(tables), keys.rows_of(matched))
 
 
 def own_columns(tables: Mapping[str, pa.Table]) -> pa.Table:

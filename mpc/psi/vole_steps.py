@@ -25,11 +25,11 @@ CANARIES = 64  # a fault that loses one key in ten is missed with probability 0.
 NONCE_BYTES = 16
 STATISTICAL_BITS = 40
 PIECE_BYTES = 2**20
+NARROW_COUNT = 64  # tags a prefix, on average, up to which their number fits one byte but for probability 2^-200
 
 _KEYS = b"sealane/psi.vole.keys/1\0"
 _CANARY = b"sealane/psi.vole.canary/1\0"
 _WORD_BITS = 64
-_NARROW_COUNT = 64  # tags a prefix, on average, up to which their number fits one byte but for probability 2^-200
 
 U8 = npt.NDArray[np.uint8]
 U64 = npt.NDArray[np.uint64]
@@ -73,8 +73,8 @@ def digests(messages: "pa.LargeBinaryArray", header: bytes, session: bytes) -> U
     _, offsets, data = messages.buffers()
     out = np.empty((len(messages), 4), np.uint64)
     hash_messages(
-        np.frombuffer(data or b"", np.uint8).copy(),
-        np.frombuffer(offsets, np.int64)[messages.offset : messages.offset + len(messages) + 1].copy(),
+        np.frombuffer(data or b"", np.uint8),
+        np.frombuffer(offsets, np.int64)[messages.offset : messages.offset + len(messages) + 1],
         initial_state(derived[:8], derived[8:]),
         out,
     )
@@ -132,7 +132,7 @@ def sender_tags(link: steps.Link, party: Party[VoleParams], keys: Sequence[bytes
         raise ProtocolError(f"{link.peer}: sent a seed of {len(seed)} bytes, not {okvs.SEED_BYTES}")
     arranged = oprf.arrange(digests, columns, seed)
     masked = receive_bytes(link, "a masked vector", 8 * columns).view(np.uint64)
-    outputs = oprf.sender_outputs(arranged, masked, sender.delta, shares[:, :columns].copy())
+    outputs = oprf.sender_outputs(arranged, masked, sender.delta, shares)
     return cut_tags(outputs, arranged.rows.order, prefix_bits(receiver_keys, len(digests), link.pairs))
 
 
@@ -150,7 +150,7 @@ def receive_level(
     planes = np.empty((3, level.chunks * level.chunk_outputs), np.uint64)
 
     def finish(chunk: int, message: U64) -> None:
-        planes[:, level.part(chunk)] = vole.puncture_chunk(receiver, levels, index, chunk, message, noise, shares)
+        vole.puncture_chunk(receiver, levels, index, chunk, message, noise, shares, planes)
 
     with ThreadPoolExecutor(usable_cores()) as pool:
         work = []
@@ -174,7 +174,7 @@ def send_level(
     planes = np.empty((2, level.chunks * level.chunk_outputs), np.uint64)
 
     def finish(chunk: int, leaves: U64) -> None:
-        planes[:, level.part(chunk)] = vole.encode_leaves(level, leaves)
+        vole.encode_leaves(level, chunk, leaves, planes)
 
     with ThreadPoolExecutor(cores) as pool:
         work: list[Future[None]] = []
@@ -202,16 +202,14 @@ def prefix_bits(x: int, y: int, pairs: int = 1) -> int:
 
 
 def cut_tags(outputs: U64, places: I64, bits: int) -> Tags:
-    """The tags of PRF outputs (n x 2 words) of keys at `places`: `bits` bits of prefix, then 64 of remainder."""
-    high, low = np.ascontiguousarray(outputs[:, 0]), outputs[:, 1]
-    order = np.argsort(high)
-    if (np.diff(high[order]) == 0).any():
-        order = np.lexsort((low, high))
-    places, high, low = places[order], high[order], low[order]
-    if bits:
-        shift, back = np.uint64(bits), np.uint64(_WORD_BITS - bits)
-        return Tags(high >> back, (high << shift) | (low >> back), places)
-    return Tags(np.zeros_like(high), high, places)
+    """The tags of PRF outputs (n x 2 words or more) of keys at `places`: `bits` bits of prefix, then 64 more."""
+    from mpc.kernels.tags import cut
+
+    count = len(outputs)
+    tags = Tags(np.empty(count, np.uint64), np.empty(count, np.uint64), np.empty(count, np.int64))
+    if not cut(outputs, np.argsort(outputs[:, 0]), places, bits, tags.high, tags.low, tags.order):
+        cut(outputs, np.lexsort((outputs[:, 1], outputs[:, 0])), places, bits, tags.high, tags.low, tags.order)
+    return tags
 
 
 def send_tags(link: steps.Link, tags: Tags) -> None:
@@ -300,4 +298,4 @@ def wire_bytes(params: VoleParams, receiver_keys: int, sender_keys: int) -> tupl
 
 
 def _count_type(count: int, bits: int) -> np.dtype[Any]:
-    return np.dtype(np.uint8 if count >> bits <= _NARROW_COUNT else np.uint32)
+    return np.dtype(np.uint8 if count >> bits <= NARROW_COUNT else np.uint32)

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from parties import column_rules
 from parties.cli.command import Session, command
 from parties.cli.output import cell, say, show_facts, show_table
 from parties.cli.units import iso_time, parse_moment, show_time
@@ -23,7 +24,13 @@ def grant() -> None:
 @click.argument("peer")
 @click.option("--protocol", required=True, help='As in `sealane protocol list`, or "*".')
 @click.option("--dataset", default="", help="Own dataset; without it, take part without data.")
-@click.option("--column", "columns", multiple=True, help='May be used; repeat it, or "*".')
+@click.option(
+    "--column",
+    "columns",
+    multiple=True,
+    help='May be used; repeat it, or "*". For reports with its rules, e.g. balance:aggregate_only+filter_only: '
+    "join_key, filter_only, group_key, aggregate_only, open.",
+)
 @click.option("--purpose", required=True, help='The purpose a job must give, word for word, or "*".')
 @click.option("--receiver", "receivers", multiple=True, required=True, help='May learn the result; repeat it, or "*".')
 @click.option("--expires", metavar="TIME", help="E.g. 7d, 2030-12-31 or 2030-12-31T18:00:00Z; without it, never.")
@@ -95,7 +102,7 @@ def list_(session: Session, everything: bool) -> None:
                     names.get(each.peer, each.peer[:16]),
                     each.protocol,
                     each.dataset or "(none)",
-                    ", ".join(each.columns),
+                    ", ".join(_columns(each)),
                     each.purpose,
                     ", ".join(names.get(receiver, receiver[:16]) for receiver in each.receivers),
                     f"{each.uses} of {each.max_uses or 'any'}",
@@ -123,6 +130,10 @@ def revoke(session: Session, grant_id: str) -> None:
     session.answer(_document(node, revoked), lambda: say(f"grant {revoked.id} is revoked."))
 
 
+def _columns(stored: Grant) -> list[str]:
+    return [column_rules.write(column, stored.rules.get(column, ())) for column in stored.columns]
+
+
 def _mode(stored: Grant) -> str:
     return "automatic" if stored.automatic else "asks you"
 
@@ -135,7 +146,7 @@ def _show(node: "Node", stored: Grant) -> None:
             "peer": names[stored.peer],
             "protocol": "any" if stored.protocol == ANY else stored.protocol,
             "dataset": stored.dataset or "none: takes part without data",
-            "columns": "any" if ANY in stored.columns else ", ".join(stored.columns),
+            "columns": "any" if ANY in stored.columns else ", ".join(_columns(stored)),
             "purpose": "any" if stored.purpose == ANY else stored.purpose,
             "receivers": "anybody"
             if ANY in stored.receivers
@@ -160,6 +171,7 @@ def _document(node: "Node", stored: Grant) -> dict[str, Any]:
         "protocol": stored.protocol,
         "dataset": stored.dataset,
         "columns": list(stored.columns),
+        "rules": {column: list(rules) for column, rules in stored.rules.items()},
         "purpose": stored.purpose,
         "receivers": [names.get(receiver, receiver) for receiver in stored.receivers],
         "expires_at": iso_time(stored.expires_at),

@@ -1,11 +1,8 @@
 """Jobs: propose, look at, decide, cancel."""
 
-import time
 from collections import Counter
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
@@ -15,11 +12,9 @@ from parties.cli import job_text
 from parties.cli.command import Session, command, yes_option
 from parties.cli.job_input import parse_members, parse_params, read_job
 from parties.cli.output import say, show_table
-from parties.cli.units import is_duration, parse_moment, show_time
+from parties.cli.proposing import deadline_option, propose_shown, purpose_option
+from parties.cli.units import show_time
 from parties.jobs.states import State
-
-if TYPE_CHECKING:
-    from parties.node import Node
 
 
 @click.group()
@@ -35,8 +30,8 @@ def job() -> None:
 )
 @click.option("--param", "params", multiple=True, metavar="NAME=VALUE", help="As in `sealane protocol show`.")
 @click.option("--receiver", "receivers", multiple=True, metavar="NAME", help="Learns the result; may be repeated.")
-@click.option("--purpose", help="Why; grants are for a purpose.")
-@click.option("--deadline", metavar="TIME", help="E.g. 2h or 2030-12-31T18:00:00Z; without it, a day.")
+@purpose_option
+@deadline_option
 @click.option("--id", "job_id", metavar="HEX", help="32 digits; the same job under the same id is proposed once.")
 @yes_option
 def propose(
@@ -71,22 +66,7 @@ def propose(
     wanted = read_job(file) if file is not None else _from_options(protocol or "", members, params, receivers, purpose)
     if job_id is not None:
         wanted = replace(wanted, id=job_id)
-    wanted, choice = node.choose(wanted)
-    whole = _completed(node, wanted, deadline)
-    preview = node.preview(whole)
-    if not session.as_json:
-        if choice is not None:
-            say(choice.reason)
-        job_text.show_job(whole)
-        job_text.show_members(whole, {})
-        job_text.show_preview(preview, node.name)
-        say()
-    if preview.refusal is not None:
-        raise preview.refusal
-    session.confirm("Propose this job?", yes=yes)
-    record = node.propose(whole)
-    chosen = {} if choice is None else {"choice": {"protocol": choice.protocol, "reason": choice.reason}}
-    session.answer(job_text.describe_record(record) | chosen, lambda: job_text.show_outcome(record))
+    propose_shown(session, node, wanted, deadline, yes=yes)
 
 
 @command("list", job)
@@ -228,24 +208,3 @@ def _from_options(
         params=parse_params(params, schema),
         purpose=purpose or "",
     )
-
-
-def _completed(node: "Node", wanted: Job, deadline: str | None) -> Job:
-    """The job with a deadline and the fingerprints of its members.
-
-    A relative deadline, or none, gives way to that of a job proposed before under this id: so the same command line
-    can be run again.
-    """
-    if deadline is not None:
-        wanted = replace(wanted, deadline=parse_moment(deadline, time.time()))
-    if not wanted.deadline or (deadline is not None and is_duration(deadline)):
-        with suppress(InputError):  # it was not proposed before
-            wanted = replace(wanted, deadline=node.job(wanted.id).job.deadline)
-    whole = node.complete(wanted)
-    for name, member in wanted.members.items():
-        if member.fingerprint not in ("", whole.members[name].fingerprint):
-            raise InputError(
-                f"the job gives {name} another fingerprint than the peer of that name has",
-                hint="compare with `sealane peer show`, or leave fingerprints out: they are filled in",
-            )
-    return whole

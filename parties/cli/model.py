@@ -1,15 +1,20 @@
 """Models: this party's parts of what jobs trained."""
 
+import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from parties.cli.command import Session, command, yes_option
+from mpc.errors import InputError
+from parties.cli import files
+from parties.cli.command import Session, command, force_option, out_option, yes_option
 from parties.cli.job_text import SHORT
-from parties.cli.output import say, show_facts, show_table
+from parties.cli.output import say, show_facts, show_markdown, show_table
 from parties.cli.units import iso_time, show_time
 
 if TYPE_CHECKING:
+    from mpc.federated.model import Model as Part
     from parties.models import Model
 
 
@@ -40,6 +45,51 @@ def list_(session: Session) -> None:
     session.answer([_document(each) for each in found], show)
 
 
+@command("show", model)
+@click.argument("job_id", metavar="ID")
+def show(session: Session, job_id: str) -> None:
+    """Show this party's part: its model card; with --json, all of it.
+
+    The card tells data sizes, parameters, metrics, what the training revealed, and how much each own feature matters.
+
+    \b
+    Example:
+      sealane model show 4f2a
+    """
+    from mpc.federated.model import readable
+    from mpc.federated.model_card import model_card
+
+    part = _part(session, job_id)
+    session.answer(readable(part), lambda: show_markdown(model_card(part)))
+
+
+@command("export", model)
+@click.argument("job_id", metavar="ID")
+@out_option("Where to write it: a name that ends in .json (all of it) or .md (the model card).", required=True)
+@force_option
+def export(session: Session, job_id: str, out: Path, force: bool) -> None:
+    """Write this party's part in a form that people and programs can read.
+
+    \b
+    Examples:
+      sealane model export 4f2a --out default-model.json
+      sealane model export 4f2a --out default-model.md
+    """
+    from mpc.federated.model import readable
+    from mpc.federated.model_card import model_card
+
+    part = _part(session, job_id)
+    forms = {
+        ".json": lambda: json.dumps(readable(part), indent=2, ensure_ascii=False, sort_keys=True) + "\n",
+        ".md": lambda: model_card(part),
+    }
+    if out.suffix.lower() not in forms:
+        raise InputError(f"{out} has no known format", hint="choose a name that ends in .json or .md")
+    with files.new(out, force=force) as file:
+        file.write(forms[out.suffix.lower()]().encode())
+    session.answer({"job": part.job, "file": str(out)}, lambda: say(f"written to {out}"))
+
+
 @command("remove", model)
 @click.argument("job_id", metavar="ID")
 @yes_option
@@ -57,6 +107,12 @@ def remove(session: Session, job_id: str, yes: bool) -> None:
     session.confirm("Remove this party's part of the model?", yes=yes)
     removed = node.remove_model(found.job)
     session.answer(_document(removed), lambda: say(f"removed the part of the model that job {removed.job} trained"))
+
+
+def _part(session: Session, job_id: str) -> "Part":
+    from mpc.federated.model import Model as Part  # loads numpy
+
+    return Part.from_bytes(session.node().model_part(job_id))
 
 
 def _document(found: "Model") -> dict[str, Any]:

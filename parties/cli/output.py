@@ -64,6 +64,16 @@ def show_facts(facts: Mapping[str, Cell]) -> None:
     _print(grid)
 
 
+def show_markdown(text: str) -> None:
+    """Print Markdown: laid out on a terminal, as it is elsewhere."""
+    if not sys.stdout.isatty():
+        click.echo(clean(text, keep_lines=True), nl=False)
+    else:
+        from rich.markdown import Markdown  # takes long to load
+
+        console().print(Markdown(clean(text, keep_lines=True)))
+
+
 def heading(text: str) -> None:
     """Print a title above what follows."""
     say()

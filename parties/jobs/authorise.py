@@ -51,6 +51,7 @@ def authorise(db: sqlite3.Connection, me: str, job: Job, now: float) -> Authorit
             purpose=job.purpose,
             receivers=tuple(job.members[receiver].fingerprint for receiver in job.receivers),
             minimum_result=spec.minimum_result(params),
+            uses=spec.uses(job, params, name) if spec.uses is not None else {},
         ),
         grants.read(db),
         now,

@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mpc import ahead, registry
 from mpc.channel import Channel, CountingPipe, MessageChannel
@@ -18,12 +18,16 @@ from mpc.errors import ChannelError, InputError, PolicyDenied, ProtocolError, Re
 from mpc.job import Job
 from mpc.rng import system_rng
 from mpc.session import run_role
-from mpc.spec import Outcome
+from mpc.spec import Outcome, Spec
+from mpc.spool import MemorySpool
 from parties.datasets import DatasetChanged
 from parties.jobs.failure import Failure, Kind
 from parties.spool import FileSpool
 from parties.worker import pipe
 from parties.worker.task import Report, Task, pack, unpack_task
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 _REPORT_EVERY_S = 0.2
 _ROWS_IN_MEMORY = 2_000_000  # datasets with more are mapped from a file of this attempt's
@@ -109,17 +113,26 @@ def _play(task: Task, counters: Mapping[str, CountingPipe], reporter: _Reporter)
     spec = registry.get(job.protocol)
     member = job.members[task.name]
     columns = list(dict.fromkeys(column for names in member.columns.values() for column in names))
+    in_memory = spec.in_memory(spec.parse(job))
     tables = {}
     if task.dataset is not None:
         reporter.progress("read data", 0, 1)
         slots = spec.roles[member.role].slots
         numbers = [name for slot, names in member.columns.items() if slots[slot].kind == "number" for name in names]
         mapped = Path("input.arrow") if task.dataset.rows > _ROWS_IN_MEMORY else None  # in the attempt's own folder
+        if mapped is not None and in_memory:
+            raise InputError(
+                f"the job is computed in memory only, and the dataset has {task.dataset.rows} rows (at most "
+                f"{_ROWS_IN_MEMORY})",
+                hint="register fewer rows, or propose the job without in_memory",
+            )
         table = reading.load(task.dataset, columns, numbers=numbers, mapped=mapped)
         tables = {slot: table.select(list(names)) for slot, names in member.columns.items()}
+    if task.sets and spec.row_sets is not None:
+        _compare_sets(task, spec, job, tables)
     channels: dict[str, Channel] = {peer: MessageChannel(counter) for peer, counter in counters.items()}
     session = bytes.fromhex(task.session)
-    spool = FileSpool(Path(task.spool))
+    spool = MemorySpool() if in_memory else FileSpool(Path(task.spool))
     model = b"" if task.model is None else models.read(Path(task.model.path), task.model.digest)
     outcome = run_role(
         spec, job, task.name, tables, channels, system_rng, reporter.progress, session, spool=spool, model=model
@@ -131,6 +144,17 @@ def _play(task: Task, counters: Mapping[str, CountingPipe], reporter: _Reporter)
     if outcome.model:
         results.write_bytes(outcome.model, Path(task.trained))
     return outcome
+
+
+def _compare_sets(task: Task, spec: Spec[Any], job: Job, tables: "Mapping[str, pa.Table]") -> None:
+    """Raise `PolicyDenied` if the result's rows are too close to those of earlier results; leave them for the node."""
+    from parties import differencing, results
+
+    assert spec.row_sets is not None
+    params = spec.parse(job)
+    sets, people = spec.row_sets(job, params, task.name, tables)
+    differencing.check(sets, people, task.earlier, spec.minimum_result(params))
+    results.write_bytes(differencing.pack(sets), Path(task.sets))
 
 
 def _failure(error: Exception) -> Failure:

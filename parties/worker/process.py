@@ -17,7 +17,17 @@ import structlog
 from parties.worker.task import Task, pack
 
 _LOG = structlog.get_logger()
-_PASSED_ENVIRONMENT = ("PATH", "LANG", "LC_ALL", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "VIRTUAL_ENV", "PYTHONPATH")
+_PASSED_ENVIRONMENT = (
+    "PATH",
+    "LANG",
+    "LC_ALL",
+    "TZ",
+    "TMPDIR",
+    "LD_LIBRARY_PATH",
+    "VIRTUAL_ENV",
+    "PYTHONPATH",
+    "XDG_CACHE_HOME",  # compiled loops are kept there
+)
 # A process that loads its libraries would take the machine from the job whose worker it replaces.
 _REPLACE_AFTER_S = 1.0
 

@@ -31,6 +31,8 @@ class Task:
     trained: str  # path to write the own part of a trained model to
     spool: str  # folder for what the next attempt at the job may go on from
     dataset: Dataset | None = field(repr=False)
+    sets: str = ""  # path to write the sets of own rows to, if there are earlier ones to compare with
+    earlier: tuple[bytes, ...] = field(default=(), repr=False)
     model: ModelFile | None = None  # the own part of the model that the job uses
 
 

@@ -3,6 +3,7 @@
 import datetime
 from decimal import Decimal
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import pyarrow as pa
@@ -10,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mpc import keys
 from mpc.errors import InputError
 from mpc.keys import Keys, Quality, encode_keys, examine_keys
 from mpc.normalisation import profile
@@ -48,6 +50,38 @@ def test_keys_group_rows_as_a_row_by_row_model_does(
     assert examine_keys(table, profiles) == keys.quality
     chosen = np.arange(len(seen)) % 2 == 0
     assert keys.rows_of(chosen).tolist() == [i for i, key in enumerate(expected) if key >= 0 and chosen[key]]
+
+
+@given(rows=rows_of_two, numbers=st.lists(st.none() | st.integers(-3, 3), min_size=12, max_size=12))
+@settings(deadline=None)
+def test_repeated_values_are_found_before_or_after_hashing_alike(
+    rows: list[tuple[str | None, str | None]], numbers: list[int | None]
+) -> None:
+    columns = {"a": [row[0] for row in rows], "b": [row[1] for row in rows]}
+    table = pa.table({name: pa.array(column, pa.string()) for name, column in columns.items()})
+    table = table.append_column("n", pa.array(numbers[: len(rows)], pa.int64()))
+    found = []
+    for share in (-1.0, 1.0):  # of repeated values up to which all rows are hashed
+        with patch.object(keys, "_HARDLY_ANY", share):
+            found.append(encode_keys(table, ["exact/1"] * 3, SESSION))
+    assert found[0].key_of_row.tolist() == found[1].key_of_row.tolist()
+    assert digests(found[0]) == digests(found[1])
+    assert found[0].quality == found[1].quality
+
+
+def test_rows_that_repeat_behind_the_sample_are_one_key() -> None:
+    ids = [f"id{i}" for i in range(keys._BATCH_ROWS)]
+    found = keys_of({"a": [*ids, "id7", None, "id3", "new"]}, "exact/1")
+    assert found.quality == Quality(len(ids) + 4, 1, 0, 2, len(ids) + 1)
+    assert found.key_of_row[-4:].tolist() == [7, -1, 3, len(ids)]
+    assert digests(found)[-1] == digests(keys_of({"a": ["new"]}, "exact/1"))[0]
+
+
+def test_digests_that_agree_in_most_words_are_told_apart() -> None:
+    words = np.array([[1, 2, 3, 4], [1, 2, 0, 4], [1, 2, 3, 4], [0, 0, 0, 0], [7, 7, 7, 7], [1, 2, 0, 4]], np.uint64)
+    first, numbers = keys._group(words.view(np.uint8), np.array([True, True, True, False, True, True]))
+    assert first.tolist() == [0, 1, 4]
+    assert numbers.tolist() == [0, 1, 0, -1, 2, 1]
 
 
 @given(st.lists(st.tuples(st.text(min_size=1), st.text(min_size=1)), min_size=2, max_size=2, unique=True))

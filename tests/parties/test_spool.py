@@ -13,7 +13,9 @@ from parties.spool import FileSpool
 
 steps = st.lists(
     st.tuples(
-        st.sampled_from(["append", "replace", "remove"]), st.sampled_from(["a", "keys-1"]), st.binary(max_size=9)
+        st.sampled_from(["append", "replace", "remove", "flush"]),
+        st.sampled_from(["a", "keys-1"]),
+        st.binary(max_size=9),
     ),
     max_size=12,
 )
@@ -28,6 +30,8 @@ def test_both_spools_keep_the_same(
         for spool in spools:
             if step == "remove":
                 spool.remove(name)
+            elif step == "flush":
+                spool.flush()
             else:
                 getattr(spool, step)(name, np.frombuffer(data, np.uint8))
     for name in ("a", "keys-1"):

@@ -14,9 +14,9 @@ def words(rng: np.random.Generator, *shape: int) -> np.ndarray:
 def test_convolution_is_its_recurrence() -> None:
     rng = np.random.default_rng(1)
     taps = rng.integers(0, 2**24, 90).astype(np.uint32)
-    padded = words(rng, 2, 25 + 90)
+    padded = words(rng, 25 + 90, 4)
     expected = padded.copy()
-    for plane in expected:
+    for plane in expected.T:
         for i in range(90):
             total = int(plane[25 + i]) ^ product(2, int(plane[i]))
             for j in range(24):
@@ -27,21 +27,24 @@ def test_convolution_is_its_recurrence() -> None:
     assert (padded == expected).all()
 
 
+@pytest.mark.parametrize("planes", [1, 2, 3, 4])
 @pytest.mark.parametrize(("weight", "step"), [(7, 4), (21, 4), (7, 0)])
-def test_expansion_is_a_sparse_product(weight: int, step: int) -> None:
+def test_expansion_is_a_sparse_product(weight: int, step: int, planes: int) -> None:
     rng = np.random.default_rng(2)
-    plain, mixed = words(rng, 2, 50), words(rng, 2, 25 + 70)
+    plain, mixed = words(rng, 100, planes), words(rng, 25 + 70, 4)
     choices = rng.integers(0, 2**32, (50, weight + -(-weight // 8))).astype(np.uint32)
-    out = np.empty_like(plain)
-    lpn.expand(plain, mixed, choices, weight, step, out)
-    for plane in range(2):
+    out = np.zeros((planes, 60), np.uint64)
+    lpn.expand(plain, mixed, choices, weight, step, out, 9, np.empty(4, np.uint64))
+    assert not out[:, :9].any()
+    assert not out[:, 59:].any()
+    for plane in range(planes):
         for i in range(50):
-            total = int(plain[plane, i])
+            total = int(plain[i, plane])
             for j in range(weight):
                 at = int(choices[i, j]) * 70 >> 32
                 nibble = int(choices[i, weight + j // 8]) >> 4 * (j % 8) & 15
-                total ^= product(1 << step * nibble, int(mixed[plane, 25 + at]))
-            assert out[plane, i] == total
+                total ^= product(1 << step * nibble, int(mixed[25 + at, plane]))
+            assert out[plane, 9 + i] == total
 
 
 def test_both_maps_commute_with_multiplication_by_a_field_element() -> None:
@@ -51,10 +54,11 @@ def test_both_maps_commute_with_multiplication_by_a_field_element() -> None:
     choices = rng.integers(0, 2**32, (200, 8)).astype(np.uint32)
 
     def encode(values: np.ndarray) -> np.ndarray:
-        padded = np.concatenate([np.zeros((1, 25), np.uint64), values[None, 200:]], axis=1)
+        padded = np.zeros((25 + 200, 4), np.uint64)
+        padded[25:, 0] = values[200:]
         lpn.convolve(padded, taps)
         out = np.empty((1, 200), np.uint64)
-        lpn.expand(values[None, :200], padded, choices, 7, 4, out)
+        lpn.expand(values[:, None].copy(), padded, choices, 7, 4, out, 0, np.empty(4, np.uint64))
         return out[0]
 
     def scaled(values: np.ndarray) -> np.ndarray:

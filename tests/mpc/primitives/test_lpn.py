@@ -47,9 +47,16 @@ def noise(rng: np.random.Generator) -> tuple[np.ndarray, set[int]]:
 def encode_over_gf2(values: np.ndarray) -> np.ndarray:
     """The expander alone with entries 0 and 1: a binary code."""
     code = lpn.code(OUTPUTS, lpn.WEIGHT)
-    mixed = np.concatenate([np.zeros((1, lpn.PADDING), np.uint64), values[:, OUTPUTS:]], axis=1)
+    mixed = np.zeros((lpn.PADDING + OUTPUTS, 4), np.uint64)
+    mixed[lpn.PADDING :, 0] = values[0, OUTPUTS:]
     out = np.empty((1, OUTPUTS), np.uint64)
-    expand(np.ascontiguousarray(values[:, :OUTPUTS]), mixed, code.choices, code.weight, 0, out)
+    expand(values.T.copy(), mixed, code.choices, code.weight, 0, out, 0, np.empty(4, np.uint64))
+    return out
+
+
+def encode(values: np.ndarray, weight: int = lpn.WEIGHT) -> np.ndarray:
+    out = np.empty((1, OUTPUTS), np.uint64)
+    lpn.encode(values.T.copy(), lpn.code(OUTPUTS, weight), out)
     return out
 
 
@@ -71,7 +78,7 @@ def test_a_binary_code_gives_away_the_noise_positions_by_linear_algebra() -> Non
 @pytest.mark.parametrize("weight", [lpn.WEIGHT, lpn.CONSERVATIVE_WEIGHT])
 def test_bit_planes_of_the_code_in_use_span_everything(weight: int) -> None:
     values, _ = noise(np.random.default_rng(2))
-    out = lpn.encode(values, lpn.code(OUTPUTS, weight))
+    out = encode(values, weight)
     assert len(span(bit_planes(out))) == 64
 
 
@@ -79,7 +86,7 @@ def test_no_plane_of_the_noise_is_encoded_by_itself() -> None:
     """Even noise that is zero but in one bit reaches every bit of the outputs."""
     values = np.zeros((1, 2 * OUTPUTS), np.uint64)
     values[0, ::16] = 1
-    assert len(span(bit_planes(lpn.encode(values, lpn.code(OUTPUTS, lpn.WEIGHT))))) == 64
+    assert len(span(bit_planes(encode(values)))) == 64
 
 
 def test_noise_leaves_linear_tests_a_bias_of_at_most_2_to_the_minus_128() -> None:
@@ -93,7 +100,7 @@ def test_every_place_of_the_second_half_reaches_all_outputs(place: int) -> None:
     """Outputs that depended on part of it alone would make linear tests with little noise in them."""
     unit = np.zeros((1, 2 * OUTPUTS), np.uint64)
     unit[0, OUTPUTS + place] = 1
-    assert lpn.encode(unit, lpn.code(OUTPUTS, lpn.WEIGHT)).all()
+    assert encode(unit).all()
 
 
 def test_the_code_is_the_same_for_everyone() -> None:

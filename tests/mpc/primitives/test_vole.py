@@ -30,8 +30,8 @@ def correlate(outputs: int, weight: int = lpn.WEIGHT) -> tuple[tuple[int, int], 
         for chunk in range(level.chunks):
             message, leaves = vole.plant_chunk(sender, plan, index, chunk, own, rng)
             assert len(message) == level.message_words
-            sent[:, level.part(chunk)] = vole.encode_leaves(level, leaves)
-            received[:, level.part(chunk)] = vole.puncture_chunk(receiver, plan, index, chunk, message, noise, shares)
+            vole.encode_leaves(level, chunk, leaves, sent)
+            vole.puncture_chunk(receiver, plan, index, chunk, message, noise, shares, received)
         noise, shares, own = received[0], received[1:], sent
     return sender.delta, received, sent
 

@@ -84,6 +84,21 @@ def test_a_spread_that_is_complete_is_found_again_and_a_partial_one_is_done_anew
     assert spread(numbered(500), partial).counts == first.counts
 
 
+def test_parts_are_flushed_before_the_spread_counts_as_complete() -> None:
+    spool, order = MemorySpool(), []
+    with (
+        patch.object(spool, "flush", lambda: order.append("flush")),
+        patch.object(spool, "replace", lambda name, _data: order.append(name)),
+    ):
+        spread(numbered(5), spool)
+    assert order == ["flush", buckets._DONE]
+
+
+def test_a_row_whose_number_does_not_fit_is_refused() -> None:
+    with patch.object(buckets, "MAX_ROWS", 4), pytest.raises(InputError, match="5 rows are too many"):
+        spread(numbered(5), MemorySpool())
+
+
 def test_a_bucket_is_filled_with_random_keys_and_overflows_loudly() -> None:
     found = spread(numbered(300), MemorySpool())
     own = found.count(1, 2)

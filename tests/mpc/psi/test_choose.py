@@ -128,5 +128,28 @@ def test_a_job_does_not_become_one_that_releases_something_else(params: dict[str
         resolve(replace(JOB, protocol="psi.ecdh"), "psi.vole")
 
 
+def test_roles_are_swapped_where_both_learn_the_same_and_a_small_set_is_the_senders() -> None:
+    small, large = 1000, 10**6
+    as_named, swapped = choose(sizes(small, large), both=True), choose(sizes(large, small), both=True)
+    assert (as_named.swapped, swapped.swapped) == (False, True)
+    assert "roles swapped" in swapped.reason
+    assert swapped.seconds["psi.vole"] == as_named.seconds["psi.vole"]
+    assert swapped.estimates["psi.vole"]["sender"] == as_named.estimates["psi.vole"]["receiver"]
+    assert not choose(sizes(large, small)).swapped
+    assert not choose(sizes(large, large), both=True).swapped
+    assert choose(sizes(large, small), release="aligned").swapped
+
+
+def test_a_job_with_swapped_roles_gives_both_the_same_rows() -> None:
+    both = replace(JOB, receivers=("a", "b"))
+    tables = {"a": pa.table({"id": ["1", "2", "3"]}), "b": pa.table({"id": ["3"]})}
+    job = resolve(both, "psi.vole", swapped=True)
+    assert {name: member.role for name, member in job.members.items()} == {"a": "sender", "b": "receiver"}
+    outcomes = run_job(job, tables)
+    assert outcomes["a"].table == outcomes["b"].table == pa.table({"id": ["3"]})
+    with pytest.raises(InputError, match="both parties learn"):
+        resolve(JOB, "psi.vole", swapped=True)
+
+
 def test_a_link_on_one_machine_is_the_default() -> None:
     assert choose(sizes(10, 10)) == choose(sizes(10, 10), LOOPBACK)

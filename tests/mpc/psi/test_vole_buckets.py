@@ -1,7 +1,10 @@
 """psi.vole_buckets against the plaintext join, after interruptions, and with a peer that cheats."""
 
+import pickle
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Executor, Future
 from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
@@ -14,13 +17,15 @@ from psi_pairs import Meddler, Wire, pair_job
 from mpc.channel import Channel, Pipe
 from mpc.errors import ChannelError, InputError, ProtocolError, ResultWithheld
 from mpc.job import Job
-from mpc.local import run_parties
+from mpc.local import run_job, run_parties
+from mpc.primitives import okvs
 from mpc.psi import buckets, vole_buckets
 from mpc.psi.vole_buckets import SPEC, BucketParams, bucket_count
 from mpc.session import run_role
 from mpc.spec import Outcome, no_progress
 from mpc.spool import MemorySpool, Spool
 from mpc.testing import InsecureSeededRng
+from parties.spool import FileSpool
 from protos import psi_buckets_pb2, psi_pb2, psi_vole_pb2
 
 BOTH = ("alice", "bob")
@@ -88,6 +93,22 @@ def test_each_receiver_gets_the_rows_of_a_plaintext_join(count: int, receivers: 
     assert outcomes["bob"].facts["nulls"] == 1
     assert {name: outcome.facts["own_distinct"] for name, outcome in outcomes.items()} == {"alice": 40, "bob": 30}
     assert outcomes["alice"].facts["buckets"] == count
+    assert outcomes["alice"].facts["okvs_retries"] == 0
+
+
+def test_seeds_that_were_drawn_in_vain_are_counted_over_all_buckets() -> None:
+    encode, calls = okvs.encode, []
+
+    def fails_first(*arguments: Any) -> Any:
+        calls.append(arguments)
+        if len(calls) in (1, 3, 4):
+            raise okvs.Unsolvable("made to")
+        return encode(*arguments)
+
+    with in_buckets(2), patch.object(okvs, "encode", fails_first):
+        outcomes = run(job())
+    check(outcomes)
+    assert outcomes["alice"].facts["okvs_retries"] == 3
 
 
 def test_many_keys_in_buckets_that_follow_from_the_memory_limit() -> None:
@@ -181,6 +202,53 @@ def party(session: int) -> Any:
     return vole_buckets.Party(
         "alice", job(), BucketParams(), {}, InsecureSeededRng(b""), no_progress, session.to_bytes(16, "big")
     )
+
+
+class Elsewhere(Executor):
+    """Runs what it is handed as another machine would: the call and its result cross as bytes."""
+
+    def __init__(self) -> None:
+        self.names: set[str] = set()
+
+    def submit(self, work: Callable[..., Any], /, *arguments: Any, **named: Any) -> Future[Any]:
+        self.names.add(work.__name__)
+        sent, given, more = pickle.loads(pickle.dumps((work, arguments, named)))
+        done: Future[Any] = Future()
+        done.set_result(pickle.loads(pickle.dumps(sent(*given, **more))))
+        return done
+
+
+def test_work_on_buckets_goes_to_the_executor_of_the_caller(tmp_path: Path) -> None:
+    pools = {name: Elsewhere() for name in BOTH}
+
+    def part(name: str) -> Callable[[Mapping[str, Channel]], Outcome]:
+        slots = {slot: TABLES[name].select(list(names)) for slot, names in job().members[name].columns.items()}
+        return lambda peers: run_role(
+            SPEC,
+            job(),
+            name,
+            slots,
+            peers,
+            InsecureSeededRng(name.encode()),
+            no_progress,
+            bytes(16),
+            spool=FileSpool(tmp_path / name),
+            pool=pools[name],
+        )
+
+    with in_buckets(4):
+        check(run_parties({name: part(name) for name in BOTH}))
+    assert all(pool.names == {"_encode", "_gather"} for pool in pools.values())
+
+
+def test_every_step_tells_how_far_it_is() -> None:
+    told: dict[str, list[tuple[int, int]]] = {}
+    with in_buckets(4):
+        run_job(job(), TABLES, progress=lambda step, done, total: told.setdefault(step, []).append((done, total)))
+    assert list(told) == ["hash keys into parts", "sort keys in parts", "match buckets"]
+    for steps in told.values():
+        assert steps.count((steps[-1][1], steps[-1][1])) == 2  # once a party
+    assert {total for _, total in told["match buckets"]} == {4}
 
 
 def test_a_bucket_that_overflows_ends_the_job() -> None:

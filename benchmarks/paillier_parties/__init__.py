@@ -1,0 +1,1 @@
+"""What `benchmarks.paillier` runs, each in a process and an environment of its own; see `serve`."""

@@ -1,0 +1,35 @@
+"""psi.vole: `python -m benchmarks.psi.parties.sealane NAME SOCKET_FD IN.csv OUT.csv SESSION`; a is the receiver."""
+
+import json
+import resource
+import socket
+import sys
+
+from benchmarks.pipes import SocketPipe
+from mpc.channel import CountingPipe, MessageChannel
+from mpc.job import Job, Member
+from mpc.psi.vole import SPEC
+from mpc.rng import system_rng
+from mpc.session import run_role
+from mpc.spec import no_progress
+
+
+def run(name: str, descriptor: str, source: str, target: str, session: str) -> None:
+    import pyarrow as pa
+    from pyarrow import csv
+
+    members = {party: Member(role, columns={"key": ("id",)}) for party, role in (("a", "receiver"), ("b", "sender"))}
+    job = Job("psi.vole", members, ("a", "b"), id="0" * 32)
+    table = csv.read_csv(source, convert_options=csv.ConvertOptions(column_types={"id": pa.string()}))
+    pipe = SocketPipe(socket.socket(fileno=int(descriptor)))
+    counted = CountingPipe(pipe)
+    channels = {"b" if name == "a" else "a": MessageChannel(counted)}
+    outcome = run_role(SPEC, job, name, {"key": table}, channels, system_rng, no_progress, bytes.fromhex(session))
+    pipe.close()
+    csv.write_csv(outcome.table, target)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(json.dumps({"sent_bytes": counted.sent_bytes, "peak_mb": peak, **outcome.facts}))
+
+
+if __name__ == "__main__":
+    run(*sys.argv[1:])

@@ -1,0 +1,41 @@
+"""Paillier keys and arrays of ciphertexts between two parties. Errors name the peer."""
+
+from mpc.primitives.paillier import Ciphertexts, PublicKey
+from mpc.psi.multi_steps import NamedChannel, naming
+from protos import federated_pb2 as wire
+
+PIECE_BYTES = 2**20
+
+
+def piece_size(public: PublicKey) -> int:
+    """How many ciphertexts are sent at once."""
+    return max(1, PIECE_BYTES // public.ciphertext_bytes)
+
+
+def send_key(channel: NamedChannel, public: PublicKey) -> None:
+    """To a party that is to compute under the key."""
+    channel.send(wire.Key(public_key=public.to_bytes()))
+
+
+def receive_key(channel: NamedChannel, bits: int) -> PublicKey:
+    """A peer's key of `bits` bits, validated."""
+    data = channel.recv(wire.Key).public_key
+    with naming(channel.peer):
+        return PublicKey.from_bytes(data, bits)
+
+
+def send_ciphertexts(channel: NamedChannel, ciphertexts: Ciphertexts) -> None:
+    """All of them, in pieces."""
+    size = piece_size(ciphertexts.public)
+    for at in range(0, len(ciphertexts), size):
+        channel.send(wire.Piece(data=ciphertexts[at : at + size].to_bytes()))
+
+
+def receive_ciphertexts(channel: NamedChannel, public: PublicKey, count: int) -> Ciphertexts:
+    """One or more ciphertexts of a peer, each validated; raises `ProtocolError`."""
+    size, parts = piece_size(public), []
+    for at in range(0, count, size):
+        data = channel.recv(wire.Piece).data
+        with naming(channel.peer):
+            parts.append(Ciphertexts.from_bytes(public, data, min(size, count - at)))
+    return Ciphertexts.concatenate(parts)

@@ -1,0 +1,322 @@
+"""Gradient-boosted trees over columns that different parties hold (SecureBoost): one has labels, others have features.
+
+All rows are aligned first. For each tree the label holder encrypts the first and second derivatives of its loss under
+its own Paillier key. Each feature holder adds up those of the rows that each of its candidate splits would send left,
+re-randomises the sums and sends them, packed; the label holder decrypts, finds the best split of each node among all
+parties' candidates, and the party whose split it is says which rows go left. The trees are those of the algorithm in
+`mpc.federated.trees_grow`, exactly: sums of integers do not depend on who forms them.
+
+Output:   each party's own part of the model: the label holder's has the trees (who decides at a node, weights of
+          leaves) and its own splits; a feature holder's has its own splits. As a receiver the label holder learns
+          how good the model is after each round, a feature holder how many splits use each of its columns.
+Leaks:    as `mpc.federated.alignment`. The label holder sees, for each node that is judged, the sums of derivatives
+          over the rows that each candidate of a feature holder sends left, and which rows go left by the splits that
+          are made. It knows every row's derivatives, so in small nodes it can find out which rows a candidate
+          separates, that is, the order of rows in a column; which column that is, and any number in it, it is not
+          told. `shuffle` hides which candidates belong to one column and in which order they come, though not from
+          somebody who looks for nested sums; `min_bin_rows` and `min_node_rows` keep single rows out of bins and
+          small nodes out of sums, at the start of each tree better than deep in it.
+          With `private_split` (one feature holder) it sees no sums: only, for each node, whether the feature holder's
+          best split is better than its own, and then which rows go left: see `mpc.federated.trees_private`.
+          A feature holder sees which rows are in each node that is judged, and which of its own splits are best.
+          Rows that end in one deep node tend to have one label: labels can be inferred that way, the better the
+          model the better (arxiv.org/abs/2307.10318). `local_trees` leave it only what the first trees could not
+          explain. With GOSS it also sees which rows have large derivatives, and with `share_gains` what its own
+          splits gained.
+Security: semi-honest; that of the alignment, and of Paillier as `mpc.primitives.paillier` states for the agreed mode
+          and length of key. A feature holder that sends false sums spoils the model; false rows for a split are
+          noticed, as their sums must be those that it sent.
+Checks:   every ciphertext and bitmap; sums against the bounds that the rows allow; splits against sums.
+Cost:     to each feature holder a ciphertext, of twice the key's bits, for each row and tree; back from it one for
+          every 25 or so candidates (with 2048 bits) of each node that is measured; four messages a level.
+Source:   Cheng et al., IEEE Intelligent Systems 2021, doi.org/10.1109/MIS.2021.3082561; packing and subtraction:
+          Chen et al., SecureBoost+, arxiv.org/abs/2110.10927.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from mpc.errors import InputError
+from mpc.federated import alignment
+from mpc.federated.trees_params import MAX_COLUMNS, MODEL_KIND, MODEL_VERSION, TreesParams
+from mpc.job import Job
+from mpc.primitives.paillier.keys import check_bits
+from mpc.psi.params import Params, by_role, check_keys
+from mpc.spec import Estimate, Outcome, Party, Role, Slot, Spec
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from mpc.federated.model import Feature, Model
+    from mpc.federated.trees_boost import Fitted
+    from mpc.federated.trees_columns import LocalSide, OwnColumns
+    from mpc.federated.trees_forest import Rules
+    from mpc.federated.trees_grow import Judge
+    from mpc.federated.trees_label_side import Group
+    from mpc.federated.trees_objective import Target
+
+LABEL_HOLDER, FEATURE_HOLDER = "label_holder", "feature_holder"
+
+
+def lead(party: Party[TreesParams], tables: "Mapping[str, pa.Table]") -> Outcome:
+    """The label holder's part: trees, and one row a round: loss, and for binary labels AUC, in and out of training."""
+    from mpc.federated.columns import complete, read_columns, read_numbers
+    from mpc.federated.trees_boost import boost, gains_by_side, training_rows
+    from mpc.federated.trees_columns import LocalSide, OwnColumns
+    from mpc.federated.trees_grow import OpenJudge
+    from mpc.federated.trees_label_side import Group
+    from mpc.federated.trees_objective import read_target
+
+    params, columns = party.params, read_columns(tables)
+    (name,) = tables["label"].column_names
+    every = read_numbers(tables["label"], name)
+    aligned = _align(party, tables)
+    labels = complete(every, name, aligned.rows)
+    fitted = training_rows(params, len(labels))
+    target, labels = read_target(params, name, labels, fitted)
+    own = OwnColumns.make(party.name, [column.take(aligned.rows) for column in columns], params) if columns else None
+    local = [] if own is None else [LocalSide(own)]
+    group = Group(party, len(labels))
+    peers = list(group.links)
+    judge = _judge(party, group, local, len(labels))
+    count = len(local) + len(peers)
+    found = boost(labels, target, params, judge, OpenJudge(local, params), count, partial(party.progress, "round"))
+    owners = ([] if own is None else [party.name]) + peers
+    gains = dict(zip(owners, gains_by_side(found.forest, len(owners)).values(), strict=True))
+    group.finish(len(found.forest.trees), {peer: gains[peer] for peer in peers} if params.share_gains else {})
+    sizes = {"rows": len(labels), "training_rows": int(fitted.sum()), "trees": len(found.forest.trees)}
+    model = _label_part(party, name, own, target, found, owners, gains, sizes)
+    facts = {**aligned.facts, "trees": len(found.forest.trees), "rounds": len(found.rounds)}
+    return Outcome(_rounds(found) if party.name in party.job.receivers else None, facts, model=model.to_bytes())
+
+
+def follow(party: Party[TreesParams], tables: "Mapping[str, pa.Table]") -> Outcome:
+    """A feature holder's part: its splits, and one row a column: how many splits use it and, if shared, their gain."""
+    import pyarrow as pa
+
+    from mpc.federated.columns import read_columns
+    from mpc.federated.trees_columns import OwnColumns, importance
+    from mpc.federated.trees_feature_side import FeatureSide
+    from mpc.federated.trees_forest import rules_as_model
+
+    columns = read_columns(tables)
+    aligned = _align(party, tables)
+    own = OwnColumns.make(party.name, [column.take(aligned.rows) for column in columns], party.params)
+    side = FeatureSide(party, by_role(party.job, LABEL_HOLDER), own, len(aligned.rows))
+    ended = side.serve()
+    rules = own.rules().first_of_trees(ended.kept)
+    content, arrays = rules_as_model(rules)
+    rows = importance(rules, ended.gains, [column.name for column in columns])
+    sizes = {"rows": len(aligned.rows), "trees": ended.kept, "own_splits": len(rules)}
+    model = _part(party, _features(own, rules, ended.gains), sizes=sizes, content=content, arrays=arrays)
+    table = pa.Table.from_pylist(rows) if party.name in party.job.receivers else None
+    facts = {**aligned.facts, "trees": ended.kept, "own_splits": len(rules)}
+    return Outcome(table, facts, model=model.to_bytes())
+
+
+def _judge(party: Party[TreesParams], group: "Group", local: "list[LocalSide]", rows: int) -> "Judge":
+    from mpc.federated.trees_grow import OpenJudge
+    from mpc.federated.trees_label_side import RemoteSide
+    from mpc.federated.trees_private import PrivateJudge
+
+    peers = list(group.links)
+    if party.params.private_split:
+        return PrivateJudge(party, group, peers[0], local[0] if local else None, rows)
+    remote = [RemoteSide(group, peer, len(local) + i, rows) for i, peer in enumerate(peers)]
+    return OpenJudge([*local, *remote], party.params)
+
+
+def _align(party: Party[TreesParams], tables: "Mapping[str, pa.Table]") -> alignment.Alignment:
+    leader = by_role(party.job, LABEL_HOLDER)
+    return alignment.align(party, tables["key"], leader, party.params.normalisation, party.params.min_rows)
+
+
+def _rounds(found: "Fitted") -> "pa.Table":
+    import pyarrow as pa
+
+    real, names = pa.float64(), ("training_loss", "validation_loss", "training_auc", "validation_auc")
+    columns = {"round": pa.array([each.round for each in found.rounds], pa.int64())}
+    for name in names:
+        columns[name] = pa.array([getattr(each, name) for each in found.rounds], real)
+    columns["kept"] = pa.array([each.round <= found.kept_rounds for each in found.rounds], pa.bool_())
+    return pa.table(columns)
+
+
+def _label_part(
+    party: Party[TreesParams],
+    label: str,
+    own: "OwnColumns | None",
+    target: "Target",
+    found: "Fitted",
+    owners: list[str],
+    gains: Mapping[str, list[float]],
+    sizes: Mapping[str, int],
+) -> "Model":
+    from mpc.federated.trees_forest import rules_as_model, rules_of
+
+    rules = own.rules().first_of_trees(len(found.forest.trees)) if own else rules_of([], [])
+    content, arrays = rules_as_model(rules)
+    last = found.rounds[found.kept_rounds - 1]
+    names = ("training_loss", "validation_loss", "training_auc", "validation_auc")
+    metrics = {name: getattr(last, name) for name in names if getattr(last, name) is not None}
+    by_party = {f"gain of {owner}": float(sum(each)) for owner, each in gains.items()}
+    return _part(
+        party,
+        _features(own, rules, tuple(gains.get(party.name, ()))) if own else (),
+        label=label,
+        sizes=sizes,
+        metrics={**metrics, **by_party},
+        content={**content, "owners": owners, "classes": list(target.classes)},
+        arrays={**arrays, **found.forest.arrays()},
+    )
+
+
+def _features(own: "OwnColumns", rules: "Rules", gains: tuple[float, ...] | None) -> "tuple[Feature, ...]":
+    """With the gain as importance, or the number of splits if gains are not known."""
+    from mpc.federated.model import Feature
+    from mpc.federated.trees_columns import importance
+
+    rows = importance(rules, gains, [bins.name for bins in own.bins])
+    weigh = "splits" if gains is None else "gain"
+    return tuple(Feature(bins.name, bins.kind, row[weigh]) for bins, row in zip(own.bins, rows, strict=True))
+
+
+def _part(party: Party[TreesParams], features: "tuple[Feature, ...]", **rest: Any) -> "Model":
+    from mpc.federated.model import Model
+
+    job = party.job
+    return Model(
+        kind=MODEL_KIND,
+        version=MODEL_VERSION,
+        job=job.id,
+        job_digest=job.digest,
+        session=party.session.hex(),
+        party=party.name,
+        members={name: member.role for name, member in job.members.items()},
+        features=features,
+        parameters=asdict(party.params),
+        revealed=_reveals(job, party.params),
+        **rest,
+    )
+
+
+def _reveals(job: Job, params: TreesParams) -> dict[str, str]:
+    leader = by_role(job, LABEL_HOLDER)
+    said = alignment.reveals(job, leader)
+    sums = (
+        "whether the feature holder has a better split than itself"
+        if params.private_split
+        else "the sums of its own gradients over the rows that each of the feature holders' candidate splits sends "
+        "left, from which in small nodes it can find the rows"
+    )
+    for name in said:
+        if name == leader:
+            said[name] += (
+                f"; the trees; for each node that is judged, {sums}; and which rows go left by the splits that are "
+                "made; not by which column or at which value"
+            )
+            continue
+        said[name] += (
+            "; in each tree, which rows are in the nodes that are judged, which suggests which rows have like labels; "
+            "and which of its own splits are in the model"
+        )
+        if params.goss:
+            said[name] += "; for each tree, which rows have the largest gradients, mixed with random ones"
+        if params.share_gains:
+            said[name] += "; what its own splits gain"
+    return said
+
+
+# Seconds on one core of about 3 GHz at 2048 bits; the work on a ciphertext grows with the square of the key's length.
+_SECONDS_TO_ENCRYPT = {"strict": 250e-6, "fast": 60e-6}
+_SECONDS_TO_CHECK = 10e-6
+_SECONDS_TO_ADD = 4e-6
+_SECONDS_TO_PACK = 1.5e-3
+_SECONDS_TO_DECRYPT = 1.5e-3
+_SECONDS_ON_SHARES = 2e-3  # a candidate in a node, if splits are found on shares
+_BYTES_ON_SHARES = 30_000
+_SECONDS_AT_THE_START = 3.0
+_ROW_BYTES = 700  # a ciphertext of 2048 bits in memory
+
+
+def _estimate(job: Job, params: TreesParams, rows: Mapping[str, int], name: str) -> Estimate:
+    leader = by_role(job, LABEL_HOLDER)
+    aligned = alignment.estimate(job, leader, dict(rows), name)
+    common, width = min(rows.values()), params.key_bits / 2048
+    counted = common * (1 - params.validation)
+    counted *= params.goss_top + params.goss_rest if params.goss else params.row_sample
+    trees = (params.trees - params.local_trees) * params.outputs
+    per = max(1, (params.key_bits - 2) // (160 if params.private_split else 2 * (22 + max(common, 1).bit_length())))
+    measured = 1 + sum(2**level / 2 for level in range(1, params.depth))
+    holders = sorted(set(job.members) - {leader}) if name == leader else [name]
+    sent_back = 0.0
+    for holder in holders:
+        columns = params.column_sample * _columns(job, holder)
+        sent_back += trees * math.ceil(measured * columns * params.bins / per)
+    ciphertext_bytes = params.key_bits // 4
+    down, up = counted * trees * ciphertext_bytes * len(holders), sent_back * ciphertext_bytes
+    nodes = trees * (2**params.depth) * (common / 8 + 100) * len(holders)
+    found = 0.0  # candidates judged on shares
+    if params.private_split:
+        found = (
+            trees * (2**params.depth - 1) * params.column_sample * sum(_columns(job, h) for h in holders) * params.bins
+        )
+    if name == leader:
+        seconds = counted * trees * _SECONDS_TO_ENCRYPT[params.encryption] + sent_back * _SECONDS_TO_DECRYPT
+    else:
+        additions = counted * (1 + (params.depth - 1) / 2) * params.column_sample * _columns(job, name)
+        seconds = trees * (additions * _SECONDS_TO_ADD + counted * _SECONDS_TO_CHECK) + sent_back * _SECONDS_TO_PACK
+    sent, received = (down, up) if name == leader else (up, down)
+    return Estimate(
+        seconds=aligned.seconds + _SECONDS_AT_THE_START + seconds * width**2 + found * _SECONDS_ON_SHARES,
+        sent_bytes=aligned.sent_bytes + int(sent + nodes + found * _BYTES_ON_SHARES),
+        received_bytes=aligned.received_bytes + int(received + nodes + found * _BYTES_ON_SHARES),
+        peak_bytes=aligned.peak_bytes
+        + int(common * (8 * _columns(job, name) + 200))
+        + int(counted * _ROW_BYTES * width * (name != leader)),
+    )
+
+
+def _columns(job: Job, name: str) -> int:
+    columns = job.members[name].columns
+    return len(columns.get("feature", ())) + len(columns.get("category", ()))
+
+
+def _check(job: Job, params: TreesParams) -> None:
+    check_keys(job, Params(params.normalisation))
+    check_bits(params.key_bits)
+    leader = by_role(job, LABEL_HOLDER)
+    for name in job.members:
+        if name != leader and not _columns(job, name):
+            raise InputError(f"{name}: a feature holder names columns for feature or category")
+    if params.private_split and len(job.members) > 2:
+        raise InputError("private_split is for one feature holder", hint="leave it out, or train with one of them")
+    if params.local_trees and not _columns(job, leader):
+        raise InputError(f"{leader}: local_trees use the label holder's own columns, and it names none")
+
+
+_KEY = Slot("key", least=1, most=8, doc="columns that identify a row, in the order all parties name theirs")
+_FEATURES = {
+    "feature": Slot("number", most=MAX_COLUMNS, doc="columns of numbers; nulls and NaN are missing values"),
+    "category": Slot("any", most=MAX_COLUMNS, doc="columns of text, integers, dates or booleans, taken as categories"),
+}
+
+SPEC = Spec(
+    name="train.boosted_trees",
+    version=1,
+    summary="Train gradient-boosted trees on one party's labels and several parties' columns about the same people.",
+    params=TreesParams,
+    roles={
+        LABEL_HOLDER: Role(
+            lead, {"key": _KEY, "label": Slot("number", 1, 1, doc="what is to be predicted"), **_FEATURES}
+        ),
+        FEATURE_HOLDER: Role(follow, {"key": _KEY, **_FEATURES}, most=alignment.MOST_PARTIES - 1),
+    },
+    reveals=_reveals,
+    estimate=_estimate,
+    minimum_result=lambda params: params.min_rows,
+    check=_check,
+)

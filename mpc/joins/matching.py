@@ -1,0 +1,119 @@
+"""Private joins whose matches somebody learns: by both parties (J0, open) or by the one who asks (J1, one-sided).
+
+The keys are matched by `mpc.psi.vole`; then each party shares its columns in a row order that follows from the tags of
+keys and says nothing about any table.
+
+    J0  rows are the matches. Both parties learn which of their own rows match.
+    J1  rows are the other party's keys in the order of their tags, a random one. The asker learns which of them match
+        which of its own rows; it puts its own columns beside them, zeros where there is no match, and shares which
+        rows are matches. The other party learns nothing of that.
+
+Leaks:    beside the above each learns how many keys the other has; a third computing party learns the number of rows.
+Security: semi-honest; that of `mpc.psi.vole` and of the engine.
+Checks:   those of `mpc.psi.vole`, which end in an error unless 64 agreed keys are found.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from mpc.errors import ProtocolError
+from mpc.joins.joined import I64, Column, Joined, Table, check_table, join_session, share_columns
+from mpc.psi import vole
+from mpc.psi import vole_steps as fast
+from mpc.psi.params import MAX_KEYS, VoleParams
+from mpc.psi.steps import Link, exchange_sizes
+from mpc.sharing.engine import Engine
+from mpc.spec import Party
+from protos import psi_pb2
+
+Declared = Mapping[str, Mapping[str, Column]]
+
+
+def join_open(
+    party: Party[Any], engine: Engine, label: bytes, asker: str, other: str, declared: Declared, table: Table | None
+) -> Joined:
+    """J0. `table` is None at a third computing party, which brings no rows."""
+    own: I64 | None = None
+    if table is not None:
+        pair, link = _meet(party, label, asker, other, declared, table)
+        if party.name == asker:
+            found = vole.find_common(link, pair, table.keys)
+            own = found.common
+            link.channel.send(psi_pb2.Verdict(matched=np.packbits(found.their_hits, bitorder="little").tobytes()))
+        else:
+            tags = vole.help_find(link, pair, table.keys)
+            matched = vole.read_bitmap(link, link.channel.recv(psi_pb2.Verdict).matched)
+            own = fast.common_keys(link, tags, matched)
+    count = engine.announce(asker, None if own is None else len(own), most=MAX_KEYS)
+    if own is not None and count != len(own):
+        raise ProtocolError(f"{asker}: names another number of matches than it marked")
+    columns = {
+        name: share_columns(
+            engine, name, count, _taken(table, own) if party.name == name else None, declared.get(name, {})
+        )
+        for name in (asker, other)
+    }
+    return Joined(count, columns, None, own)
+
+
+def join_one_sided(
+    party: Party[Any], engine: Engine, label: bytes, asker: str, other: str, declared: Declared, table: Table | None
+) -> Joined:
+    """J1. `table` is None at a third computing party, which brings no rows."""
+    own: I64 | None = None
+    expected: int | None = None
+    if table is not None:
+        pair, link = _meet(party, label, asker, other, declared, table)
+        expected = link.theirs if party.name == asker else link.own
+        if party.name == asker:
+            own = _partners(vole.find_common(link, pair, table.keys), link)
+        else:
+            order = vole.help_find(link, pair, table.keys).order
+            own = order[order < link.own]
+    rows = engine.announce(other, expected, most=MAX_KEYS)
+    if expected not in (None, rows):
+        raise ProtocolError(f"{other}: names another number of rows than it has keys")
+    columns = {
+        name: share_columns(
+            engine, name, rows, _taken(table, own) if party.name == name else None, declared.get(name, {})
+        )
+        for name in (asker, other)
+    }
+    matched = own >= 0 if own is not None and party.name == asker else None
+    return Joined(rows, columns, engine.share_bits(asker, matched, shape=(rows,)), own)
+
+
+def _meet(
+    party: Party[Any], label: bytes, asker: str, other: str, declared: Declared, table: Table
+) -> tuple[Party[VoleParams], Link]:
+    """The party as it matches keys with the other one, and their link."""
+    check_table(party.name, table, declared.get(party.name, {}))
+    peer = other if party.name == asker else asker
+    params = VoleParams(min_result=0)
+    alone = {peer: party.peers[peer]}
+    pair = replace(party, params=params, peers=alone, session=join_session(party.session, label))
+    link = exchange_sizes(replace(pair, params=params.matching), len(table.keys))
+    fast.check_size(link)
+    return pair, link
+
+
+def _partners(found: vole.Found, link: Link) -> I64:
+    """For each of the other's keys, in the order of their tags, the own key that is the same, or -1."""
+    partners = np.full(len(found.their_hits), -1, np.int64)
+    partners[found.their_hits] = found.partners
+    return partners[partners < link.own]
+
+
+def _taken(table: Table | None, rows: I64 | None) -> Mapping[str, I64] | None:
+    """The columns' values at these rows, zeros at negative ones."""
+    if table is None or rows is None:
+        return None
+    present = rows >= 0
+    taken = {}
+    for name, values in table.columns.items():
+        taken[name] = np.zeros(len(rows), np.int64)
+        taken[name][present] = values[rows[present]]
+    return taken

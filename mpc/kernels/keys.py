@@ -1,0 +1,64 @@
+"""Rows of text to messages, and rows with equal digests to numbers."""
+
+import numpy as np
+import numpy.typing as npt
+
+from mpc.kernels.jit import kernel
+
+BOOL = npt.NDArray[np.bool_]
+U8 = npt.NDArray[np.uint8]
+U32 = npt.NDArray[np.uint32]
+U64 = npt.NDArray[np.uint64]
+I64 = npt.NDArray[np.int64]
+
+_EIGHT = np.uint64(8)
+
+
+@kernel("void(const int64[::1], const int64[::1], const uint8[::1], int64[::1], uint8[::1])")
+def append_framed(starts: I64, lengths: I64, data: U8, ends: I64, out: U8) -> None:
+    """Write row i, data[starts[i] :][: lengths[i]] behind its length in 4 bytes, to out[ends[i] :]; move ends[i] on."""
+    for i in range(starts.shape[0]):
+        at, length = ends[i], lengths[i]
+        rest = np.uint64(length)
+        for j in range(4):
+            out[at + j] = np.uint8(rest)
+            rest >>= _EIGHT
+        target = out[at + 4 : at + 4 + length]
+        source = data[starts[i] : starts[i] + length]
+        for j in range(length):
+            target[j] = source[j]
+        ends[i] = at + 4 + length
+
+
+@kernel("int64(const uint64[:, ::1], const boolean[::1], uint32[::1], int64[::1], int64[::1])")
+def number(digests: U64, usable: BOOL, table: U32, first_rows: I64, numbers: I64) -> int:
+    """Number different digests (rows of four words) of usable rows in the order in which they first occur.
+
+    numbers[i] becomes the number of row i, -1 if it is not usable; first_rows[n] the row where number n first occurs;
+    the result is how many there are. `table`, all zero, has a power of two of places, more than there are rows. Digests
+    must look random, as their last word chooses a place in it.
+    """
+    mask = np.uint64(table.shape[0] - 1)
+    count = 0
+    for i in range(digests.shape[0]):
+        if not usable[i]:
+            numbers[i] = -1
+            continue
+        place = digests[i, 3] & mask
+        while True:
+            found = np.int64(table[place]) - 1
+            if found < 0:
+                table[place] = np.uint32(count + 1)
+                first_rows[count] = i
+                numbers[i] = count
+                count += 1
+                break
+            other = digests[first_rows[found]]
+            same = True
+            for j in range(4):
+                same &= other[j] == digests[i, j]
+            if same:
+                numbers[i] = found
+                break
+            place = (place + np.uint64(1)) & mask
+    return count

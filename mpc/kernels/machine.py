@@ -1,0 +1,103 @@
+"""This machine: what its code depends on, and how object code becomes a function. Needs llvmlite, not numba."""
+
+import ctypes
+import hashlib
+import inspect
+import os
+import sys
+from collections.abc import Sequence
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+from types import FunctionType, ModuleType
+from typing import Any
+
+import llvmlite.binding as llvm
+import numpy as np
+
+SYMBOL = "kernel"  # under which object code holds the function
+_DOMAIN = "sealane/kernel/1"
+_PLAIN = (int, float, str, bytes, tuple, type, np.generic, np.dtype, type(None))
+
+
+@cache
+def features() -> frozenset[str]:
+    """What the processor can do, by LLVM's names; empty where that cannot be found out."""
+    try:
+        return frozenset(name for name, present in llvm.get_host_cpu_features().items() if present)
+    except RuntimeError:
+        return frozenset()
+
+
+def key(function: FunctionType, signature: str) -> str | None:
+    """A hash, in hexadecimal, of all that the code of `function` depends on; None if its source is not in a file."""
+    try:
+        return key_of(signature, *_parts(function, set()))
+    except OSError:
+        return None
+
+
+def key_of(*parts: str) -> str:
+    """A hash, in hexadecimal, of parts of which code was made, of the processor and of the compiler."""
+    state = hashlib.sha256()
+    for part in (*_environment(), *parts):
+        state.update(len(part).to_bytes(8, "little") + part.encode())
+    return state.hexdigest()
+
+
+def load(object_code: bytes, arguments: Sequence[Any]) -> Any:
+    """The function in `object_code`, from C values of these types to a C int; runs without the interpreter's lock.
+
+    Its memory is never given back.
+    """
+    return ctypes.CFUNCTYPE(ctypes.c_int, *arguments)(link(object_code).get_function_address(SYMBOL))
+
+
+def link(object_code: bytes) -> Any:
+    """LLVM's engine that holds `object_code`, for the life of the process, and knows the addresses of its functions."""
+    target = llvm.Target.from_default_triple().create_target_machine(jit=True)
+    engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), target)
+    engine.add_object_file(llvm.ObjectFileRef.from_data(object_code))
+    engine.finalize_object()
+    _ENGINES.append(engine)
+    return engine
+
+
+_ENGINES: list[Any] = []  # an engine's functions live as long as it does
+
+llvm.initialize_native_target()
+llvm.initialize_native_asmprinter()
+
+
+@cache
+def _environment() -> tuple[str, ...]:
+    settings = sorted(f"{name}={value}" for name, value in os.environ.items() if name.startswith("NUMBA_"))
+    processor = (llvm.get_process_triple(), llvm.get_host_cpu_name(), *sorted(features()))
+    return (_DOMAIN, sys.version, version("numba"), version("llvmlite"), *processor, *settings)
+
+
+def _parts(function: FunctionType, seen: set[FunctionType]) -> list[str]:
+    """The sources of a function and, in turn, of all it uses, and the values of the constants among them."""
+    if function in seen:
+        return []
+    seen.add(function)
+    parts = [function.__qualname__, _source(function.__code__.co_filename)]
+    used = inspect.getclosurevars(function)
+    for name, value in sorted({**used.globals, **used.nonlocals}.items()):
+        value = getattr(value, "function", value)  # of a kernel, an inline function or an instruction
+        if isinstance(value, FunctionType):
+            parts += [name, *_parts(value, seen)]
+        elif isinstance(value, np.ndarray):
+            parts += [name, str(value.dtype), str(value.shape), hashlib.sha256(value.tobytes()).hexdigest()]
+        elif isinstance(value, ModuleType):
+            parts += [name, value.__name__]
+        elif isinstance(value, _PLAIN):
+            parts += [name, repr(value)]
+        else:
+            raise TypeError(f"{function.__qualname__} uses {name}, a {type(value).__name__}: it may change unnoticed")
+    return parts
+
+
+@cache
+def _source(file: str) -> str:
+    return hashlib.sha256(Path(file).read_bytes()).hexdigest()

@@ -1,0 +1,112 @@
+"""Montgomery multiplication of many residues at once, one in each lane of a vector register.
+
+A residue modulo an odd N is a row of `limbs` limbs of `limb_bits` bits, least significant first, each in an integer of
+its own. With R = 2^(limb_bits·limbs) above 2^SPARE_BITS·N, rows may stand for residues up to 2^(SPARE_BITS / 2)·N, and
+a product a·b/R + c is below 2·N + c.
+
+The functions are compiled for the processor of this machine when they are first asked for, and kept (see
+`mpc.kernels.store`). Sources: Montgomery, Math. Comp. 44, 1985, doi.org/10.1090/S0025-5718-1985-0777282-X; vectors of
+limbs with few carries, Gueron and Krasnov, WAIFI 2012.
+"""
+
+import ctypes
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import llvmlite.binding as llvm
+from llvmlite import ir
+
+from mpc.kernels import store
+from mpc.kernels.machine import features, key_of, link
+from mpc.kernels.montgomery_ir import BLOCK, MontgomeryModule, Multiplier, products_of_low_halves
+
+SPARE_BITS = 10
+MIN_LIMBS = 2 * BLOCK
+
+_P, _N = ctypes.c_void_p, ctypes.c_int64
+_PARAMETERS = {
+    "multiply_add": (_P, _P, _N, _P, _N, _P, _N, _N, _P, _P, _N),
+    "products": (_P, _P, _P, _P, _P, _N, _P, _P, _P, _N),
+    "powers": (_P, _P, _P, _N, _N, _N, _N, _P, _P, _P, _N),
+    "split": (_P, _P, _N, _N, _N),
+    "join": (_P, _P, _N, _N, _N),
+}
+
+
+@dataclass(frozen=True)
+class Machine:
+    """A kind of vector register and of multiplication; `needs` names the features of processors that have it."""
+
+    name: str
+    lanes: int
+    row_bits: int
+    multiplier: Multiplier
+    needs: frozenset[str]
+
+    @property
+    def limb_bits(self) -> int:
+        return self.multiplier.limb_bits
+
+    def limbs(self, modulus: int) -> int:
+        """Limbs of a row: they hold any integer in the words of the modulus, and the spare bits."""
+        bits = max(modulus.bit_length() + SPARE_BITS, 64 * -(-modulus.bit_length() // 64))
+        return max(MIN_LIMBS, BLOCK * -(-bits // (self.limb_bits * BLOCK)))
+
+    def text(self) -> str:
+        """The module in LLVM's intermediate representation."""
+        return str(MontgomeryModule(self.lanes, self.row_bits, self.multiplier).module)
+
+
+def _half_products(name: str) -> Callable[[ir.IRBuilder, Any, Any, Any], Any]:
+    """The processor's instruction that adds one half of a product of 52 bits times 52 bits."""
+
+    def add(builder: ir.IRBuilder, total: Any, a: Any, b: Any) -> Any:
+        kind = ir.FunctionType(total.type, [total.type] * 3)
+        instruction = builder.module.globals.get(name) or ir.Function(builder.module, kind, name)
+        return builder.call(instruction, (total, a, b))
+
+    return add
+
+
+IFMA = Multiplier(
+    52, _half_products("llvm.x86.avx512.vpmadd52l.uq.512"), _half_products("llvm.x86.avx512.vpmadd52h.uq.512")
+)
+WIDENING = Multiplier(28, products_of_low_halves)
+
+MACHINES = (  # the fastest first
+    Machine("avx512ifma", 8, 64, IFMA, frozenset({"avx512f", "avx512ifma"})),
+    Machine("avx512f", 8, 32, WIDENING, frozenset({"avx512f"})),
+    Machine("avx2", 4, 32, WIDENING, frozenset({"avx2"})),
+)
+
+
+def best_machine() -> Machine | None:
+    """The fastest that this processor has."""
+    return next((machine for machine in MACHINES if machine.needs <= features()), None)
+
+
+@cache
+def functions(machine: Machine) -> dict[str, Callable[..., None]]:
+    """The functions of the module by name; they take addresses and do not hold the interpreter's lock."""
+    text = machine.text()
+    key = key_of("montgomery", text)
+    code = store.read(key)
+    if code is None:
+        code = _compiled(text)
+        store.write(key, code)
+    engine = link(code)
+    return {
+        name: ctypes.CFUNCTYPE(None, *kinds)(engine.get_function_address(name)) for name, kinds in _PARAMETERS.items()
+    }
+
+
+def _compiled(text: str) -> bytes:
+    """Object code for this processor."""
+    module = llvm.parse_assembly(text)
+    module.verify()
+    target = llvm.Target.from_default_triple().create_target_machine(
+        cpu=llvm.get_host_cpu_name(), features=llvm.get_host_cpu_features().flatten(), opt=3, jit=True
+    )
+    return bytes(target.emit_object(module))

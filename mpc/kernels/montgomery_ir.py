@@ -1,0 +1,318 @@
+"""The functions of `mpc.kernels.montgomery` in LLVM's intermediate representation.
+
+A product is summed limb by limb, and carried only where 64 bits would not hold the sums, and at the end. As many
+limbs of the first factor as a block has are multiplied in one pass over the second, in which the multiples of the
+modulus that make the lowest limbs zero are added too.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import reduce
+
+from llvmlite import ir
+
+from mpc.kernels.vector_code import I64, INTEGERS, Value, VectorCode
+
+BLOCK = 4  # limbs of a row are a multiple of it, and at least twice as many
+
+MultiplyAdd = Callable[[ir.IRBuilder, Value, Value, Value], Value]  # sum, factor, factor -> sum
+
+
+@dataclass(frozen=True)
+class Multiplier:
+    """How vectors of limbs are multiplied.
+
+    `low` adds a product of two limbs; or, if there is a `high`, its low `limb_bits` bits, and `high` adds the rest.
+    """
+
+    limb_bits: int
+    low: MultiplyAdd
+    high: MultiplyAdd | None = None
+
+    @property
+    def limbs_between_carries(self) -> int:
+        """For how many limbs of the first factor 64 bits hold the sums."""
+        term_bits, terms = (self.limb_bits, 4) if self.high else (2 * self.limb_bits, 2)
+        return ((1 << (64 - term_bits)) // terms - 2) // BLOCK * BLOCK
+
+
+class MontgomeryModule:
+    """Writes the module, for registers of `lanes` and rows of integers of `row_bits` bits.
+
+    Functions that multiply end in the same parameters: constants (the modulus in every lane, then -1/N modulo
+    2^limb_bits), memory to work in, and the limbs of a row.
+    """
+
+    def __init__(self, lanes: int, row_bits: int, multiplier: Multiplier) -> None:
+        self.module = ir.Module()
+        self._lanes = lanes
+        self._multiplier = multiplier
+        self._limb = ir.IntType(row_bits)
+        self._rows = self._limb.as_pointer()
+        self._vector = ir.VectorType(I64, lanes)
+        self._groups = self._vector.as_pointer()
+        self._multiply = self._montgomery(squares=False)
+        self._square = self._montgomery(squares=True)
+        self._multiply_add()
+        self._products()
+        self._powers()
+        self._split()
+        self._join()
+
+    def _function(self, name: str, *kinds: ir.Type) -> VectorCode:
+        return VectorCode(self.module, name, kinds, self._lanes, self._limb)
+
+    def _multiply_add(self) -> None:
+        """out[i] = a[i]·b[i]/R + c[i]; a step is the number of rows from one to the next, 0 or 1."""
+        rows, groups = self._rows, self._groups
+        code = self._function("multiply_add", rows, rows, I64, rows, I64, rows, I64, I64, groups, groups, I64)
+        out, a, a_step, b, b_step, c, c_step, count, constants, scratch, limbs = code.arguments
+        builder = code.builder
+        x, y, z, result, sums = (code.group(scratch, code.number(i), limbs) for i in range(5))
+        with code.loop(code.number(0), count, self._lanes) as first:
+            items = code.items(first, count)
+            for group, base, step in ((x, a, a_step), (y, b, b_step), (z, c, c_step)):
+                at_first = builder.icmp_unsigned("==", first, code.number(0))
+                with builder.if_then(builder.or_(at_first, builder.icmp_unsigned("!=", step, code.number(0)))):
+                    code.gather(group, [code.row(base, builder.mul(item, step), limbs) for item in items], limbs)
+            builder.call(self._multiply, (result, x, y, z, constants, sums, limbs))
+            code.scatter(result, [code.row(out, item, limbs) for item in items], limbs)
+        builder.ret_void()
+
+    def _products(self) -> None:
+        """out[i] = the product of the rows index[starts[i]] and following, lengths[i] of them, or `one` of none."""
+        rows, groups = self._rows, self._groups
+        kinds = (rows, rows, INTEGERS, INTEGERS, INTEGERS, I64, rows, groups, groups, I64)
+        code = self._function("products", *kinds)
+        out, base, index, starts, lengths, count, one, constants, scratch, limbs = code.arguments
+        x, y, sums, zero = (code.group(scratch, code.number(i), limbs) for i in range(4))
+        builder = code.builder
+        code.clear(zero, limbs)
+        with code.loop(code.number(0), count, self._lanes) as first:
+            items = code.items(first, count)
+            lists = [(code.read(starts, item), code.read(lengths, item)) for item in items]
+
+            def at(step: Value, lists: list[tuple[Value, Value]] = lists) -> list[Value]:
+                """The address of each list's row; that of `one` beyond its end."""
+                found = []
+                for start, length in lists:
+                    inside = builder.icmp_unsigned("<", step, length)
+                    place = builder.select(inside, builder.add(start, step), code.number(0))
+                    row = code.row(base, code.read(index, place), limbs)
+                    found.append(builder.select(inside, row, one))
+                return found
+
+            code.gather(x, at(code.number(0)), limbs)
+            with code.loop(code.number(1), code.maximum([length for _, length in lists]), 1) as step:
+                code.gather(y, at(step), limbs)
+                builder.call(self._multiply, (x, x, y, zero, constants, sums, limbs))
+            code.scatter(x, [code.row(out, item, limbs) for item in items], limbs)
+        builder.ret_void()
+
+    def _powers(self) -> None:
+        """out[i] = a[i] to the power with the digits digits[i], `window` bits each, the most significant first."""
+        rows, groups, octets = self._rows, self._groups, ir.IntType(8).as_pointer()
+        kinds = (rows, rows, octets, I64, I64, I64, I64, rows, groups, groups, I64)
+        code = self._function("powers", *kinds)
+        out, a, digits, digit_step, places, window, count, one, constants, scratch, limbs = code.arguments
+        x, y, zero, sums, table = (code.group(scratch, code.number(i), limbs) for i in (0, 1, 2, 3, 5))
+        builder = code.builder
+        code.clear(zero, limbs)
+        with code.loop(code.number(0), count, self._lanes) as first:
+            items = code.items(first, count)
+            code.gather(table, [one] * self._lanes, limbs)
+            code.gather(x, [code.row(a, item, limbs) for item in items], limbs)
+            with code.loop(code.number(1), builder.shl(code.number(1), window), 1) as entry:
+                before = code.group(table, builder.sub(entry, code.number(1)), limbs)
+                made = code.group(table, entry, limbs)
+                builder.call(self._multiply, (made, before, x, zero, constants, sums, limbs))
+            own = [builder.gep(digits, [builder.mul(item, digit_step)]) for item in items]
+
+            def entries(place: Value, own: list[Value] = own) -> list[Value]:
+                return [builder.zext(builder.load(builder.gep(pointer, [place])), I64) for pointer in own]
+
+            code.gather_entries(x, table, entries(code.number(0)), limbs)
+            with code.loop(code.number(1), places, 1) as place:
+                with code.loop(code.number(0), window, 1):
+                    builder.call(self._square, (x, x, x, zero, constants, sums, limbs))
+                found = entries(place)
+                with builder.if_then(builder.icmp_unsigned("!=", reduce(builder.or_, found), code.number(0))):
+                    code.gather_entries(y, table, found, limbs)
+                    builder.call(self._multiply, (x, x, y, zero, constants, sums, limbs))
+            code.scatter(x, [code.row(out, item, limbs) for item in items], limbs)
+        builder.ret_void()
+
+    def _split(self) -> None:
+        """out[i] = the limbs of words[i], an integer of `width` 64-bit words, which must fit."""
+        code = self._function("split", self._rows, INTEGERS, I64, I64, I64)
+        out, words, width, count, limbs = code.arguments
+        builder = code.builder
+        funnel = self.module.declare_intrinsic("llvm.fshr", [I64], ir.FunctionType(I64, [I64] * 3))
+        last = builder.sub(width, code.number(1))
+        with code.loop(code.number(0), count, 1) as item, code.loop(code.number(0), limbs, 1) as limb:
+            word, shift = self._place(code, limb)
+            base = builder.gep(words, [builder.mul(item, width)])
+            parts = []
+            for at in (builder.add(word, code.number(1)), word):
+                inside = builder.icmp_unsigned("<", at, width)
+                parts.append(builder.select(inside, code.read(base, code.minimum(at, last)), code.number(0)))
+            bits = builder.call(funnel, (*parts, shift))
+            mask = code.number((1 << self._multiplier.limb_bits) - 1)
+            code.store_limb(builder.and_(bits, mask), code.row(out, item, limbs), limb)
+        builder.ret_void()
+
+    def _join(self) -> None:
+        """out[i], zeros before, = the `width` 64-bit words of rows[i], which must fit."""
+        code = self._function("join", INTEGERS, self._rows, I64, I64, I64)
+        out, rows, width, count, limbs = code.arguments
+        builder = code.builder
+        with code.loop(code.number(0), count, 1) as item, code.loop(code.number(0), limbs, 1) as limb:
+            word, shift = self._place(code, limb)
+            value = code.load_limb(code.row(rows, item, limbs), limb)
+            base = builder.gep(out, [builder.mul(item, width)])
+            over = builder.lshr(builder.lshr(value, code.number(1)), builder.sub(code.number(63), shift))
+            for at, part in ((word, builder.shl(value, shift)), (builder.add(word, code.number(1)), over)):
+                with builder.if_then(builder.icmp_unsigned("<", at, width)):
+                    target = builder.gep(base, [at])
+                    builder.store(builder.or_(builder.load(target), part), target)
+        builder.ret_void()
+
+    def _place(self, code: VectorCode, limb: Value) -> tuple[Value, Value]:
+        """The word, and the bit in it, where a limb begins."""
+        bit = code.builder.mul(limb, code.number(self._multiplier.limb_bits))
+        return code.builder.lshr(bit, code.number(6)), code.builder.and_(bit, code.number(63))
+
+    def _montgomery(self, squares: bool) -> ir.Function:
+        """out = a·b/R + c for groups; out may be one of them, and `sums` is memory for another.
+
+        If only for `squares`, b is a, and `sums` is memory for two.
+        """
+        name = "square" if squares else "montgomery"
+        code = self._function(name, *[self._groups] * 6, I64)
+        code.function.attributes.add("noinline")
+        code.function.linkage = "internal"
+        out, a, _, c, _, sums, limbs = code.arguments
+        builder = code.builder
+        code.clear(sums, builder.add(limbs, code.number(BLOCK)) if squares else limbs)
+        stretch = self._multiplier.limbs_between_carries
+        with code.loop(code.number(0), limbs, stretch) as first:
+            end = code.minimum(builder.add(first, code.number(stretch)), limbs)
+            with code.loop(first, end, BLOCK) as i:
+                factors = [code.load(a, builder.add(i, code.number(r))) for r in range(BLOCK)]
+                if squares:
+                    self._add_squares(code, i, factors)
+                    self._block(code, [], sums_go_on=True)
+                else:
+                    self._block(code, factors, sums_go_on=False)
+            with builder.if_then(builder.icmp_unsigned("<", end, limbs)):
+                self._carry(code, sums, lambda at: code.load(sums, at), limbs)
+        self._carry(code, out, lambda at: builder.add(code.load(sums, at), code.load(c, at)), limbs)
+        builder.ret_void()
+        return code.function
+
+    def _block(self, code: VectorCode, factors: list[Value], sums_go_on: bool) -> None:
+        """Add `factors` times the second factor and multiples of the modulus to the sums, and drop the lowest limbs.
+
+        If the sums go on, there are as many above the others as a block has.
+        """
+        _, _, second, _, constants, sums, limbs = code.arguments
+        builder, multiplier = code.builder, self._multiplier
+        quotients: list[Value] = []
+        carry = code.splat(0)
+        for column in range(BLOCK):
+            at = code.number(column)
+            total = builder.add(code.load(sums, at), carry)
+            for multiples, other in ((factors, second), (quotients, constants)):
+                total = self._column(code, total, multiples, other, at, range(column + 1))
+            quotients.append(self._quotient(code, total, code.load(constants, limbs)))
+            total = multiplier.low(builder, total, quotients[-1], code.load(constants, code.number(0)))
+            carry = builder.lshr(total, code.splat(multiplier.limb_bits))
+        next_limb = code.number(BLOCK)
+        code.store(builder.add(code.load(sums, next_limb), carry), sums, next_limb)
+        with code.loop(next_limb, limbs, 1) as at:
+            total = self._column(code, code.load(sums, at), factors, second, at, range(BLOCK + 1))
+            other_total = self._column(code, code.splat(0), quotients, constants, at, range(BLOCK + 1))
+            code.store(builder.add(total, other_total), sums, builder.sub(at, next_limb))
+        for column in range(BLOCK):
+            at = builder.add(limbs, code.number(column))
+            total = code.load(sums, at) if sums_go_on else code.splat(0)
+            for multiples, other in ((factors, second), (quotients, constants)):
+                total = self._column(code, total, multiples, other, at, range(column + 1, BLOCK + 1))
+            code.store(total, sums, builder.sub(at, next_limb))
+            if sums_go_on:
+                code.store(code.splat(0), sums, at)
+
+    def _add_squares(self, code: VectorCode, first: Value, factors: list[Value]) -> None:
+        """Add the products of `factors`, a's limbs from `first` on, with one another and, doubled, with those above."""
+        _, a, _, _, _, sums, limbs = code.arguments
+        builder = code.builder
+        above = builder.add(first, code.number(BLOCK))
+
+        def add_twice(at: Value, total: Value, back: range) -> None:
+            products = self._column(code, code.splat(0), factors, a, at, back)
+            code.store(builder.add(total, builder.add(products, products)), sums, at)
+
+        for column in range(2 * BLOCK):
+            at = builder.add(first, code.number(column))
+            code.store(self._own_products(code, code.load(sums, at), factors, column), sums, at)
+        with builder.if_then(builder.icmp_unsigned("<", above, limbs)):
+            for column in range(BLOCK):
+                at = builder.add(above, code.number(column))
+                add_twice(at, code.load(sums, at), range(column + 1))
+            with code.loop(builder.add(above, code.number(BLOCK)), limbs, 1) as at:
+                add_twice(at, code.load(sums, at), range(BLOCK + 1))
+            for column in range(BLOCK):
+                at = builder.add(limbs, code.number(column))
+                add_twice(at, code.load(sums, at), range(column + 1, BLOCK + 1))
+
+    def _own_products(self, code: VectorCode, total: Value, factors: list[Value], column: int) -> Value:
+        """`total` plus all products of two of `factors` that belong `column` limbs above the first one's square."""
+        multiplier = self._multiplier
+        twice = code.splat(0)
+        for add, places in ((multiplier.low, column), (multiplier.high, column - 1)):
+            for r in range(BLOCK):
+                other = places - r
+                if add and r == other:
+                    total = add(code.builder, total, factors[r], factors[r])
+                elif add and r < other < BLOCK:
+                    twice = add(code.builder, twice, factors[r], factors[other])
+        return code.builder.add(total, code.builder.add(twice, twice))
+
+    def _column(
+        self, code: VectorCode, total: Value, multiples: list[Value], other: Value, at: Value, back: range
+    ) -> Value:
+        """`total` plus all products whose sum belongs to limb `at`, of limbs of `other` as far back as in `back`."""
+        for r, multiple in enumerate(multiples):
+            for step, add in ((r, self._multiplier.low), (r + 1, self._multiplier.high)):
+                if add and step in back:
+                    limb = code.load(other, code.builder.sub(at, code.number(step)))
+                    total = add(code.builder, total, multiple, limb)
+        return total
+
+    def _quotient(self, code: VectorCode, total: Value, inverse: Value) -> Value:
+        """total·inverse modulo 2^limb_bits."""
+        product = self._multiplier.low(code.builder, code.splat(0), total, inverse)
+        return code.builder.and_(product, code.splat((1 << self._multiplier.limb_bits) - 1))
+
+    def _carry(self, code: VectorCode, out: Value, read: Callable[[Value], Value], limbs: Value) -> None:
+        """Write what `read` gives with its carries moved up, so that every limb is below 2^limb_bits."""
+        builder, bits = code.builder, self._multiplier.limb_bits
+        before, body, after = builder.block, *(code.function.append_basic_block() for _ in range(2))
+        builder.branch(body)
+        builder.position_at_end(body)
+        at, carry = builder.phi(I64), builder.phi(self._vector)
+        at.add_incoming(code.number(0), before)
+        carry.add_incoming(code.splat(0), before)
+        value = builder.add(read(at), carry)
+        code.store(builder.and_(value, code.splat((1 << bits) - 1)), out, at)
+        following = builder.add(at, code.number(1))
+        at.add_incoming(following, body)
+        carry.add_incoming(builder.lshr(value, code.splat(bits)), body)
+        builder.cbranch(builder.icmp_unsigned("<", following, limbs), body, after)
+        builder.position_at_end(after)
+
+
+def products_of_low_halves(builder: ir.IRBuilder, total: Value, a: Value, b: Value) -> Value:
+    """total + a·b of the factors' low 32 bits (vpmuludq)."""
+    low = ir.Constant(a.type, [2**32 - 1] * a.type.count)
+    return builder.add(total, builder.mul(builder.and_(a, low), builder.and_(b, low)))

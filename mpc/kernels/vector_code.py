@@ -1,0 +1,146 @@
+"""Building blocks for functions in LLVM's intermediate representation that work on one residue a lane.
+
+A *row* is a residue's limbs, each in an integer of its own. A *group* holds a row for each lane: vectors of 64-bit
+integers in memory, limb by limb.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import reduce
+from typing import Any
+
+from llvmlite import ir
+
+I64 = ir.IntType(64)
+INTEGERS = I64.as_pointer()
+
+Value = Any  # of llvmlite
+
+
+class VectorCode:
+    """Writes the body of one function, from `builder`'s position on."""
+
+    def __init__(self, module: ir.Module, name: str, kinds: Sequence[ir.Type], lanes: int, limb: ir.IntType) -> None:
+        self.function = ir.Function(module, ir.FunctionType(ir.VoidType(), kinds), name)
+        self.arguments: tuple[Value, ...] = self.function.args
+        self.builder = ir.IRBuilder(self.function.append_basic_block())
+        self.lanes = lanes
+        self._limb = limb
+        self._vector = ir.VectorType(I64, lanes)
+
+    def number(self, value: int) -> Value:
+        return ir.Constant(I64, value)
+
+    def splat(self, value: int) -> Value:
+        """The vector with `value` in every lane."""
+        return ir.Constant(self._vector, [value] * self.lanes)
+
+    @contextmanager
+    def loop(self, start: Value, stop: Value, step: int) -> Iterator[Value]:
+        """For i from `start` by `step` while below `stop`."""
+        b = self.builder
+        before, body, after = b.block, self.function.append_basic_block(), self.function.append_basic_block()
+        b.cbranch(b.icmp_unsigned("<", start, stop), body, after)
+        b.position_at_end(body)
+        i = b.phi(I64)
+        i.add_incoming(start, before)
+        yield i
+        following = b.add(i, self.number(step))
+        i.add_incoming(following, b.block)
+        b.cbranch(b.icmp_unsigned("<", following, stop), body, after)
+        b.position_at_end(after)
+
+    def read(self, integers: Value, at: Value) -> Value:
+        return self.builder.load(self.builder.gep(integers, [at]))
+
+    def minimum(self, a: Value, b: Value) -> Value:
+        return self.builder.select(self.builder.icmp_unsigned("<", a, b), a, b)
+
+    def maximum(self, values: Sequence[Value]) -> Value:
+        b = self.builder
+        return reduce(lambda x, y: b.select(b.icmp_unsigned("<", x, y), y, x), values)
+
+    def items(self, first: Value, count: Value) -> list[Value]:
+        """An item a lane from `first` on; beyond the last of `count`, the last again."""
+        last = self.builder.sub(count, self.number(1))
+        return [self.minimum(self.builder.add(first, self.number(lane)), last) for lane in range(self.lanes)]
+
+    def row(self, rows: Value, item: Value, limbs: Value) -> Value:
+        """The address of a row."""
+        return self.builder.gep(rows, [self.builder.mul(item, limbs)])
+
+    def group(self, groups: Value, item: Value, limbs: Value) -> Value:
+        """The address of a group in an array of them."""
+        return self.builder.gep(groups, [self.builder.mul(item, limbs)])
+
+    def load(self, group: Value, limb: Value) -> Value:
+        return self.builder.load(self.builder.gep(group, [limb]), align=8 * self.lanes)
+
+    def store(self, value: Value, group: Value, limb: Value) -> None:
+        self.builder.store(value, self.builder.gep(group, [limb]), align=8 * self.lanes)
+
+    def clear(self, group: Value, limbs: Value) -> None:
+        with self.loop(self.number(0), limbs, 1) as limb:
+            self.store(self.splat(0), group, limb)
+
+    def load_limb(self, row: Value, limb: Value) -> Value:
+        """A limb of a row, as 64 bits."""
+        value = self.builder.load(self.builder.gep(row, [limb]))
+        return value if self._limb == I64 else self.builder.zext(value, I64)
+
+    def store_limb(self, value: Value, row: Value, limb: Value) -> None:
+        narrow = value if self._limb == I64 else self.builder.trunc(value, self._limb)
+        self.builder.store(narrow, self.builder.gep(row, [limb]))
+
+    def gather(self, group: Value, rows: Sequence[Value], limbs: Value) -> None:
+        """Fill a group from a row a lane, as many limbs at once as there are lanes: rows have that many or more."""
+        kind = ir.VectorType(self._limb, self.lanes)
+        last = self.builder.sub(limbs, self.number(self.lanes))
+        with self.loop(self.number(0), limbs, self.lanes) as start:
+            first = self.minimum(start, last)
+            loaded = []
+            for row in rows:
+                address = self.builder.bitcast(self.builder.gep(row, [first]), kind.as_pointer())
+                vector = self.builder.load(address, align=self._limb.width // 8)
+                loaded.append(vector if self._limb == I64 else self.builder.zext(vector, self._vector))
+            for limb, vector in enumerate(self._transposed(loaded)):
+                self.store(vector, group, self.builder.add(first, self.number(limb)))
+
+    def _transposed(self, vectors: list[Value]) -> list[Value]:
+        """Vector i of the result holds lane i of each, for as many vectors as lanes, a power of two."""
+        size, half = len(vectors), len(vectors) // 2
+        while half:
+            masks = (
+                [lane - half + size if lane & half else lane for lane in range(size)],
+                [lane + size if lane & half else lane + half for lane in range(size)],
+            )
+            swapped = list(vectors)
+            for i in range(size):
+                if not i & half:
+                    for place, mask in zip((i, i + half), masks, strict=True):
+                        chosen = ir.Constant(ir.VectorType(ir.IntType(32), size), mask)
+                        swapped[place] = self.builder.shuffle_vector(vectors[i], vectors[i + half], chosen)
+            vectors, half = swapped, half // 2
+        return vectors
+
+    def scatter(self, group: Value, rows: Sequence[Value], limbs: Value) -> None:
+        """Write a group to a row a lane."""
+        with self.loop(self.number(0), limbs, 1) as limb:
+            vector = self.load(group, limb)
+            for lane, row in enumerate(rows):
+                self.store_limb(self.builder.extract_element(vector, self.number(lane)), row, limb)
+
+    def gather_entries(self, group: Value, table: Value, entries: Sequence[Value], limbs: Value) -> None:
+        """Fill each lane of a group from the same lane of an entry of its own in an array of groups."""
+        b = self.builder
+        integers = b.bitcast(table, INTEGERS)
+        starts = [
+            b.add(b.mul(b.mul(entry, limbs), self.number(self.lanes)), self.number(lane))
+            for lane, entry in enumerate(entries)
+        ]
+        with self.loop(self.number(0), limbs, 1) as limb:
+            offset = b.mul(limb, self.number(self.lanes))
+            vector = ir.Constant(self._vector, ir.Undefined)
+            for lane, start in enumerate(starts):
+                vector = b.insert_element(vector, self.read(integers, b.add(start, offset)), self.number(lane))
+            self.store(vector, group, limb)

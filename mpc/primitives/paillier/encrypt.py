@@ -1,0 +1,140 @@
+"""Encryption with randomizers h_s^alpha by tables of powers of h_s (Damgard, Jurik, Nielsen): c = (1 + m·n)·h_s^alpha.
+
+The owner computes modulo p² and modulo q² and puts the two together.
+"""
+
+from typing import Literal
+
+import gmpy2
+import numpy as np
+
+from mpc.errors import InputError
+from mpc.primitives.paillier.arrays import Ciphertexts
+from mpc.primitives.paillier.keys import PrivateKey, PublicKey
+from mpc.primitives.paillier.residues import Residues, Rows
+from mpc.primitives.paillier.words import U64, above, bits_at, in_pieces, rows_of_words, widened
+from mpc.rng import Rng
+
+Mode = Literal["strict", "fast"]
+
+FAST_BITS = 256  # of alpha: twice the security level
+
+_WINDOW_BITS = {"strict": 8, "fast": 10}  # of alpha, that index a row of the table: tables of some ten megabytes
+
+
+class Encryptor:
+    """Encrypts and re-randomises under one key; whoever has the private key gives that, which is faster.
+
+    `mode` says how long the exponents are, see the package's security notes: `strict`, or `fast` with its extra
+    assumption. The tables take up to some seconds and some ten megabytes: make one encryptor a key and keep it. It
+    serves one caller at a time, on all cores.
+    """
+
+    def __init__(self, key: PublicKey | PrivateKey, rng: Rng, mode: Mode = "strict") -> None:
+        if mode not in ("strict", "fast"):
+            raise InputError(f"Paillier encryption mode {mode!r}: give 'strict' or 'fast'")
+        self.public = key.public if isinstance(key, PrivateKey) else key
+        self.mode = mode
+        self._rng = rng
+        self._alpha_bits = self.public.bits // 2 if mode == "strict" else FAST_BITS
+        self._window = _WINDOW_BITS[mode]
+        windows = -(-self._alpha_bits // self._window)
+        self._key = key
+        base = self.public.randomizer_base
+        fields = key.residues if isinstance(key, PrivateKey) else (self.public.residues,)
+        self._tables = [(field, _table(field, base, windows, self._window)) for field in fields]
+        self._pool: list[Rows] = []
+
+    def __repr__(self) -> str:
+        return f"Encryptor({self.public!r}, {self.mode!r})"
+
+    def prepare(self, count: int) -> None:
+        """Compute `count` randomizers ahead; later calls use them up, each once."""
+        self._pool.append(self._fresh(count))
+
+    def encrypt(self, words: U64) -> Ciphertexts:
+        """Ciphertexts of plaintexts, of shape (count, public.words), each below n; else raises `InputError`."""
+        public = self.public
+        if words.ndim != 2 or words.shape[1] != public.words:
+            raise InputError(f"plaintexts have shape {words.shape}, not (count, {public.words})")
+        if above(words, public.n - 1).any():
+            raise InputError("a plaintext is not below the modulus n of its key")
+
+        def work(piece: slice) -> Rows:
+            randomizers = self._randomizers(len(words[piece]))
+            return public.residues.multiply(encode(words[piece], public), randomizers)
+
+        return Ciphertexts(public, in_pieces(work, len(words)))
+
+    def rerandomise(self, ciphertexts: Ciphertexts) -> Ciphertexts:
+        """Ciphertexts of the same plaintexts whose randomness says nothing of how they came about."""
+        if ciphertexts.public != self.public:
+            raise InputError("ciphertexts are of different Paillier keys")
+
+        def work(piece: slice) -> Rows:
+            rows = ciphertexts.rows[piece]
+            return self.public.residues.multiply(rows, self._randomizers(len(rows)))
+
+        return Ciphertexts(self.public, in_pieces(work, len(ciphertexts)))
+
+    def _randomizers(self, count: int) -> Rows:
+        """As many randomizers as asked, from the pool as far as it reaches."""
+        taken: list[Rows] = []
+        while count and self._pool:
+            rows = self._pool.pop()
+            if len(rows) > count:
+                self._pool.append(rows[count:])
+            taken.append(rows[:count])
+            count -= len(taken[-1])
+        return np.concatenate([*taken, self._fresh(count)]) if taken else self._fresh(count)
+
+    def _fresh(self, count: int) -> Rows:
+        return in_pieces(lambda piece: self._powers(piece.stop - piece.start), count)
+
+    def _powers(self, count: int) -> Rows:
+        """The base to the power of fresh exponents."""
+        size = -(-self._alpha_bits // 8)
+        random = np.frombuffer(self._rng(count * size), np.uint8).reshape(count, size)
+        alphas = np.zeros((count, -(-size // 8)), np.uint64)
+        alphas.view(np.uint8)[:, :size] = random
+        places = range(0, self._alpha_bits, self._window)
+        digits = [bits_at(alphas, at, min(self._window, self._alpha_bits - at)) for at in places]
+        index = (np.array(digits, np.int64).T + (np.arange(len(places)) << self._window)).ravel()
+        lengths = np.full(count, len(places))
+        powers = [field.products(table, index, lengths) for field, table in self._tables]
+        return self._combined(powers) if isinstance(self._key, PrivateKey) else powers[0]
+
+    def _combined(self, powers: list[Rows]) -> Rows:
+        """The residues modulo n² of residues modulo p² and q²."""
+        assert isinstance(self._key, PrivateKey)
+        squares = self._key.p**2, self._key.q**2
+        width = self.public.residues.words
+        rows: Rows | int = 0
+        for (field, _), power, own, other in zip(self._tables, powers, squares, squares[::-1], strict=True):
+            words = widened(field.leave(power), width)
+            rows = self.public.residues.affine(words, other * int(gmpy2.invert(other, own)), rows)
+        assert not isinstance(rows, int)
+        return rows
+
+
+def encode(words: U64, public: PublicKey) -> Rows:
+    """1 + m·n modulo n², the ciphertexts without randomness of plaintexts."""
+    return public.residues.affine(widened(words, public.residues.words), public.n, 1)
+
+
+def _table(field: Residues, base: int, windows: int, window_bits: int) -> Rows:
+    """Row k·2^w + d is base^(d·2^(w·k)), for windows of w bits."""
+    power = gmpy2.mpz(base % field.modulus)
+    starts = []
+    for _ in range(windows):
+        starts.append(int(power))
+        power = gmpy2.powmod(power, 1 << window_bits, field.modulus)
+    firsts = field.affine(rows_of_words(starts, field.words), 1, 0)
+    table = np.stack([field.power(firsts, 0), firsts], axis=1)  # by window, then by digit
+    for bit in range(1, window_bits):
+        digits = 1 << bit
+        next_power = field.multiply(table[:, -1], firsts)
+        flat = table.reshape(windows * digits, *table.shape[2:])
+        more = field.multiply(flat, np.repeat(next_power, digits, axis=0))
+        table = np.concatenate([table, more.reshape(table.shape)], axis=1)
+    return table.reshape(windows << window_bits, *table.shape[2:])

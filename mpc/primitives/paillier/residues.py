@@ -1,0 +1,60 @@
+"""Batches of residues modulo one odd number: the operations that everything else here is made of.
+
+A batch is an array of rows, one a residue, in a form of the backend's own; rows are taken, sliced and joined as numpy
+arrays along the first axis. Words are its canonical form: little-endian 64-bit words of the residue in [0, modulus).
+"""
+
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mpc.primitives.paillier.residues_gmp import GmpResidues
+from mpc.primitives.paillier.words import U64
+
+I64 = NDArray[np.int64]
+Rows = NDArray[Any]
+
+
+class Residues(Protocol):
+    """Arithmetic modulo `modulus`; all of it on every core."""
+
+    modulus: int
+    words: int  # of one residue
+
+    def affine(self, words: U64, factor: int, offset: Rows | int) -> Rows:
+        """factor·w + offset for each row w of `words`, integers of the modulus's words, below the modulus or not."""
+        ...
+
+    def leave(self, rows: Rows) -> U64:
+        """The canonical words, of shape (count, words)."""
+        ...
+
+    def multiply(self, a: Rows, b: Rows) -> Rows:
+        """Row by row; either may be one row, for all of the other."""
+        ...
+
+    def products(self, rows: Rows, index: I64, lengths: I64) -> Rows:
+        """The product of each list of rows: `index` holds the lists one after another. Of an empty list it is 1."""
+        ...
+
+    def power(self, rows: Rows, exponent: int) -> Rows:
+        """Every row to the same power, 0 or more."""
+        ...
+
+    def powers(self, rows: Rows, exponents: U64) -> Rows:
+        """Every row to a power of its own."""
+        ...
+
+    def invert(self, rows: Rows) -> Rows:
+        """The inverse of each row, all of which must be units."""
+        ...
+
+
+def residues(modulus: int) -> Residues:
+    """Arithmetic modulo an odd number, on the fastest backend of this machine."""
+    from mpc.kernels.montgomery import best_machine
+    from mpc.primitives.paillier.residues_vector import VectorResidues
+
+    machine = best_machine()
+    return VectorResidues(modulus, machine) if machine else GmpResidues(modulus)

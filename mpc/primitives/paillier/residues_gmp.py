@@ -1,0 +1,85 @@
+"""Residues held as GMP's integers, for machines without vectors of 64-bit integers."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import gmpy2
+import numpy as np
+from numpy.typing import NDArray
+
+from mpc.primitives.paillier.words import U64, ints_from_words, rows_of_words
+from mpc.primitives.threads import spread
+
+I64 = NDArray[np.int64]
+Rows = NDArray[Any]
+
+_PIECE = 64
+
+
+class GmpResidues:
+    """`Residues` whose rows are Python objects, reduced."""
+
+    def __init__(self, modulus: int) -> None:
+        self.modulus = modulus
+        self.words = -(-modulus.bit_length() // 64)
+        self._modulus = gmpy2.mpz(modulus)
+
+    def __repr__(self) -> str:
+        return f"GmpResidues({self.modulus.bit_length()} bits)"
+
+    def affine(self, words: U64, factor: int, offset: Rows | int) -> Rows:
+        offsets = offset if isinstance(offset, np.ndarray) else [gmpy2.mpz(offset)] * len(words)
+
+        def work(piece: slice) -> Sequence[Any]:
+            integers = ints_from_words(words[piece])
+            return [(i * factor + c) % self._modulus for i, c in zip(integers, offsets[piece], strict=True)]
+
+        return _map(work, len(words))
+
+    def leave(self, rows: Rows) -> U64:
+        return rows_of_words(rows, self.words)
+
+    def multiply(self, a: Rows, b: Rows) -> Rows:
+        a, b = np.broadcast_arrays(a, b)
+        return _map(lambda piece: [x * y % self._modulus for x, y in zip(a[piece], b[piece], strict=True)], len(a))
+
+    def products(self, rows: Rows, index: I64, lengths: I64) -> Rows:
+        ends = np.cumsum(lengths)
+
+        def work(piece: slice) -> Sequence[Any]:
+            return [self._product(rows[index[ends[i] - lengths[i] : ends[i]]]) for i in range(piece.start, piece.stop)]
+
+        return _map(work, len(lengths))
+
+    def _product(self, rows: Rows) -> Any:
+        product = gmpy2.mpz(1)
+        for row in rows:
+            product = product * row % self._modulus
+        return product
+
+    def power(self, rows: Rows, exponent: int) -> Rows:
+        return _map(lambda piece: gmpy2.powmod_base_list(list(rows[piece]), exponent, self._modulus), len(rows))
+
+    def powers(self, rows: Rows, exponents: U64) -> Rows:
+        return _map(
+            lambda piece: [
+                gmpy2.powmod(row, int(exponent), self._modulus)
+                for row, exponent in zip(rows[piece], exponents[piece], strict=True)
+            ],
+            len(rows),
+        )
+
+    def invert(self, rows: Rows) -> Rows:
+        return _map(lambda piece: [gmpy2.invert(row, self._modulus) for row in rows[piece]], len(rows))
+
+
+def _map(work: Callable[[slice], Sequence[Any]], count: int) -> Rows:
+    """The results of `work` on all slices, on every core where GMP gives up the interpreter's lock."""
+    out = np.empty(count, object)
+
+    def fill(piece: slice) -> None:
+        with gmpy2.context(gmpy2.get_context(), allow_release_gil=True):
+            out[piece] = work(piece)
+
+    spread(fill, count, _PIECE)
+    return out

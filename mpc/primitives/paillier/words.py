@@ -1,0 +1,79 @@
+"""Integers as rows of little-endian 64-bit words: arrays of shape (count, words)."""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+U64 = NDArray[np.uint64]
+
+
+_PIECE_ROWS = 2**12
+
+
+def in_pieces(work: Callable[[slice], NDArray[Any]], count: int) -> NDArray[Any]:
+    """What `work` gives for `count` rows, done for some thousand at once: what it needs on the way stays small."""
+    first = work(slice(0, min(count, _PIECE_ROWS)))
+    if count <= _PIECE_ROWS:
+        return first
+    out = np.empty((count, *first.shape[1:]), first.dtype)
+    out[:_PIECE_ROWS] = first
+    for at in range(_PIECE_ROWS, count, _PIECE_ROWS):
+        piece = slice(at, min(count, at + _PIECE_ROWS))
+        out[piece] = work(piece)
+    return out
+
+
+def rows_of_words(values: Iterable[int], words: int) -> U64:
+    """The words of integers in [0, 2^(64·words))."""
+    data = bytearray().join(int(value).to_bytes(8 * words, "little") for value in values)
+    return np.frombuffer(data, np.uint64).reshape(-1, words)
+
+
+def ints_from_words(words: U64) -> list[int]:
+    """The integers, not negative, that rows of words stand for."""
+    size = 8 * words.shape[1]
+    data = np.ascontiguousarray(words).tobytes()
+    return [int.from_bytes(data[at : at + size], "little") for at in range(0, len(words) * size, size)]
+
+
+def widened(words: U64, width: int) -> U64:
+    """The same integers in `width` words, more or the same."""
+    out = np.zeros((len(words), width), np.uint64)
+    out[:, : words.shape[1]] = words
+    return out
+
+
+def above(words: U64, limit: int) -> NDArray[np.bool_]:
+    """Which rows stand for more than `limit`, which has no more words."""
+    more = np.zeros(len(words), np.bool_)
+    undecided = np.arange(len(words))
+    for column in range(words.shape[1] - 1, -1, -1):
+        found, bound = words[undecided, column], np.uint64(limit >> 64 * column & (2**64 - 1))
+        more[undecided[found > bound]] = True
+        undecided = undecided[found == bound]
+        if not len(undecided):
+            break
+    return more
+
+
+def add_constant(words: U64, constant: int) -> U64:
+    """Rows plus a constant, modulo 2^(64·words)."""
+    width = words.shape[1]
+    out = np.empty_like(words)
+    carry = np.zeros(len(words), np.uint64)
+    for column, addend in enumerate(rows_of_words([constant % (1 << 64 * width)], width)[0]):
+        partial = words[:, column] + addend
+        out[:, column] = partial + carry
+        carry = ((partial < addend) | (out[:, column] < partial)).astype(np.uint64)
+    return out
+
+
+def bits_at(words: U64, at: int, count: int) -> U64:
+    """The rows' `count` bits, up to 64, from bit `at` on."""
+    column, shift = divmod(at, 64)
+    found = words[:, column] >> np.uint64(shift)
+    if shift and column + 1 < words.shape[1]:
+        found |= words[:, column + 1] << np.uint64(64 - shift)
+    return found & np.uint64((1 << count) - 1)

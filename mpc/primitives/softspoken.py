@@ -1,0 +1,120 @@
+"""Many random oblivious transfers from 128 base transfers (SoftSpokenOT): 31 bits a transfer on the wire.
+
+The chooser gets random bits and for each the pad it chose, the one who offers both pads, of 16 bytes. The chooser grows
+32 trees of 16 leaves, of which the other learns all but one each, by base transfers that run the other way. Leaves are
+seeds of streams; sums of the streams are a small-field correlation for each tree, and the corrections that make the
+chooser's bits the same in all trees are its message.
+
+Security: semi-honest; AES-128 as PRG and, in Matyas-Meyer-Oseas mode, correlation robust; 128 bits.
+Source:   Roy, CRYPTO 2022, eprint.iacr.org/2022/192, sections 3 and 5 (repetition code, k = 4); hash: Guo, Katz, Wang,
+          Yu, IEEE S&P 2020, eprint.iacr.org/2019/074.
+"""
+
+from hashlib import blake2b
+
+import numpy as np
+import numpy.typing as npt
+
+from mpc.primitives import ggm
+from mpc.primitives.aes import KEY_BYTES, FixedKey
+from mpc.primitives.prg import Prg
+from mpc.rng import Rng
+
+BASE_COUNT = 128
+DEPTH = 4
+TREES = BASE_COUNT // DEPTH
+LEAVES = 2**DEPTH
+BATCH_WORDS = 2**12  # transfers a batch, over 64: its rows stay in the second-level cache or nearly so
+SEEDS_WORDS = TREES * DEPTH * 4  # of the chooser's first message
+
+_DOMAIN = b"sealane/softspoken/1\0"
+
+U64 = npt.NDArray[np.uint64]
+BOOL = npt.NDArray[np.bool_]
+
+
+def plant(pairs: "list[tuple[bytes, bytes]]", session: bytes, rng: Rng) -> "tuple[Chooser, U64]":
+    """The chooser, from the pairs of keys that it offered in the base transfers, and its first message."""
+    seeds = np.frombuffer(bytearray(rng(16 * TREES)), np.uint64).reshape(TREES, 2)
+    leaves, sums = ggm.plant(ggm.Trees.of_session(session), seeds, DEPTH)
+    pads = np.frombuffer(b"".join(low + high for low, high in pairs), np.uint64).reshape(sums.shape)
+    return Chooser(leaves, session), (sums ^ pads).reshape(-1)
+
+
+def grow(keys: "list[bytes]", secret: BOOL, message: U64, session: bytes) -> "Offerer":
+    """The one who offers, from the keys that it chose by `secret` (128 bits), and the chooser's first message."""
+    sides = secret.reshape(TREES, DEPTH).astype(np.int64)
+    points = ((1 - sides) << np.arange(DEPTH - 1, -1, -1)).sum(axis=1)
+    masked = message.reshape(TREES, DEPTH, 2, 2)
+    pads = np.frombuffer(b"".join(keys), np.uint64).reshape(TREES, DEPTH, 2)
+    sums = np.take_along_axis(masked, sides[:, :, None, None], axis=2)[:, :, 0] ^ pads
+    return Offerer(points, ggm.puncture(ggm.Trees.of_session(session), points, sums, DEPTH), session)
+
+
+class Chooser:
+    """The side that gets random choices and one pad each."""
+
+    def __init__(self, leaves: U64, session: bytes) -> None:
+        self._streams = [[Prg(leaf.tobytes()) for leaf in tree] for tree in leaves]
+        self._hash = _hash_of(session)
+
+    def choose(self, words: int) -> tuple[U64, U64, U64]:
+        """For 64 transfers a word: the choices, packed, the pads (64·words x 2), and the message (31 x words)."""
+        from mpc.kernels.transfers import fold
+
+        rows, sums = np.empty((BASE_COUNT, words), np.uint64), np.empty((TREES, words), np.uint64)
+        leaves = np.empty((LEAVES, words), np.uint64)
+        for tree, streams in enumerate(self._streams):
+            for leaf, stream in zip(leaves, streams, strict=True):
+                stream.fill(leaf)
+            fold(leaves, 0, rows[DEPTH * tree : DEPTH * (tree + 1)], sums[tree])
+        return sums[0], _hashed(self._hash, _columns(rows)), sums[1:] ^ sums[0]
+
+
+class Offerer:
+    """The side that gets both pads of each transfer."""
+
+    def __init__(self, points: npt.NDArray[np.int64], leaves: U64, session: bytes) -> None:
+        self._points = points.tolist()
+        self._streams = [[Prg(leaf.tobytes()) for leaf in tree] for tree in leaves]
+        self._hash = _hash_of(session)
+        bits = (points[:, None] >> np.arange(DEPTH)) & 1
+        self._bits = bits.astype(np.bool_)
+        self._delta = np.packbits(self._bits.reshape(-1), bitorder="little").view(np.uint64)
+
+    def offer(self, words: int, message: U64) -> tuple[U64, U64]:
+        """Both pads of each transfer (64·words x 2), `message` being the chooser's (31 x words)."""
+        from mpc.kernels.transfers import fold
+
+        rows, total = np.empty((BASE_COUNT, words), np.uint64), np.empty(words, np.uint64)
+        leaves = np.empty((LEAVES, words), np.uint64)
+        for tree, (point, streams) in enumerate(zip(self._points, self._streams, strict=True)):
+            for index, (leaf, stream) in enumerate(zip(leaves, streams, strict=True)):
+                if index == point:
+                    leaf[:] = 0
+                else:
+                    stream.fill(leaf)
+            own = rows[DEPTH * tree : DEPTH * (tree + 1)]
+            fold(leaves, point, own, total)
+            if tree:
+                own[self._bits[tree]] ^= message[tree - 1]
+        columns = _columns(rows)
+        return _hashed(self._hash, columns), _hashed(self._hash, columns ^ self._delta)
+
+
+def _hash_of(session: bytes) -> FixedKey:
+    return FixedKey(blake2b(_DOMAIN, digest_size=KEY_BYTES, salt=session).digest())
+
+
+def _columns(rows: U64) -> U64:
+    from mpc.kernels.transfers import to_columns
+
+    columns = np.empty((64 * rows.shape[1], 2), np.uint64)
+    to_columns(rows, columns, np.empty(64, np.uint64))
+    return columns
+
+
+def _hashed(key: FixedKey, columns: U64) -> U64:
+    hashed = key.encrypt(columns)
+    hashed ^= columns
+    return hashed

@@ -1,0 +1,89 @@
+"""A party's factors as columns over keys: one entry a different key and own group, in limbs whose sums cannot overflow.
+
+What two parties multiply and add up over all common keys must stay within 63 bits. A factor is therefore cut into limbs
+of as many bits as that leaves, and sums are put together again in Python's integers, so that every total is exact.
+"""
+
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+
+from mpc.keys import Keys
+from mpc.reports.measures import Factor, largest
+from mpc.reports.sides import I64, Side
+
+_SUM_BITS = 62
+
+
+@dataclass(frozen=True)
+class Extent:
+    """What the parties know of each other's sides: groups, different keys, and rows of one key in one group at most
+    (a power of two)."""
+
+    groups: int
+    keys: int
+    rows_of_key: int
+
+
+def limb_bits(extents: tuple[Extent, Extent], *, both: bool) -> int:
+    """The bits of a limb when `both` factors of a product have limbs, or one."""
+    slots = 2 * max(*(extent.keys for extent in extents), 1)  # a cuckoo table has up to twice as many rows as keys
+    repeats = extents[0].rows_of_key * extents[1].rows_of_key
+    room = _SUM_BITS - (slots - 1).bit_length() - (repeats - 1).bit_length()
+    return max(room // 2 if both else room, 1)
+
+
+def limb_count(side_largest: int, bits: int) -> int:
+    """How many limbs of `bits` hold a value of that absolute size."""
+    return max(-(-side_largest.bit_length() // bits), 1)
+
+
+@dataclass(frozen=True)
+class OwnColumns:
+    """The own side by key. `keys` are those of the rows that count, numbered as the join numbers them."""
+
+    side: Side
+    keys: Keys = field(repr=False)
+
+    @cached_property
+    def counted(self) -> I64:
+        """The rows that count and have a key."""
+        return np.flatnonzero(self.side.keep & (self.keys.key_of_row >= 0))
+
+    @cached_property
+    def extent(self) -> Extent:
+        """The extent of the own side."""
+        key = self.keys.key_of_row[self.counted]
+        most = int(np.bincount(key, minlength=1).max(initial=1)) if len(key) else 1
+        return Extent(len(self.side.labels), len(self.keys.digests), 1 << (most - 1).bit_length())
+
+    @cached_property
+    def group_of_key(self) -> I64:
+        """The group of each key, -1 for none; for a side with one row a key."""
+        groups = np.full(len(self.keys.digests), -1, np.int64)
+        groups[self.keys.key_of_row[self.counted]] = self.side.groups[self.counted]
+        return groups
+
+    def limb(self, factor: Factor, bits: int, index: int) -> I64:
+        """Limb `index` of a factor, of the rows that count."""
+        values = self.side.values(factor)[self.counted] >> (bits * index)
+        is_last = index == limb_count(largest(self.side.params, self.side.party, factor), bits) - 1
+        return np.asarray(values if is_last else values & ((1 << bits) - 1)).astype(np.int64)
+
+    def people(self) -> I64:
+        """1 for each key and group that has a row."""
+        return np.minimum(self.sums(np.ones(len(self.counted), np.int64)), 1)
+
+    def sums(self, values: I64) -> I64:
+        """`values` of the rows that count, added up by key and group: shape (keys, groups)."""
+        groups = len(self.side.labels)
+        sums = np.zeros(len(self.keys.digests) * groups, np.int64)
+        np.add.at(sums, self.keys.key_of_row[self.counted] * groups + self.side.groups[self.counted], values)
+        return sums.reshape(-1, groups)
+
+    def by_key(self, values: I64) -> I64:
+        """`values` of the rows that count, added up by key: shape (keys,)."""
+        sums = np.zeros(len(self.keys.digests), np.int64)
+        np.add.at(sums, self.keys.key_of_row[self.counted], values)
+        return sums

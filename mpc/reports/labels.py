@@ -1,0 +1,76 @@
+"""What undeclared groups are called: told to the receivers for groups that are released, and for no others."""
+
+from collections.abc import Collection, Iterable, Sequence
+
+from mpc.channel import Channel
+from mpc.errors import ProtocolError
+from mpc.reports.groups import Label, labels_of
+from mpc.reports.params import Params
+from mpc.reports.plan import Plan
+from mpc.reports.results import WITHHELD
+from protos import report_pb2
+
+MAX_LABEL_CHARACTERS = 200
+
+Labels = Sequence[tuple[Label, ...]]
+
+
+def shown(plan: Plan, params: Params, party: str, own: Labels, released: Collection[int]) -> Labels:
+    """The labels of the own groups, with those withheld that were not declared and that no released group has."""
+    secret = secret_keys(plan, params, party)
+    return [
+        tuple(
+            WITHHELD if hide and number not in released else label for label, hide in zip(labels, secret, strict=True)
+        )
+        for number, labels in enumerate(own)
+    ]
+
+
+def tell(channels: Iterable[Channel], labels: Labels) -> None:
+    """Send what the own groups are called."""
+    message = report_pb2.Labels()
+    for group in labels:
+        written = message.groups.add()
+        for label in group:
+            added = written.labels.add()
+            if label == WITHHELD:
+                added.withheld = True
+            elif isinstance(label, int):
+                added.number = label
+            elif label is not None:
+                added.text = label[:MAX_LABEL_CHARACTERS]
+    for channel in channels:
+        channel.send(message)
+
+
+def hear(peer: str, channel: Channel, groups: int, secret: Sequence[bool], released: Collection[int]) -> Labels:
+    """What a peer's groups are called; those that are `released` may withhold nothing."""
+    message = channel.recv(report_pb2.Labels)
+    if len(message.groups) != groups:
+        raise ProtocolError(f"{peer}: named {len(message.groups)} groups of {groups}")
+    labels: list[tuple[Label, ...]] = []
+    for number, group in enumerate(message.groups):
+        if len(group.labels) != len(secret):
+            raise ProtocolError(f"{peer}: named a group by {len(group.labels)} labels, not {len(secret)}")
+        labels.append(tuple(_label(peer, label) for label in group.labels))
+        if WITHHELD in labels[number] and number in released:
+            raise ProtocolError(f"{peer}: does not name a group that is released")
+    return labels
+
+
+def secret_keys(plan: Plan, params: Params, party: str) -> list[bool]:
+    """For each of the party's group keys, whether its values were not declared."""
+    return [labels_of(key, params) is None for key in plan.groups if key.column.party == party]
+
+
+def _label(peer: str, label: report_pb2.Labels.Label) -> Label:
+    kind = label.WhichOneof("value")
+    if kind == "number":
+        return label.number
+    if kind == "withheld":
+        return WITHHELD
+    if kind is None:
+        return None
+    if len(label.text) > MAX_LABEL_CHARACTERS:
+        raise ProtocolError(f"{peer}: named a group by {len(label.text)} characters")
+    return label.text

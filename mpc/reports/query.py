@@ -1,0 +1,56 @@
+"""Reports from Python: the same text for tables in one process, spawned nodes and real ones."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from mpc.errors import InputError
+from mpc.job import Job, Member
+from mpc.reports.compiling import compile_sql
+from mpc.reports.params import Level
+
+#: What a column holds: (lower, upper) bounds as text, or a sequence of values to group by.
+Declaration = Mapping[str, Any]
+
+
+def report_job(
+    sql: str,
+    *,
+    receivers: Sequence[str],
+    columns: Mapping[str, Declaration] | None = None,
+    asker: str = "",
+    join: Level = "J1",
+    minimum_group: int = 10,
+    normalisation: Sequence[str] = (),
+    in_memory: bool = False,
+    purpose: str = "",
+    deadline: int = 0,
+) -> Job:
+    """The job that computes the report `sql`, for `mpc.local.run_job`, a sandbox or a node.
+
+    `columns` says what columns hold, by "party.column": {"lower": "0.00", "upper": "1000000.00"} or {"values": [...]}.
+    The `asker`, the first receiver unless named, learns at J1 which of its keys are common. Raises `InputError` with
+    a sentence on what is wrong and what is supported.
+    """
+    from mpc.reports.report import SPEC
+
+    plan = compile_sql(sql)
+    if not receivers:
+        raise InputError("a report has receivers", hint=f"name some of {', '.join(plan.parties)}")
+    asker = asker or receivers[0]
+    if asker not in plan.parties:
+        raise InputError(f"{asker} has no table in the report", hint=f"its parties are {', '.join(plan.parties)}")
+    members = {
+        table.party: Member("asker" if table.party == asker else "other", table.dataset, plan.columns(table.party))
+        for table in plan.tables
+    }
+    params = {
+        "sql": sql,
+        "columns": {name: dict(declared) for name, declared in (columns or {}).items()},
+        "join": join,
+        "minimum_group": minimum_group,
+        "normalisation": tuple(normalisation),
+        "in_memory": in_memory,
+    }
+    job = Job("report.sql", members, tuple(receivers), params, purpose, deadline=deadline)
+    SPEC.parse(job)
+    return job

@@ -1,0 +1,302 @@
+"""Joint reports in SQL over the common keys of two parties' tables.
+
+Every party compiles the same text to the same plan. Each applies the conditions on its own columns, the keys that are
+left are joined privately, and everything else is computed on shares: conditions that compare both sides' columns,
+counts, sums, means, variances, minima, maxima and quantiles by group. A group with fewer than the minimum of different
+people, or fewer rows than HAVING demands, is shown as suppressed, and nothing of it is opened.
+
+Output:   each receiver learns the report: for each released group the figures asked for, with the counts and sums that
+          means and variances are made of; for the others, that they are suppressed.
+Leaks:    both learn how many different keys each other's own conditions leave, how many groups the other has, how many
+          rows of one key at most (rounded up to a power of two), which groups are released, and, with LIMIT, the order
+          of the released groups. J0: both learn which of their keys are common; J1: the asker learns which of its are.
+          Who owns a column of which a minimum, maximum or quantile is asked learns that of each released group, and
+          both learn how many values there are in it.
+Security: semi-honest; that of `mpc.joins` and `mpc.sharing.engine`. A report is exact, so it gives way to differencing:
+          see docs/what-this-does-not-protect.md.
+Cost:     that of the join, and a product of shares for each common row, own group of each party and figure.
+Source:   minimum group: Hundepool et al., Statistical Disclosure Control, 2012, chapter 4; the grammar is in
+          docs/reports.md.
+"""
+
+import math
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
+
+from mpc.errors import InputError, ProtocolError
+from mpc.job import Job
+from mpc.normalisation import DEFAULT, profile
+from mpc.reports.expressions import Column
+from mpc.reports.params import Params
+from mpc.reports.plan import EXTREMES
+from mpc.spec import Estimate, Outcome, Party, Role, Slot, Spec, Use
+from protos import report_pb2
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from mpc.keys import Keys
+    from mpc.reports.columns import Extent, OwnColumns
+    from mpc.reports.plan import Plan
+    from mpc.reports.results import Group
+    from mpc.reports.sides import I64, Side
+    from mpc.reports.tally import Tally
+
+MAX_CELLS = 10_000
+_MAX_ROWS_OF_KEY = 2**20
+_LABEL = b"report.sql"
+
+
+def run(party: Party[Params], tables: "Mapping[str, pa.Table]") -> Outcome:
+    """Play one party. Facts: "own_rows" and "counted_rows", "own_keys" and "peer_keys", "groups" and "suppressed"."""
+    from mpc.reports.columns import OwnColumns
+    from mpc.reports.release import release
+    from mpc.reports.sides import check_sizes, open_side
+
+    plan = _plan(party.params)
+    side = open_side(plan, party.params, party.name, tables)
+    own = OwnColumns(side, _keys(party, side, tables["key"]))
+    check_sizes(side, own.keys)
+    party.progress("check rows", 1, 4)
+    ((peer, _),) = party.peers.items()
+    extents = _exchange(party, plan, own)
+    party.progress("join", 2, 4)
+    tally = _join(party, plan, own, extents)
+    party.progress("compute", 3, 4)
+    released = release(tally, party.job.receivers)
+    tally.engine.finish()
+    table = _result(party, plan, side, extents, released)
+    cells = extents[party.name].groups * extents[peer].groups
+    facts = {
+        "own_rows": tables["key"].num_rows,
+        "counted_rows": len(own.counted),
+        "own_keys": extents[party.name].keys,
+        "peer_keys": extents[peer].keys,
+        "groups": cells,
+        "suppressed": cells - len(released),
+    }
+    return Outcome(table, facts)
+
+
+def _plan(params: Params) -> "Plan":
+    from mpc.reports.compiling import compile_sql  # loads sqlglot
+
+    return compile_sql(params.sql)
+
+
+def _keys(party: Party[Params], side: "Side", table: "pa.Table") -> "Keys":
+    """The keys of the rows that count; the others have none."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    from mpc.joins.joined import join_session
+    from mpc.keys import encode_keys
+    from mpc.psi.vole_steps import digests
+
+    keep = pa.array(side.keep)
+    columns = [pc.if_else(keep, column.combine_chunks(), None) for column in table.columns]
+    kept = pa.table(dict(zip(table.column_names, columns, strict=True)))
+    profiles = party.params.normalisation or (DEFAULT,) * len(columns)
+    return encode_keys(kept, profiles, join_session(party.session, _LABEL), digests)
+
+
+def _exchange(party: Party[Params], plan: "Plan", own: "OwnColumns") -> "dict[str, Extent]":
+    """What both sides bring; raises `ProtocolError` for a peer that made another plan of the text."""
+    from mpc.reports.columns import Extent
+    from mpc.reports.groups import group_count
+
+    ((peer, channel),) = party.peers.items()
+    mine = own.extent
+    channel.send(report_pb2.Setup(plan=plan.digest, keys=mine.keys, groups=mine.groups, rows_of_key=mine.rows_of_key))
+    theirs = channel.recv(report_pb2.Setup)
+    if theirs.plan != plan.digest:
+        raise ProtocolError(f"{peer}: made another plan of the SQL", hint="use releases of one version")
+    due = group_count(plan, party.params, peer)
+    if theirs.groups != due if due is not None else not 1 <= theirs.groups <= MAX_CELLS:
+        raise ProtocolError(f"{peer}: claims {theirs.groups} groups")
+    power = theirs.rows_of_key.bit_count() == 1
+    if not power or theirs.rows_of_key > _MAX_ROWS_OF_KEY or theirs.keys > 2**40:
+        raise ProtocolError(f"{peer}: claims {theirs.rows_of_key} rows of one key and {theirs.keys} keys")
+    if mine.rows_of_key > _MAX_ROWS_OF_KEY:
+        raise InputError(f"a key has more than {_MAX_ROWS_OF_KEY} rows", hint="check the key columns")
+    if mine.groups * theirs.groups > MAX_CELLS:
+        raise InputError(
+            f"the report has {mine.groups * theirs.groups} groups (at most {MAX_CELLS})", hint="group by less"
+        )
+    if plan.comparisons and max(mine.rows_of_key, theirs.rows_of_key) > 1:
+        raise InputError(
+            "a condition compares columns of two parties, which needs one row a key on both sides",
+            hint="prepare a dataset with one row a key",
+        )
+    return {party.name: mine, peer: Extent(theirs.groups, theirs.keys, theirs.rows_of_key)}
+
+
+def _join(party: Party[Params], plan: "Plan", own: "OwnColumns", extents: "Mapping[str, Extent]") -> "Tally":
+    """The sums over the common rows, ready to be computed."""
+    from mpc.joins.joined import Table
+    from mpc.joins.matching import join_one_sided, join_open
+    from mpc.reports.tally import Tally
+    from mpc.sharing.engine import start
+
+    asker = asker_of(party.job)
+    other = next(name for name in party.job.members if name != asker)
+    engine = start(party.name, party.peers, session=party.session, label=_LABEL, rng=party.rng)
+    join = {"J0": join_open, "J1": join_one_sided}[party.params.join]
+    joined = join(party, engine, _LABEL, asker, other, {}, Table(own.keys.digests))
+    tally = Tally(engine, plan, party.params, asker, other, extents, own, joined)
+    tally.compare(plan.comparisons)
+    return tally
+
+
+def _result(
+    party: Party[Params],
+    plan: "Plan",
+    side: "Side",
+    extents: "Mapping[str, Extent]",
+    released: "Mapping[int, Group | None]",
+) -> "pa.Table | None":
+    """The report at a receiver, once undeclared groups are named."""
+    from mpc.reports import labels
+    from mpc.reports.groups import declared_labels
+    from mpc.reports.results import cell_labels, result_table
+
+    sizes = [extents[name].groups for name in plan.parties]
+    shown: dict[str, labels.Labels] = {}
+    for position, name in enumerate(plan.parties):
+        numbers = {cell // math.prod(sizes[position + 1 :]) % sizes[position] for cell in released}
+        secret = labels.secret_keys(plan, party.params, name)
+        if not any(secret):
+            shown[name] = declared_labels(plan, party.params, name)
+        elif name == party.name:
+            shown[name] = labels.shown(plan, party.params, name, side.labels, numbers)
+            labels.tell([party.peers[peer] for peer in party.job.receivers if peer != name], shown[name])
+        elif party.name in party.job.receivers:
+            shown[name] = labels.hear(name, party.peers[name], sizes[position], secret, numbers)
+    if party.name not in party.job.receivers:
+        return None
+    figures = {cell: group for cell, group in released.items() if group is not None}
+    return result_table(plan, party.params, cell_labels(plan, shown), figures)
+
+
+def _reveals(job: Job, params: Params) -> Mapping[str, str]:
+    plan = _plan(params)
+    asker = asker_of(job)
+    texts = {}
+    for name in job.members:
+        (other,) = (each for each in job.members if each != name)
+        learned = [f"how many different keys and groups {other} has after its own conditions, and rows of one key"]
+        if params.join == "J0":
+            learned.append(f"which of its keys {other} also has")
+        if params.join == "J1" and name == asker:
+            learned.append(f"which of its keys {other} also has, to its node while it computes")
+        own = [each for each in plan.aggregates if each.function in EXTREMES and each.argument is not None]
+        if any(name in each.argument.parties for each in own if each.argument is not None):
+            learned.append("the minima, maxima and quantiles of its own columns in released groups")
+        if plan.limit is not None:
+            learned.append("the order of all groups that are large enough")
+        figures = f"the report: figures of each group of at least {params.minimum_group} people, the others suppressed"
+        first = figures if name in job.receivers else "which groups are released, and no figures"
+        texts[name] = "; ".join([first, *learned])
+    return texts
+
+
+def asker_of(job: Job) -> str:
+    """The party that learns which of its keys are common, at J1."""
+    return next(name for name, member in job.members.items() if member.role == "asker")
+
+
+def _check(job: Job, params: Params) -> None:
+    from mpc.reports import measures, ranks
+    from mpc.reports.groups import group_count
+
+    plan = _plan(params)
+    if set(plan.parties) != set(job.members):
+        raise InputError(
+            f"the report is over {', '.join(plan.parties)}, and the job's members are {', '.join(job.members)}"
+        )
+    for name, member in job.members.items():
+        table, columns = plan.table(name), plan.columns(name)
+        if member.dataset not in ("", table.dataset):
+            raise InputError(f"{name}: the SQL reads dataset {table.dataset}, and the job names {member.dataset}")
+        given = {slot: tuple(names) for slot, names in member.columns.items()}
+        if given != columns:
+            raise InputError(f"{name}: the job's columns are not those of the SQL", hint="make the job from the SQL")
+    if params.normalisation and len(params.normalisation) != len(plan.tables[0].key):
+        raise InputError(
+            f"{len(params.normalisation)} normalisation profiles for {len(plan.tables[0].key)} key columns"
+        )
+    for name in params.normalisation:
+        profile(name)
+    measures.check(plan, params)
+    for aggregate in plan.aggregates:
+        if aggregate.function in EXTREMES:
+            ranks.interval(params, aggregate)
+    known = [group_count(plan, params, name) or 1 for name in plan.parties]
+    if math.prod(known) > MAX_CELLS:
+        raise InputError(f"the report has {math.prod(known)} groups (at most {MAX_CELLS})", hint="group by less")
+
+
+def _uses(_job: Job, params: Params, name: str) -> Mapping[str, frozenset[Use]]:
+    plan = _plan(params)
+    found: dict[str, set[Use]] = {column: {"join"} for column in plan.table(name).key}
+
+    def add(columns: Iterable[Column], use: Use) -> None:
+        for column in columns:
+            if column.party == name:
+                found.setdefault(column.name, set()).add(use)
+
+    for group in plan.groups:
+        add([group.column], "group")
+    for aggregate in plan.aggregates:
+        columns = aggregate.argument.columns if aggregate.argument is not None else ()
+        add(columns, "extreme" if aggregate.function in EXTREMES else "aggregate")
+    for comparison in plan.comparisons:
+        add([comparison.left, comparison.right], "filter")
+    add([Column(name, column) for column in plan.columns(name).get("filter", ())], "filter")
+    return {column: frozenset(uses) for column, uses in found.items()}
+
+
+def _row_sets(_job: Job, params: Params, name: str, tables: "Mapping[str, pa.Table]") -> "tuple[I64, I64]":
+    import numpy as np
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    from mpc.reports.sides import open_side
+
+    side = open_side(_plan(params), params, name, tables)
+    people = np.zeros(len(side.keep), np.int64)
+    for column in tables["key"].columns:
+        codes = pc.dictionary_encode(column.cast(pa.large_string()).combine_chunks()).indices
+        codes = pc.fill_null(codes, -1).to_numpy(zero_copy_only=False).astype(np.int64)
+        _, people = np.unique(people * (codes.max(initial=0) + 2) + codes + 1, return_inverse=True)
+    return np.where(side.keep, side.groups, -1), people.astype(np.int64)
+
+
+def _estimate(job: Job, params: Params, rows: Mapping[str, int], name: str) -> Estimate:
+    from mpc.reports.estimates import total
+
+    return total(_plan(params), job, params, rows, name)
+
+
+_SLOTS = {
+    "key": Slot("key", least=1, most=8, doc="columns that are joined, in the order of the SQL"),
+    "group": Slot("any", most=6, doc="columns that are grouped by"),
+    "value": Slot("number", most=32, doc="columns that are calculated with"),
+    "count": Slot("any", most=32, doc="columns whose values are counted"),
+    "filter": Slot("any", most=32, doc="columns of the party's own conditions"),
+}
+
+SPEC = Spec(
+    name="report.sql",
+    version=1,
+    summary="A report in SQL over the common keys of two parties: counts, sums, means, variances, extremes by group.",
+    params=Params,
+    roles={"asker": Role(run, _SLOTS), "other": Role(run, _SLOTS)},
+    reveals=_reveals,
+    estimate=_estimate,
+    minimum_result=lambda params: params.minimum_group,
+    check=_check,
+    uses=_uses,
+    row_sets=_row_sets,
+    in_memory=lambda params: params.in_memory,
+)

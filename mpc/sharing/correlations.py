@@ -1,0 +1,70 @@
+"""Correlated randomness for two computing parties: what it is, apart from where it comes from.
+
+Each method gives this party's parts of fresh random values; both parties call the same ones in the same order. Words
+are shared additively modulo 2^64, planes of packed bits by exclusive or.
+"""
+
+from typing import NamedTuple, Protocol
+
+from mpc.sharing.ring import I64, U64
+
+Shape = tuple[int, ...]
+
+
+class Triple(NamedTuple):
+    """Parts of a, b and c = a·b (or the matrix product, or the conjunction)."""
+
+    a: U64
+    b: U64
+    c: U64
+
+
+class Selector(NamedTuple):
+    """Parts of random bits r, packed, of the same bits as words, and of words a and r·a."""
+
+    bits: U64
+    words: U64
+    a: U64
+    product: U64
+
+
+class Source(Protocol):
+    """Where correlated randomness comes from."""
+
+    def triples(self, count: int) -> Triple:
+        """Random words a, b and their products."""
+        ...
+
+    def matrices(self, sizes: tuple[int, int, int]) -> Triple:
+        """A random m x k matrix, a k x n matrix and their product, sizes being (m, k, n)."""
+        ...
+
+    def conjunctions(self, stack: int, shape: Shape) -> Triple:
+        """Planes a of a shape, `stack` times as many planes b, and for each b its conjunction with a."""
+        ...
+
+    def private_conjunctions(self, shape: Shape) -> tuple[U64, U64]:
+        """Planes that only this party knows, and its part of their conjunction with those of the other."""
+        ...
+
+    def bits(self, count: int) -> tuple[U64, U64]:
+        """Parts of random bits, packed, and of the same bits as words."""
+        ...
+
+    def selectors(self, count: int) -> Selector: ...
+
+    def sums_by(self, groups: I64 | None, numbers: U64, count: int) -> U64:
+        """This party's part of the sums by group of the numbers (rows x columns) of the party without `groups`.
+
+        The other party knows the groups, 0 to count - 1, or another number for a row in none; its `numbers` are not
+        used.
+        """
+        ...
+
+    def permute(self, order: I64 | None, numbers: U64) -> U64:
+        """This party's part of the numbers (rows x columns) of the party without `order`, in the other's order."""
+        ...
+
+    def finish(self) -> None:
+        """Nothing more will be asked for."""
+        ...

@@ -1,0 +1,257 @@
+"""Three parties, replicated sharing: x = x_0 + x_1 + x_2, party i holds x_i and x_(i+1).
+
+Output:   as the program opens.
+Leaks:    nothing else; shapes are public.
+Security: semi-honest, at most one of the three corrupted; AES-128 as PRG. Two parties that pool their shares see all.
+Source:   Araki, Furukawa, Lindell, Nof, Ohara, CCS 2016, eprint.iacr.org/2016/768 (multiplication); Mohassel, Rindal,
+          CCS 2018, eprint.iacr.org/2018/403 (conversions).
+"""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from mpc.sharing import circuits, permutation
+from mpc.sharing.circuits import Planes
+from mpc.sharing.protocol import BitParts, Shape, Words
+from mpc.sharing.ring import I64, U8, U64, matmul, pack, sums_of, unpack, words_of
+from mpc.sharing.wire import Wire
+
+
+class Replicated:
+    """`Sharing` between three parties."""
+
+    def __init__(self, wire: Wire, parties: Sequence[str]) -> None:
+        self._wire = wire
+        self._parties = tuple(parties)
+        self._index = parties.index(wire.name)
+        self._next = parties[(self._index + 1) % 3]
+        self._previous = parties[(self._index + 2) % 3]
+
+    @property
+    def neighbours(self) -> tuple[str, str]:
+        """The next party and the previous one."""
+        return self._next, self._previous
+
+    def random(self, count: int) -> Words:
+        """Random words that no party knows, within a step."""
+        return self._wire.words(self._previous, count), self._wire.words(self._next, count)
+
+    def share(self, owner: str, values: U64 | None, shape: Shape) -> Words:
+        self._wire.begin("share", _count(shape))
+        return self._input(owner, values, shape, added=True)
+
+    def share_bits(self, owner: str, values: U8 | None, shape: Shape) -> BitParts:
+        self._wire.begin("share_bits", _count(shape))
+        packed = None if values is None else pack(values)
+        parts = self._input(owner, packed, (words_of(_count(shape)),), added=False)
+        return tuple(unpack(part, shape) for part in parts)
+
+    def _input(self, owner: str, values: U64 | None, shape: Shape, *, added: bool) -> Words:
+        return self._begin_input(owner, values, shape, added=added)()
+
+    def _begin_input(self, owner: str, values: U64 | None, shape: Shape, *, added: bool) -> Callable[[], Words]:
+        """Send what there is to send; gives what waits for the parts.
+
+        The owner's index has a mask that it shares with the previous party, the next index the rest.
+        """
+        zeros = np.zeros(shape, np.uint64)
+        if owner == self._wire.name:
+            assert values is not None
+            mask = self._wire.words(self._previous, *shape)
+            rest = values - mask if added else values ^ mask
+            self._wire.send(self._next, rest)
+            return lambda: (mask, rest)
+        if owner == self._previous:
+            return lambda: (self._wire.receive(owner, shape), zeros)
+        mask = self._wire.words(owner, *shape)
+        return lambda: (zeros, mask)
+
+    def constant(self, values: U64) -> Words:
+        return self._known(0, values)
+
+    def constant_bits(self, values: U8) -> BitParts:
+        zeros = np.zeros_like(values)
+        return (values if self._index == 0 else zeros), (values if self._index == 2 else zeros)
+
+    def _known(self, index: int, values: U64 | None, shape: Shape = ()) -> Words:
+        """A value that the two holders of an index know, as the share of that index."""
+        zeros = np.zeros(shape if values is None else values.shape, np.uint64)
+        first = values if self._index == index else zeros
+        second = values if (self._index + 1) % 3 == index else zeros
+        assert first is not None
+        assert second is not None
+        return first, second
+
+    def open(self, x: Words, shape: Shape, to: tuple[str, ...]) -> U64 | None:
+        self._wire.begin("open", _count(shape))
+        return self.complete(x, shape, to)
+
+    def complete(self, x: Words, shape: Shape, to: tuple[str, ...]) -> U64 | None:
+        """The value at the parties `to`, within a step."""
+        third = self._complete(x[0], shape, to)
+        return None if third is None else x[0] + x[1] + third
+
+    def open_bits(self, x: BitParts, shape: Shape, to: tuple[str, ...]) -> U8 | None:
+        self._wire.begin("open_bits", _count(shape))
+        third = self._complete(pack(x[0]), (words_of(_count(shape)),), to)
+        return None if third is None else x[0] ^ x[1] ^ unpack(third, shape)
+
+    def _complete(self, first: U64, shape: Shape, to: tuple[str, ...]) -> U64 | None:
+        if self._next in to:
+            self._wire.send(self._next, first)
+        return self._wire.receive(self._previous, shape) if self._wire.name in to else None
+
+    def multiply(self, x: Words, y: Words, shape: Shape) -> Words:
+        self._wire.begin("multiply", _count(shape))
+        z = x[0] * (y[0] + y[1])
+        z += x[1] * y[0]
+        return self._reshare(z, added=True)
+
+    def matmul(self, x: Words, y: Words, sizes: tuple[int, int, int]) -> Words:
+        self._wire.begin("matmul", sizes[0] * sizes[1] * sizes[2])
+        z = matmul(np.concatenate(x, axis=1), np.concatenate([y[0] + y[1], y[0]]))
+        return self._reshare(z, added=True)
+
+    def conjoin(self, x: BitParts, y: BitParts, shape: Shape) -> BitParts:
+        self._wire.begin("conjoin", _count(shape))
+        left, right = tuple(pack(part) for part in x), tuple(pack(part) for part in y)
+        return tuple(unpack(part, shape) for part in self._and(left, right))
+
+    def _reshare(self, z: U64, *, added: bool) -> Words:
+        """From one's own summand of a value to its parts, the summands hidden by a sharing of zero."""
+        zero = self._wire.words(self._previous, *z.shape)
+        other = self._wire.words(self._next, *z.shape)
+        z = z + zero - other if added else z ^ zero ^ other
+        self._wire.send(self._previous, z)
+        return z, self._wire.receive(self._next, z.shape)
+
+    def _and(self, x: Planes, y: Planes) -> Planes:
+        return self._reshare((x[0] & (y[0] ^ y[1])) ^ (x[1] & y[0]), added=False)
+
+    def sign(self, x: Words, shape: Shape, width: int) -> BitParts:
+        """The sum of A = x_0 + x_1, known to party 0, and B = x_2, known to the others: its highest bit."""
+        self._wire.begin("compare", _count(shape), 2 + circuits.carry_rounds(width - 1) if width > 1 else 1)
+        a, b = self._summands(x, width)
+        top = tuple(p[-1] ^ q[-1] for p, q in zip(a, b, strict=True))
+        if width > 1:
+            a, b = tuple(p[:-1] for p in a), tuple(p[:-1] for p in b)
+            propagate = tuple(p ^ q for p, q in zip(a, b, strict=True))
+            into_top = circuits.carry(propagate, self._and(a, b), self._and)
+            top = tuple(p ^ q for p, q in zip(top, into_top, strict=True))
+        return tuple(unpack(part, shape) for part in top)
+
+    def zero(self, x: Words, shape: Shape, width: int) -> BitParts:
+        """Whether A and -B have the same bits."""
+        self._wire.begin("equal", _count(shape), 1 + circuits.carry_rounds(width))
+        a, b = self._summands(x, width, negate=True)
+        ones = self._known(0, np.full_like(a[0], 2**64 - 1))
+        same = tuple(p ^ q ^ one for p, q, one in zip(a, b, ones, strict=True))
+        return tuple(unpack(part, shape) for part in circuits.all_of(same, self._and))
+
+    def _summands(self, x: Words, width: int, *, negate: bool = False) -> tuple[Planes, Planes]:
+        """Shared bits of x_0 + x_1, and of x_2 or its negative."""
+        known = None
+        if self._index == 0:
+            known = circuits.planes_of(x[0] + x[1], width)
+        shape = (width, words_of(x[0].size))
+        a = self._input(self._parties[0], known, shape, added=False)
+        second = None
+        if self._index != 0:
+            part = x[1] if self._index == 1 else x[0]
+            second = circuits.planes_of(-part if negate else part, width)
+        return a, self._known(2, second, shape)
+
+    def integers(self, x: BitParts, shape: Shape) -> Words:
+        """t + b - 2 t b with t = b_0 ^ b_1, b = b_2."""
+        self._wire.begin("integers", _count(shape), 2)
+        last = self._last_bit(x, shape)
+        first = self._begin_first_bits(x, shape)()
+        both = self.product(first, last)
+        return tuple(a + b - np.uint64(2) * c for a, b, c in zip(first, last, both, strict=True))
+
+    def select(self, bits: BitParts, x: Words, shape: Shape) -> Words:
+        """(t + b - 2 t b)·x with t = b_0 ^ b_1, b = b_2, as u + t·(x - 2 u) with u = b·x."""
+        self._wire.begin("select", _count(shape), 2)
+        first = self._begin_first_bits(bits, shape)
+        u = self.product(self._last_bit(bits, shape), x)
+        more = self.product(first(), tuple(p - np.uint64(2) * q for p, q in zip(x, u, strict=True)))
+        return tuple(p + q for p, q in zip(u, more, strict=True))
+
+    def _begin_first_bits(self, x: BitParts, shape: Shape) -> Callable[[], Words]:
+        """b_0 ^ b_1 as shared words, from party 0, which knows both."""
+        known = (x[0] ^ x[1]).astype(np.uint64) if self._index == 0 else None
+        return self._begin_input(self._parties[0], known, shape, added=True)
+
+    def _last_bit(self, x: BitParts, shape: Shape) -> Words:
+        """b_2 as shared words: the others know it."""
+        part = None if self._index == 0 else x[1 if self._index == 1 else 0].astype(np.uint64)
+        return self._known(2, part, shape)
+
+    def shuffle(self, x: Words, shape: tuple[int, int]) -> Words:
+        """Three times, each time by an order that two parties know and the third does not."""
+        self._wire.begin("shuffle", _count(shape), 3)
+        for hop in range(3):
+            x = self._reorder(hop, x, shape)
+        return x
+
+    def _reorder(self, hop: int, x: Words, shape: tuple[int, int]) -> Words:
+        """Parties i = hop and i + 1 permute x_i and x_(i+1) + x_(i+2) alike, and share the sum again."""
+        place = (self._index - hop) % 3
+        if place == 2:
+            after, before = self._wire.words(self._next, *shape), self._wire.words(self._previous, *shape)
+            return before, after
+        partner, third = (self._next, self._previous) if place == 0 else (self._previous, self._next)
+        order = permutation.random_order(self._wire, partner, shape[0])
+        mask = self._wire.words(third, *shape)
+        own = (x[0] if place == 0 else x[0] + x[1])[order] - mask
+        self._wire.send(partner, own)
+        common = own + self._wire.receive(partner, shape)
+        return (mask, common) if place == 0 else (common, mask)
+
+    def sums_by(self, owner: str, groups: I64 | None, count: int, x: Words, shape: tuple[int, int]) -> Words:
+        """The owner sums up the two parts it holds; the next party holds the third one, and the previous one helps."""
+        self._wire.begin("sums_by", _count(shape), 5)
+        position = (self._parties.index(owner) - self._index) % 3
+        holder = self._parties[(self._parties.index(owner) + 1) % 3]
+        rows, width = shape[0] + count, shape[1]
+        order, ends = (None, None) if groups is None else permutation.sorting(groups, count)
+        part = np.concatenate([x[1], np.zeros((count, width), np.uint64)])
+        running = self._permute(owner, holder, order, part).cumsum(axis=0, dtype=np.uint64)
+        first = None if ends is None else permutation.bringing_forward(ends, rows)
+        totals = self._permute(owner, holder, first, running)[:count]
+        mine = None
+        if ends is not None and groups is not None:
+            totals = totals + running[ends]
+        sums = np.diff(totals, axis=0, prepend=np.zeros((1, width), np.uint64))
+        if groups is not None:
+            mine = sums + sums_of(groups, x[0] + x[1], count)
+        elif position == 2:
+            mine = sums
+        ours = self._begin_input(owner, mine if owner == self._wire.name else None, (count, width), added=True)
+        theirs = self._begin_input(holder, mine if holder == self._wire.name else None, (count, width), added=True)
+        return tuple(p + q for p, q in zip(ours(), theirs(), strict=True))
+
+    def _permute(self, owner: str, holder: str, order: I64 | None, numbers: U64) -> U64:
+        """Parts, of the owner and the holder, of the holder's numbers in the owner's order; nothing at the third."""
+        third = next(party for party in self._parties if party not in (owner, holder))
+        if order is not None:
+            return permutation.choose(self._wire, holder, third, order, numbers.shape[1])
+        if self._wire.name == holder:
+            return permutation.hold(self._wire, owner, third, numbers)
+        permutation.help_both(self._wire, owner, holder, *numbers.shape)
+        return np.zeros_like(numbers)
+
+    def announce(self, owner: str, value: int | None) -> int:
+        return self._wire.announce(owner, (self._next, self._previous), value)
+
+    def finish(self) -> None:
+        """There is nobody to tell."""
+
+    def product(self, x: Words, y: Words) -> Words:
+        """Products of elements, within a step."""
+        return self._reshare(x[0] * (y[0] + y[1]) + x[1] * y[0], added=True)
+
+
+def _count(shape: Shape) -> int:
+    return int(np.prod(shape, dtype=np.int64))

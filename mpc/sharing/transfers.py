@@ -1,0 +1,148 @@
+"""Correlated randomness from oblivious transfer, with no third party.
+
+Each party is the chooser of some random transfers and the sender of others. A chooser's bits and pads, and a sender's
+pairs of pads, are parts of products of bits as they are; products of words take 64 transfers each way (Gilboa).
+
+Security: semi-honest; that of the transfers (`mpc.primitives.ot_extension`).
+Source:   Gilboa, CRYPTO 1999, doi.org/10.1007/3-540-48405-1_8; Asharov, Lindell, Schneider, Zohner, CCS 2013,
+          eprint.iacr.org/2013/552 (random transfers, products of bits).
+"""
+
+from hashlib import blake2b
+
+import numpy as np
+
+from mpc.primitives.prg import SEED_BYTES, Prg
+from mpc.rng import Rng
+from mpc.sharing import bucket_sums, network
+from mpc.sharing.circuits import planes_of
+from mpc.sharing.correlations import Selector, Shape, Triple
+from mpc.sharing.random_transfers import RandomTransfers
+from mpc.sharing.ring import I64, U64, unpack, words_of
+from mpc.sharing.wire import Wire
+
+_BITS = 64
+_ONE, _TWO, _MINUS_TWO = np.uint64(1), np.uint64(2), np.uint64(2**64 - 2)
+
+
+class Transferred:
+    """`Source` whose correlations the two parties make between them."""
+
+    def __init__(self, wire: Wire, peer: str, rng: Rng, session: bytes, *, first: bool) -> None:
+        self._wire = wire
+        self._peer = peer
+        self._first = first
+        self._rng = rng
+        self._session = session
+        self._transfers = RandomTransfers(wire, peer, rng, session)
+
+    def triples(self, count: int) -> Triple:
+        a, chosen, (low, high) = self._both(_BITS * count)
+        b = self._random(count)
+        shifted = b[:, None] << np.arange(_BITS, dtype=np.uint64)
+        self._wire.wait(1)
+        mine, theirs = self._products(a, chosen[:, 0], low[:, 0], high[:, 0], shifted.reshape(-1))
+        c = a * b + mine.reshape(count, _BITS).sum(axis=1) + theirs.reshape(count, _BITS).sum(axis=1)
+        return Triple(a, b, c)
+
+    def matrices(self, sizes: tuple[int, int, int]) -> Triple:
+        """Products of the elements, column by column of the right matrix."""
+        m, k, n = sizes
+        a, b, c = self._random(m, k), self._random(k, n), np.empty((m, n), np.uint64)
+        for column in range(n):
+            triple = self.triples(m * k)
+            self._wire.wait(1)
+            d = a.reshape(-1) - triple.a
+            e = np.broadcast_to(b[:, column], (m, k)).reshape(-1) - triple.b
+            opened = np.stack([d, e]) + self._exchange(np.stack([d, e]))
+            right = triple.b + opened[1] if self._first else triple.b
+            products = opened[0] * right + triple.a * opened[1] + triple.c
+            c[:, column] = products.reshape(m, k).sum(axis=1)
+        return Triple(a, b, c)
+
+    def conjunctions(self, stack: int, shape: Shape) -> Triple:
+        a, chosen, (low, high) = self._both(_BITS * int(np.prod(shape)))
+        received, sent = planes_of(chosen[:, 0], stack), planes_of(low[:, 0], stack)
+        a, b = a.reshape(shape), planes_of(low[:, 0] ^ high[:, 0], stack).reshape(stack, *shape)
+        return Triple(a, b, (a & b) ^ received.reshape(b.shape) ^ sent.reshape(b.shape))
+
+    def private_conjunctions(self, shape: Shape) -> tuple[U64, U64]:
+        count = _BITS * int(np.prod(shape))
+        if self._first:
+            choices, chosen = self._transfers.choose(count)
+            return choices.reshape(shape), planes_of(chosen[:, 0], 1).reshape(shape)
+        low, high = self._transfers.offer(count)
+        return planes_of(low[:, 0] ^ high[:, 0], 1).reshape(shape), planes_of(low[:, 0], 1).reshape(shape)
+
+    def bits(self, count: int) -> tuple[U64, U64]:
+        """r_0 + r_1 - 2·r_0·r_1, the first party choosing by r_0."""
+        packed = words_of(count)
+        self._wire.wait(1)
+        if self._first:
+            choices, chosen = self._transfers.choose(_BITS * packed)
+            own = unpack(choices, (count,)).astype(np.uint64)
+            return choices, own + self._chosen(own, chosen[:count, 0])
+        low, high = self._transfers.offer(_BITS * packed)
+        bits = self._random(packed)
+        own = unpack(bits, (count,)).astype(np.uint64)
+        return bits, own + self._offered(low[:count, 0], high[:count, 0], _MINUS_TWO * own)
+
+    def selectors(self, count: int) -> Selector:
+        packed = words_of(count)
+        bits, chosen, (low, high) = self._both(_BITS * packed)
+        own = unpack(bits, (count,)).astype(np.uint64)
+        chosen, low, high = chosen[:count], low[:count], high[:count]
+        a = self._random(count)
+        self._wire.wait(1)
+        mine, theirs = self._products(bits, chosen[:, 0], low[:, 0], high[:, 0], (_ONE - _TWO * own) * a)
+        if self._first:
+            cross = self._chosen(own, chosen[:, 1])
+        else:
+            cross = self._offered(low[:, 1], high[:, 1], _MINUS_TWO * own)
+        return Selector(bits, own + cross, a, own * a + mine + theirs)
+
+    def sums_by(self, groups: I64 | None, numbers: U64, count: int) -> U64:
+        session, width = self._step_session(), numbers.shape[1]
+        self._wire.wait(2)
+        if groups is not None:
+            return bucket_sums.choose(self._wire, self._peer, self._transfers, session, groups, count, width)
+        return bucket_sums.hold(self._wire, self._peer, self._transfers, session, numbers, count, self._rng)
+
+    def permute(self, order: I64 | None, numbers: U64) -> U64:
+        session, width = self._step_session(), numbers.shape[1]
+        self._wire.wait(2 * sum(1 for _ in network.exchanges(len(numbers))))
+        if order is not None:
+            return network.choose(self._wire, self._peer, self._transfers, session, order, width)
+        return network.hold(self._wire, self._peer, self._transfers, session, numbers)
+
+    def _step_session(self) -> bytes:
+        return blake2b(self._wire.step.to_bytes(8, "little"), digest_size=16, salt=self._session).digest()
+
+    def finish(self) -> None:
+        """There is nobody to tell."""
+
+    def _both(self, count: int) -> tuple[U64, U64, tuple[U64, U64]]:
+        """Transfers both ways: the own choices, packed, the pads chosen, and the pairs offered."""
+        choices, chosen = self._transfers.choose(count)
+        return choices, chosen, self._transfers.offer(count)
+
+    def _products(self, bits: U64, chosen: U64, low: U64, high: U64, factors: U64) -> tuple[U64, U64]:
+        """Parts of the peer's factors times own bits, and of own factors times the peer's bits."""
+        theirs = self._offered(low, high, factors)
+        return self._chosen(unpack(bits, (len(chosen),)).astype(np.uint64), chosen), theirs
+
+    def _offered(self, low: U64, high: U64, factors: U64) -> U64:
+        self._wire.send(self._peer, low - high + factors)
+        return -low
+
+    def _chosen(self, bits: U64, chosen: U64) -> U64:
+        return chosen + bits * self._wire.receive(self._peer, chosen.shape)
+
+    def _exchange(self, part: U64) -> U64:
+        self._wire.send(self._peer, part)
+        return self._wire.receive(self._peer, part.shape)
+
+    def _random(self, *shape: int) -> U64:
+        out = np.empty(shape, np.uint64)
+        Prg(self._rng(SEED_BYTES)).fill(out.reshape(-1))
+        return out

@@ -1,0 +1,61 @@
+"""Whether two reports could be told apart by a few people: the figures of two sets of rows that differ by fewer people
+than the minimum group give away, by subtraction, what those few are.
+
+A report's sets are those of its groups, each with the rows of the dataset that count in it, and all of them together.
+Sets with fewer people than the minimum are left out: nothing is released of them. Equal sets are no danger.
+"""
+
+import zlib
+from collections.abc import Iterable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mpc.errors import PolicyDenied
+
+I64 = NDArray[np.int64]
+
+
+def pack(sets: I64) -> bytes:
+    """The set of each row (-1: none), as bytes."""
+    return zlib.compress(sets.astype("<i4").tobytes())
+
+
+def check(sets: I64, people: I64, earlier: Iterable[bytes], minimum: int) -> None:
+    """Raise `PolicyDenied` if a set differs from an earlier one by some people, but fewer than `minimum`.
+
+    `sets` and `people` give each row's set and person, `earlier` the packed sets of reports on the same rows.
+    """
+    most = int(np.bincount(people, minlength=1).max(initial=1))
+    for packed in earlier:
+        others = np.frombuffer(zlib.decompress(packed), "<i4").astype(np.int64)
+        for ours in (sets, np.minimum(sets, 0)):
+            for theirs in (others, np.minimum(others, 0)):
+                if _too_close(ours, theirs, people, minimum, most):
+                    raise PolicyDenied(
+                        "rule differencing: the report's rows differ from those of an earlier report by fewer people "
+                        f"than the minimum group of {minimum}",
+                        hint="ask for the rows of the earlier report, or for rows that differ by more people",
+                    )
+
+
+def _too_close(ours: I64, theirs: I64, people: I64, minimum: int, most: int) -> bool:
+    """Whether any two of their sets differ by 1 to `minimum` - 1 people; `most` is the rows of one person at most."""
+    width = int(theirs.max(initial=-1)) + 2
+    height = int(ours.max(initial=-1)) + 2
+    common = np.bincount((ours + 1) * width + theirs + 1, minlength=height * width).reshape(height, width)
+    difference = common.sum(axis=1)[:, None] + common.sum(axis=0)[None, :] - 2 * common
+    # Fewer people than the minimum cannot have more rows than this.
+    close = (difference > 0) & (difference < minimum * most)
+    close[0, :] = close[:, 0] = False
+    for a, b in np.argwhere(close):
+        in_ours, in_theirs = ours == a - 1, theirs == b - 1
+        if min(_count(people, in_ours), _count(people, in_theirs)) < minimum:
+            continue
+        if _count(people, in_ours != in_theirs) < minimum:
+            return True
+    return False
+
+
+def _count(people: I64, chosen: NDArray[np.bool_]) -> int:
+    return len(np.unique(people[chosen]))

@@ -1,0 +1,110 @@
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from regression_parties import encoded, insecure_params, predict, train_in_plain, train_together
+from sklearn.linear_model import PoissonRegressor
+from sklearn.metrics import mean_poisson_deviance
+
+from mpc.errors import InputError
+
+ROWS = 96
+
+
+def data(parties=2, outputs=1, seed=0, widths=(2, 3, 1)):
+    """Encoded columns by party, and targets that depend on them."""
+    rng = np.random.default_rng(seed)
+    names = ["m", "a", "z"][:parties]  # the label holder's name sorts between the feature holders'
+    columns = {name: encoded(rng.standard_normal((ROWS, width))) for name, width in zip(names, widths, strict=False)}
+    z = sum(x[:, :1] / 4096 for x in columns.values()) * 1.5 + 0.3
+    if outputs > 1:
+        chosen = np.digitize(z[:, 0], [-1, 1])
+        return columns, np.eye(3)[chosen]
+    return columns, (z + rng.logistic(size=(ROWS, 1)) > 0).astype(float)
+
+
+def check(columns, targets, params, tolerance=1e-4):
+    found = train_together(columns, targets, params)
+    expected = train_in_plain(columns, targets, params)
+    for name in columns:
+        assert np.abs(found[name].weights - expected[name]).max() <= tolerance
+    assert max(np.abs(expected[name]).max() for name in columns) > 0.02
+    return found, expected
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"sigmoid": "linear"},
+        {"sigmoid": "linear", "l2": 0.1, "momentum": 0.0, "intercept": False},
+        {"family": "linear", "learning_rate": 0.1},
+        {},
+        {"l1": 0.05, "l2": 0.01, "seed": 7},
+        {"class_weight": "balanced"},
+        {"class_weight": (1.0, 3.5), "sigmoid": "linear"},
+    ],
+)
+def test_the_weights_are_those_of_the_same_training_in_plain(fields):
+    columns, targets = data()
+    check(columns, targets, insecure_params(epochs=2, batch_rows=40, **fields))
+
+
+def test_poisson_regression_matches_plain_training():
+    columns, targets = data()
+    counts = np.rint(np.exp(targets * 1.5))
+    check(columns, counts, insecure_params(family="poisson", epochs=2, batch_rows=48, learning_rate=0.1))
+
+
+def test_more_feature_holders_bring_products_only():
+    columns, targets = data(parties=3)
+    check(columns, targets, insecure_params(epochs=2, batch_rows=48))
+
+
+def test_each_class_is_trained_against_the_rest():
+    columns, targets = data(outputs=3)
+    found, _ = check(columns, targets, insecure_params(classes=3, epochs=2, batch_rows=48, sigmoid="linear"))
+    assert found["m"].weights.shape == (3, 3)
+
+
+@pytest.mark.parametrize("fields", [{}, {"family": "linear"}])
+def test_early_stopping_keeps_the_best_epoch_and_tells_the_label_holder_the_errors(fields):
+    columns, targets = data(seed=5)  # no two epochs' errors are within 0.003 of each other where it matters
+    params = insecure_params(epochs=12, patience=2, validation=0.25, batch_rows=24, learning_rate=0.7, **fields)
+    found, expected = check(columns, targets, params)
+    assert found["m"].validation == pytest.approx(expected["validation"], abs=2e-3)
+    assert found["a"].validation == ()
+    assert found["m"].epochs == found["a"].epochs == len(expected["validation"]) < 12
+
+
+def test_large_scores_are_clipped_exactly():
+    columns, _ = data()
+    targets = (columns["a"][:, :1] > 0).astype(float)
+    params = insecure_params(epochs=6, batch_rows=96, learning_rate=1.0, momentum=0.9)
+    found, _ = check(columns, targets, params, tolerance=5e-4)
+    z = columns["m"] @ found["m"].weights[:-1] + columns["a"] @ found["a"].weights
+    assert (np.abs(z / 4096) > 3).any()
+
+
+def test_weights_that_diverge_are_an_error_and_no_model():
+    rng = np.random.default_rng(5)
+    columns = {name: rng.choice([-32767, 32767], (ROWS, 2)) for name in ("m", "a")}
+    params = insecure_params(family="linear", epochs=5, batch_rows=ROWS, learning_rate=1.0)
+    with pytest.raises(InputError, match="diverged"):
+        train_together(columns, rng.standard_normal((ROWS, 1)), params)
+
+
+def test_poisson_training_comes_within_one_percent_of_the_best_deviance():
+    """In plain, for all of dvisits: that the shares lead to the same weights is tested above."""
+    data = Path(__file__).parents[2] / "data"
+    bank, telecom = (pd.read_csv(data / f"dvisits_hetero_{side}.csv") for side in ("guest", "host"))
+    joined = bank.merge(telecom, on="id")
+    counts = joined.pop("doctorco").to_numpy(float)
+    x = joined.drop(columns="id").to_numpy(float)
+    x = (x - x.mean(axis=0)) / x.std(axis=0)
+    params = insecure_params(family="poisson", epochs=10, batch_rows=519, learning_rate=0.2)
+    weights = train_in_plain({"m": encoded(x[:, :3]), "a": encoded(x[:, 3:])}, counts[:, None], params)
+    z = x[:, :3] @ weights["m"][:-1] + weights["m"][-1] + x[:, 3:] @ weights["a"]
+    best = PoissonRegressor(alpha=0, max_iter=1000).fit(x, counts).predict(x)
+    deviance = mean_poisson_deviance(counts, predict(params, z)[:, 0])
+    assert deviance == pytest.approx(mean_poisson_deviance(counts, best), rel=0.01)

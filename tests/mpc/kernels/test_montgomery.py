@@ -1,0 +1,108 @@
+"""The kernels for AVX-512 IFMA on processors without it: their code with the two instructions emulated computes what
+integers do, and compiled for a processor that has them, it consists of these instructions."""
+
+import random
+import re
+
+import llvmlite.binding as llvm
+import numpy as np
+import pytest
+from ifma_emulation import EMULATED_IFMA
+
+from mpc.kernels import montgomery
+from mpc.kernels.montgomery import IFMA, MACHINES, MIN_LIMBS, SPARE_BITS, best_machine
+from mpc.primitives.paillier import residues as residues_module
+from mpc.primitives.paillier.residues_gmp import GmpResidues
+from mpc.primitives.paillier.residues_vector import VectorResidues
+from mpc.primitives.paillier.words import ints_from_words, rows_of_words
+
+REAL_IFMA = next(machine for machine in MACHINES if machine.multiplier is IFMA)
+
+
+def test_the_emulated_code_is_the_real_one_but_for_two_instructions():
+    assert (REAL_IFMA.lanes, REAL_IFMA.row_bits, REAL_IFMA.limb_bits) == (8, 64, 52)
+    assert (EMULATED_IFMA.lanes, EMULATED_IFMA.row_bits, EMULATED_IFMA.limb_bits) == (8, 64, 52)
+    for function in ("products", "powers", "multiply_add", "split", "join"):
+        bodies = [
+            re.search(rf'define void @"{function}".*?\n}}', m.text(), re.S)[0] for m in (REAL_IFMA, EMULATED_IFMA)
+        ]
+        assert bodies[0] == bodies[1]
+
+
+@pytest.mark.parametrize("bits", [64, 416, 417, 1100, 2048, 4096, 6144])
+def test_products_and_powers_by_emulated_ifma_are_those_of_integers(bits):
+    generator = random.Random(bits)
+    for modulus in (generator.getrandbits(bits) | 1 | 1 << bits - 1, (1 << bits) - 1):
+        residues = VectorResidues(modulus, EMULATED_IFMA)
+        ones = [(1 << 52 * limbs) - 1 for limbs in range(1, bits // 52, 7)]
+        values = [0, 1, modulus - 1, modulus // 2, *ones, *(generator.randrange(modulus) for _ in range(9))]
+        rows = residues.affine(rows_of_words(values, residues.words), 1, 0)
+        products = residues.multiply(rows, rows[::-1])
+        expected = [x * y % modulus for x, y in zip(values, values[::-1], strict=True)]
+        assert ints_from_words(residues.leave(products)) == expected
+        exponent = generator.getrandbits(70)
+        powers = residues.power(rows, exponent)
+        assert ints_from_words(residues.leave(powers)) == [pow(value, exponent, modulus) for value in values]
+        whole = residues.products(rows[1:], np.arange(len(values) - 1), np.array([2, len(values) - 3]))
+        assert ints_from_words(residues.leave(whole))[0] == values[1] * values[2] % modulus
+
+
+def test_compiled_for_a_processor_with_ifma_the_products_are_its_instructions():
+    llvm.initialize_all_targets()
+    llvm.initialize_all_asmprinters()
+    target = llvm.Target.from_triple("x86_64-unknown-linux-gnu")
+    machine = target.create_target_machine(features="+avx512f,+avx512ifma", opt=3)
+    assembly = machine.emit_assembly(llvm.parse_assembly(REAL_IFMA.text()))
+    assert len(re.findall(r"vpmadd52luq\s.*%zmm", assembly)) > 20
+    assert len(re.findall(r"vpmadd52huq\s.*%zmm", assembly)) > 20
+    assert "vpmul" not in assembly
+    assert "mulx" not in assembly
+
+
+@pytest.mark.parametrize(("features", "register"), [("+avx2", "ymm"), ("+avx512f", "zmm")])
+def test_without_ifma_the_products_are_of_32_bits_by_32_bits(features, register):
+    llvm.initialize_all_targets()
+    llvm.initialize_all_asmprinters()
+    target = llvm.Target.from_triple("x86_64-unknown-linux-gnu")
+    code = next(m for m in MACHINES if m.needs == {features[1:]})
+    assembly = target.create_target_machine(features=features, opt=3).emit_assembly(llvm.parse_assembly(code.text()))
+    assert len(re.findall(rf"vpmuludq\s.*%{register}", assembly)) > 20
+    assert "vpmullq" not in assembly
+
+
+@pytest.mark.parametrize("machine", [*MACHINES, EMULATED_IFMA], ids=lambda machine: machine.name)
+def test_rows_hold_all_words_of_a_modulus_and_the_spare_bits(machine):
+    for bits in range(64, 16385, 61):
+        room = machine.limbs((1 << bits) - 1) * machine.limb_bits
+        assert room >= bits + SPARE_BITS
+        assert room >= -(-bits // 64) * 64
+        assert machine.limbs((1 << bits) - 1) >= MIN_LIMBS
+
+
+@pytest.mark.parametrize("machine", MACHINES, ids=lambda machine: machine.name)
+def test_sums_of_products_stay_within_64_bits_between_carries(machine):
+    largest = (1 << machine.limb_bits) - 1
+    limbs = machine.multiplier.limbs_between_carries
+    terms = 4 * largest if machine.multiplier.high else 2 * largest**2
+    carry = 1 << (64 - machine.limb_bits)
+    assert limbs * terms + 2 * largest + carry < 2**64
+
+
+@pytest.mark.parametrize(
+    ("has", "chosen"),
+    [
+        ({"sse2"}, None),
+        ({"sse2", "avx", "avx2"}, "avx2"),
+        ({"avx2", "avx512ifma"}, "avx2"),
+        ({"avx2", "avx512f", "avx512bw"}, "avx512f"),
+        ({"avx2", "avx512f", "avx512bw", "avx512ifma"}, "avx512ifma"),
+    ],
+)
+def test_the_fastest_registers_that_the_processor_has_are_chosen(monkeypatch, has, chosen):
+    monkeypatch.setattr(montgomery, "features", lambda: frozenset(has))
+    best = best_machine()
+    assert (best.name if best else None) == chosen
+    if best is None or best.multiplier is not IFMA:  # which this processor may not be able to execute
+        residues = residues_module.residues(1009)
+        assert type(residues) is (VectorResidues if chosen else GmpResidues)
+        assert ints_from_words(residues.leave(residues.affine(rows_of_words([5], 1), 7, 1))) == [36]
