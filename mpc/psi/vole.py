@@ -152,7 +152,8 @@ def _outcome(
     more: Mapping[str, int],
 ) -> Outcome:
     """What is released of the common keys, which come in the order that both parties share."""
-    from mpc.psi.table import matched_rows, take
+    from mpc.psi.rows import take
+    from mpc.psi.table import matched_rows
 
     if params.release == "count":
         return _count(link, keys, len(common), more)
