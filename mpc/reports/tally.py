@@ -70,18 +70,16 @@ class Tally:
             test = _TESTS[comparison.operator](left, right)
             self.flags = test if self.flags is None else self.flags & test
 
-    def people(self) -> Secret:
-        """How many different common keys each group has: shape (asker's groups, other's groups)."""
+    def people(self, rows: Secret) -> Secret:
+        """How many different common keys each group has: shape (asker's groups, other's groups), as `rows`, which are
+        how many rows it has."""
         if self.extents[self.asker].rows_of_key == self.extents[self.other].rows_of_key == 1:
-            return self.products(self.rows(self.asker), self.rows(self.other))
-        ours, theirs = (
-            self.share(party, self.own.people, (self.extents[party].groups,), 0, 1)
-            if party == self.other or not self.keyed
-            else None
-            for party in (self.asker, self.other)
-        )
-        assert theirs is not None
-        return self.by_known_group(theirs) if ours is None else self.products(ours, theirs)
+            return rows
+        theirs = self.share(self.other, self.own.people, (self.extents[self.other].groups,), 0, 1)
+        if self.keyed:
+            return self.by_known_group(theirs)
+        ours = self.share(self.asker, self.own.people, (self.extents[self.asker].groups,), 0, 1)
+        return self.products(ours, theirs)
 
     def totals(self, measures: Sequence[Measure]) -> dict[Measure, list[tuple[int, Secret]]]:
         """Each measure as (shift, secret) pairs whose sum of secret·2^shift it is, by (asker's, other's groups)."""

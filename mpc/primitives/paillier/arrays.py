@@ -13,7 +13,7 @@ from mpc.primitives.paillier.residues import Rows
 from mpc.primitives.paillier.words import U64, above, in_pieces, ints_from_words
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Ciphertexts:
     """A batch of ciphertexts. `rows` is their internal form, see `residues`.
 

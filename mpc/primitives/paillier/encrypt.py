@@ -26,7 +26,8 @@ class Encryptor:
     """Encrypts and re-randomises under one key; whoever has the private key gives that, which is faster.
 
     `mode` says how long the exponents are, see the package's security notes: `strict`, or `fast` with its extra
-    assumption. The tables take some seconds and some ten megabytes: make one encryptor a key and keep it.
+    assumption. The tables take up to some seconds and some ten megabytes: make one encryptor a key and keep it. It
+    serves one caller at a time, on all cores.
     """
 
     def __init__(self, key: PublicKey | PrivateKey, rng: Rng, mode: Mode = "strict") -> None:
