@@ -25,6 +25,11 @@ PRINTED = {
     ],
     "spawned_nodes": ["bank learned that 100 of its customers are telecom's too, C0500 the first"],
     "cardinality": ["bank {'intersection': 150, 'own_distinct': 600, 'peer_distinct': 550}"],
+    "joint_report": [
+        "sum by group, compare with the minimum",
+        "are what DuckDB finds in the pooled data: True",
+        "refused: rule single_person, column hk.customer",
+    ],
     "joint_statistics": ["147062.437634", "pooled mean, university: 147062.4376336422", "'suppressed': 1"],
     "policy_and_approval": ["telecom has no grant", "sealane grant add telecom", "bank learned {'intersection': 300"],
     "evidence": [
@@ -47,7 +52,14 @@ def run(command: Sequence[str], tmp_path: Path) -> str:
 
 
 def test_every_example_is_tested() -> None:
-    scripts = {path.stem for path in EXAMPLES.glob("*.py")} - {"__init__", "demo", "customers"}
+    scripts = {path.stem for path in EXAMPLES.glob("*.py")} - {
+        "__init__",
+        "demo",
+        "customers",
+        "showing",
+        "wealth_report",
+        "default_model",
+    }
     assert scripts == set(PRINTED)
 
 
