@@ -11,7 +11,7 @@ from mpc.rng import Rng
 from mpc.sharing.ring import U64, pack, unpack, words_of
 from mpc.sharing.wire import Wire
 
-_FIRST_BATCH_WORDS = 2**7
+FIRST_BATCH_WORDS = 2**7
 
 BOOL = npt.NDArray[np.bool_]
 
@@ -79,7 +79,7 @@ class _Stock:
 
     def __init__(self, extend: Callable[[int], tuple[U64, U64]], width: int) -> None:
         self._extend = extend
-        self._batch = _FIRST_BATCH_WORDS
+        self._batch = FIRST_BATCH_WORDS
         self._rest = np.empty((0, width), np.uint64), np.empty((0, 128), np.uint64)
 
     def take(self, words: int) -> tuple[U64, U64]:

@@ -40,6 +40,7 @@ class Transferred:
         a, chosen, (low, high) = self._both(_BITS * count)
         b = self._random(count)
         shifted = b[:, None] << np.arange(_BITS, dtype=np.uint64)
+        self._wire.wait(1)
         mine, theirs = self._products(a, chosen[:, 0], low[:, 0], high[:, 0], shifted.reshape(-1))
         c = a * b + mine.reshape(count, _BITS).sum(axis=1) + theirs.reshape(count, _BITS).sum(axis=1)
         return Triple(a, b, c)
@@ -50,6 +51,7 @@ class Transferred:
         a, b, c = self._random(m, k), self._random(k, n), np.empty((m, n), np.uint64)
         for column in range(n):
             triple = self.triples(m * k)
+            self._wire.wait(1)
             d = a.reshape(-1) - triple.a
             e = np.broadcast_to(b[:, column], (m, k)).reshape(-1) - triple.b
             opened = np.stack([d, e]) + self._exchange(np.stack([d, e]))
@@ -75,6 +77,7 @@ class Transferred:
     def bits(self, count: int) -> tuple[U64, U64]:
         """r_0 + r_1 - 2·r_0·r_1, the first party choosing by r_0."""
         packed = words_of(count)
+        self._wire.wait(1)
         if self._first:
             choices, chosen = self._transfers.choose(_BITS * packed)
             own = unpack(choices, (count,)).astype(np.uint64)
@@ -90,6 +93,7 @@ class Transferred:
         own = unpack(bits, (count,)).astype(np.uint64)
         chosen, low, high = chosen[:count], low[:count], high[:count]
         a = self._random(count)
+        self._wire.wait(1)
         mine, theirs = self._products(bits, chosen[:, 0], low[:, 0], high[:, 0], (_ONE - _TWO * own) * a)
         if self._first:
             cross = self._chosen(own, chosen[:, 1])
@@ -99,12 +103,14 @@ class Transferred:
 
     def sums_by(self, groups: I64 | None, numbers: U64, count: int) -> U64:
         session, width = self._step_session(), numbers.shape[1]
+        self._wire.wait(2)
         if groups is not None:
             return bucket_sums.choose(self._wire, self._peer, self._transfers, session, groups, count, width)
         return bucket_sums.hold(self._wire, self._peer, self._transfers, session, numbers, count, self._rng)
 
     def permute(self, order: I64 | None, numbers: U64) -> U64:
         session, width = self._step_session(), numbers.shape[1]
+        self._wire.wait(2 * sum(1 for _ in network.exchanges(len(numbers))))
         if order is not None:
             return network.choose(self._wire, self._peer, self._transfers, session, order, width)
         return network.hold(self._wire, self._peer, self._transfers, session, numbers)
