@@ -32,6 +32,7 @@ from parties.identity.certificates import IdentityCertificate, read_identity
 from parties.identity.invitations import Invitation
 from parties.identity.peers import Peer
 from parties.jobs import attempts, proposals, records
+from parties.jobs import evidence as jobs_evidence
 from parties.jobs.authorise import authorise
 from parties.jobs.records import JobRecord
 from parties.jobs.states import State
@@ -407,6 +408,8 @@ class Node:
         """The Parquet file of a released result; raises `InputError` when there is none."""
         record = self.job(job_id)
         if record.result is None:
+            if record.state is State.SUCCEEDED and self.name in record.job.receivers:
+                raise InputError(f"the result of job {record.id} was deleted here")
             if record.state is State.SUCCEEDED:
                 receivers = ", ".join(record.job.receivers)
                 raise InputError(f"job {record.id} has no result here", hint=f"its receivers are {receivers}")
@@ -418,6 +421,18 @@ class Node:
         import pyarrow.parquet as pq
 
         return pq.read_table(self.result_path(job_id))
+
+    def delete_result(self, job_id: str) -> JobRecord:
+        """Delete a released result; that the job took place, and its receipt, stay on record."""
+        self.result_path(job_id)
+        with self._store.transaction() as db:
+            record = records.get(db, job_id)
+            if record.result is not None:
+                db.execute("UPDATE jobs SET result = NULL WHERE id = ?", (record.id,))
+                jobs_evidence.result_deleted(db, self._identity, record, time.time())
+        if record.result is not None:
+            (self.home.results / record.result).unlink(missing_ok=True)
+        return record
 
     # Models.
 

@@ -31,12 +31,17 @@ def features() -> frozenset[str]:
 
 def key(function: FunctionType, signature: str) -> str | None:
     """A hash, in hexadecimal, of all that the code of `function` depends on; None if its source is not in a file."""
-    state = hashlib.sha256()
     try:
-        for part in (*_environment(), signature, *_parts(function, set())):
-            state.update(len(part).to_bytes(8, "little") + part.encode())
+        return key_of(signature, *_parts(function, set()))
     except OSError:
         return None
+
+
+def key_of(*parts: str) -> str:
+    """A hash, in hexadecimal, of parts of which code was made, of the processor and of the compiler."""
+    state = hashlib.sha256()
+    for part in (*_environment(), *parts):
+        state.update(len(part).to_bytes(8, "little") + part.encode())
     return state.hexdigest()
 
 
@@ -45,12 +50,17 @@ def load(object_code: bytes, arguments: Sequence[Any]) -> Any:
 
     Its memory is never given back.
     """
+    return ctypes.CFUNCTYPE(ctypes.c_int, *arguments)(link(object_code).get_function_address(SYMBOL))
+
+
+def link(object_code: bytes) -> Any:
+    """LLVM's engine that holds `object_code`, for the life of the process, and knows the addresses of its functions."""
     target = llvm.Target.from_default_triple().create_target_machine(jit=True)
     engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), target)
     engine.add_object_file(llvm.ObjectFileRef.from_data(object_code))
     engine.finalize_object()
     _ENGINES.append(engine)
-    return ctypes.CFUNCTYPE(ctypes.c_int, *arguments)(engine.get_function_address(SYMBOL))
+    return engine
 
 
 _ENGINES: list[Any] = []  # an engine's functions live as long as it does

@@ -67,14 +67,17 @@ class MontgomeryModule:
         rows, groups = self._rows, self._groups
         code = self._function("multiply_add", rows, rows, I64, rows, I64, rows, I64, I64, groups, groups, I64)
         out, a, a_step, b, b_step, c, c_step, count, constants, scratch, limbs = code.arguments
-        x, y, z, sums = (code.group(scratch, code.number(i), limbs) for i in range(4))
+        builder = code.builder
+        x, y, z, result, sums = (code.group(scratch, code.number(i), limbs) for i in range(5))
         with code.loop(code.number(0), count, self._lanes) as first:
             items = code.items(first, count)
             for group, base, step in ((x, a, a_step), (y, b, b_step), (z, c, c_step)):
-                code.gather(group, [code.row(base, code.builder.mul(item, step), limbs) for item in items], limbs)
-            code.builder.call(self._multiply, (x, x, y, z, constants, sums, limbs))
-            code.scatter(x, [code.row(out, item, limbs) for item in items], limbs)
-        code.builder.ret_void()
+                at_first = builder.icmp_unsigned("==", first, code.number(0))
+                with builder.if_then(builder.or_(at_first, builder.icmp_unsigned("!=", step, code.number(0)))):
+                    code.gather(group, [code.row(base, builder.mul(item, step), limbs) for item in items], limbs)
+            builder.call(self._multiply, (result, x, y, z, constants, sums, limbs))
+            code.scatter(result, [code.row(out, item, limbs) for item in items], limbs)
+        builder.ret_void()
 
     def _products(self) -> None:
         """out[i] = the product of the rows index[starts[i]] and following, lengths[i] of them, or `one` of none."""

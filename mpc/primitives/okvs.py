@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from mpc.errors import SealaneError
 from mpc.primitives.aes import FixedKey
-from mpc.primitives.threads import spread
+from mpc.primitives.threads import pieces, spread
 
 BAND_BITS = 256
 SEED_BYTES = 16
@@ -66,10 +66,12 @@ def failure_bits(keys: int, band_bits: int = BAND_BITS) -> float:
 
 def arrange(words: U64, total_columns: int) -> Rows:
     """The rows of n keys in a matrix of `total_columns`, from three or more uniform words each: key, key, start."""
-    positions = np.uint64(total_columns - BAND_BITS + 1)
-    half = np.uint64(32)
-    low = ((words[:, 2] & np.uint64(2**32 - 1)) * positions) >> half
-    starts = (((words[:, 2] >> half) * positions + low) >> half).astype(np.int64)
+    positions, half = np.uint64(total_columns - BAND_BITS + 1), np.uint64(32)
+    starts = np.empty(len(words), np.int64)
+    for piece in pieces(len(words), _PIECE_ROWS):
+        fractions = words[piece, 2]
+        low = ((fractions & np.uint64(2**32 - 1)) * positions) >> half
+        starts[piece] = ((fractions >> half) * positions + low) >> half
     order = np.argsort(starts)
     return Rows(order, starts[order], np.take(words[:, :2], order, axis=0))
 
@@ -85,25 +87,21 @@ def encode(rows: Rows, values: U64, seed: bytes, free: U64) -> U64:
     pivots = np.zeros((len(free), BAND_BITS // 64), np.uint64)
     sides = np.empty(len(free) + BAND_BITS, np.uint64)
     sides[: len(free)] = free
-    for start in range(0, len(values), _PIECE_ROWS):
-        piece = slice(start, start + _PIECE_ROWS)
+    for piece in pieces(len(values), _PIECE_ROWS):
         if okvs.eliminate(_bands(rows, seed, piece), rows.starts[piece], values[piece], pivots, sides):
             raise Unsolvable("the matrix of these keys is singular under this seed")
     okvs.back_substitute(pivots, sides)
     return sides[: len(free)]
 
 
-def decode(rows: Rows, seed: bytes, low: U64, high: U64) -> U64:
-    """The inner products of every row with two vectors: 2 x n words, in the order of the rows."""
+def decode(rows: Rows, seed: bytes, low: U64, high: U64, out: U64) -> None:
+    """Write the inner products of every row with two vectors to the first two columns of `out`, a row a row."""
     from mpc.kernels import okvs
 
-    out = np.empty((2, len(rows.starts)), np.uint64)
-
     def work(piece: slice) -> None:
-        okvs.decode(_bands(rows, seed, piece), rows.starts[piece], low, high, out[0, piece], out[1, piece])
+        okvs.decode(_bands(rows, seed, piece), rows.starts[piece], low, high, out[piece])
 
     spread(work, len(rows.starts), _PIECE_ROWS)
-    return out
 
 
 def _bands(rows: Rows, seed: bytes, piece: slice) -> U64:

@@ -85,26 +85,27 @@ def encode(digests: U64, values: Callable[[Keys], U64], rng: Rng) -> Query:
 
 
 def receiver_outputs(query: Query, shares: U64) -> U64:
-    """F of the receiver's keys (n x 2 words) from its c (2 x columns)."""
-    keys = query.keys
-    return _finish(keys, okvs.decode(keys.rows, keys.seed, shares[0], shares[1]))
+    """F of the receiver's keys (n x 4 words) from its c (2 x columns)."""
+    keys, messages = query.keys, _messages(query.keys)
+    okvs.decode(keys.rows, keys.seed, shares[0], shares[1], messages)
+    return hash_rows(messages, keys.seed[8:], _PERSON_OUTPUT, messages)
 
 
 def sender_outputs(keys: Keys, masked: U64, delta: tuple[int, int], shares: U64) -> U64:
-    """F of the sender's keys (n x 2 words) from p + a, delta and its b (2 x columns), which is overwritten."""
+    """F of the sender's keys (n x 4 words) from p + a, delta and its b (2 x columns), which is overwritten."""
     from mpc.kernels import gf64
 
-    tables = [gf64.table_of(part) for part in delta]
+    tables = np.stack([gf64.table_of(part) for part in delta])
     for plane, table in zip(shares, tables, strict=True):
-        gf64.add_products(plane, masked, table)
-    decoded = okvs.decode(keys.rows, keys.seed, shares[0], shares[1])
-    for plane, table in zip(decoded, tables, strict=True):
-        gf64.add_products(plane, keys.hashes, table)
-    return _finish(keys, decoded)
+        gf64.add_products(plane[: len(masked)], masked, table)
+    messages = _messages(keys)
+    okvs.decode(keys.rows, keys.seed, shares[0], shares[1], messages)
+    gf64.add_pairs_of_products(messages, keys.hashes, tables)
+    return hash_rows(messages, keys.seed[8:], _PERSON_OUTPUT, messages)
 
 
-def _finish(keys: Keys, decoded: U64) -> U64:
+def _messages(keys: Keys) -> U64:
+    """What is hashed to make F: two words of the decoded vectors, not there yet, then the key."""
     messages = np.empty((len(keys.hashes), 4), np.uint64)
-    messages[:, :2] = decoded.T
     messages[:, 2:] = keys.rows.keys
-    return hash_rows(messages, keys.seed[8:], _PERSON_OUTPUT)[:, :2]
+    return messages

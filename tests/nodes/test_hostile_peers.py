@@ -18,6 +18,7 @@ from parties.jobs.proposals import APPROVAL_DOMAIN
 from parties.jobs.states import State
 from parties.node import Node
 from parties.sandbox import Party, Sandbox, sandbox
+from parties.throttle import BURST
 from parties.transport.status import Credentials, Limits, LinkStatus
 from parties.transport.transport import Transport
 from protos import control_pb2
@@ -312,3 +313,15 @@ def test_the_evidence_verifies_after_all_this(nodes: Sandbox, mallory: Mallory) 
     for party in nodes.values():
         assert party.process.poll() is None, party.log.read_text()[-6000:]
         assert "could not be handled" not in party.log.read_text()
+
+
+def test_a_peer_that_sends_what_leads_to_nothing_is_heard_more_slowly_and_an_honest_one_is_not(
+    nodes: Sandbox, mallory: Mallory
+) -> None:
+    for _ in range(2 * BURST):  # the last test with Mallory: nothing of hers is heard for minutes
+        mallory.send_bytes(b"\xff")
+    until(lambda: any(entry["rule"] == "rate" for entry in evidence(nodes["bob"], "peer_misbehaved")))
+    _honest_jobs_run(nodes)
+    rules = [entry["rule"] for entry in evidence(nodes["bob"], "peer_misbehaved")]
+    assert rules.count("rate") == 1
+    assert len(rules) <= BURST + 10

@@ -2,7 +2,7 @@
 
 p and q are random primes of the same length, 3 modulo 4, whose p - 1 and q - 1 share no factor but 2: then -x² for a
 random x generates, but for a negligible part of the x, nearly all of the residues of Jacobi symbol 1 modulo n, and
-h_s = (-x²)^n (Damgard, Jurik, Nielsen, section 4.1). For a key made elsewhere, h_s = x^n.
+h_s = (-x²)^n (Damgard, Jurik, Nielsen, see the package's sources). For a key made elsewhere, h_s = x^n.
 """
 
 import math

@@ -76,7 +76,7 @@ class VectorResidues:
             given: list[int] = []
             for rows, step in zip(operands, steps, strict=True):
                 given += [_address(rows[piece.start if step else 0 :]), step]
-            self._call("multiply_add", 4, _address(out[piece]), *given, piece.stop - piece.start)
+            self._call("multiply_add", 5, _address(out[piece]), *given, piece.stop - piece.start)
 
         self._spread(work, count, _MULTIPLY_GROUPS)
         return out

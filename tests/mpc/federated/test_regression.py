@@ -125,7 +125,7 @@ def test_an_evaluation_gives_the_label_holder_measures_and_no_rows():
     predicted = run_job(use_job("predict.regression", job, tables, "y"), tables, models=models(outcomes))["bank"].table
     result = run_job(use_job("evaluate.regression", job, tables, "y"), tables, models=models(outcomes))
     assert result["telecom"].table is None
-    evaluation = Evaluation.from_arrow(result["bank"].table, "binary")
+    evaluation = Evaluation.from_arrow(result["bank"].table)
     assert evaluation.rows == predicted.num_rows
     assert evaluation.measures["auc"] == pytest.approx(roc_auc_score(predicted["y"], predicted["probability"]))
 

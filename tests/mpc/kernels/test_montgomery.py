@@ -9,7 +9,10 @@ import numpy as np
 import pytest
 from ifma_emulation import EMULATED_IFMA
 
-from mpc.kernels.montgomery import IFMA, MACHINES, MIN_LIMBS, SPARE_BITS
+from mpc.kernels import montgomery
+from mpc.kernels.montgomery import IFMA, MACHINES, MIN_LIMBS, SPARE_BITS, best_machine
+from mpc.primitives.paillier import residues as residues_module
+from mpc.primitives.paillier.residues_gmp import GmpResidues
 from mpc.primitives.paillier.residues_vector import VectorResidues
 from mpc.primitives.paillier.words import ints_from_words, rows_of_words
 
@@ -83,3 +86,23 @@ def test_sums_of_products_stay_within_64_bits_between_carries(machine):
     terms = 4 * largest if machine.multiplier.high else 2 * largest**2
     carry = 1 << (64 - machine.limb_bits)
     assert limbs * terms + 2 * largest + carry < 2**64
+
+
+@pytest.mark.parametrize(
+    ("has", "chosen"),
+    [
+        ({"sse2"}, None),
+        ({"sse2", "avx", "avx2"}, "avx2"),
+        ({"avx2", "avx512ifma"}, "avx2"),
+        ({"avx2", "avx512f", "avx512bw"}, "avx512f"),
+        ({"avx2", "avx512f", "avx512bw", "avx512ifma"}, "avx512ifma"),
+    ],
+)
+def test_the_fastest_registers_that_the_processor_has_are_chosen(monkeypatch, has, chosen):
+    monkeypatch.setattr(montgomery, "features", lambda: frozenset(has))
+    best = best_machine()
+    assert (best.name if best else None) == chosen
+    if best is None or best.multiplier is not IFMA:  # which this processor may not be able to execute
+        residues = residues_module.residues(1009)
+        assert type(residues) is (VectorResidues if chosen else GmpResidues)
+        assert ints_from_words(residues.leave(residues.affine(rows_of_words([5], 1), 7, 1))) == [36]
