@@ -32,10 +32,14 @@ LOOPBACK = "127.0.0.1:0"
 
 @dataclass
 class Party:
-    """One running node of a sandbox. `node` is its operator's side; `log` the file of its structured log."""
+    """One running node of a sandbox. `node` is its operator's side; `log` the file of its structured log.
+
+    `program` is what `start` runs, the `sealane` command by default.
+    """
 
     node: Node
     log: Path
+    program: tuple[str, ...] = (sys.executable, "-m", "parties.cli")
     process: "subprocess.Popen[bytes]" = field(init=False, repr=False)
     port: int = field(init=False)
 
@@ -45,7 +49,7 @@ class Party:
 
     def start(self) -> None:
         """Start the node process; returns when it accepts peers."""
-        command = [sys.executable, "-m", "parties.cli", "--json", "--home", str(self.node.home.path), "serve"]
+        command = [*self.program, "--json", "--home", str(self.node.home.path), "serve"]
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(  # noqa: S603 (our own command)
                 command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log, start_new_session=True
