@@ -11,11 +11,13 @@ from now on is taken for a repetition.
 
 import sqlite3
 
-from mpc.errors import ProtocolError
+from mpc.errors import InputError, ProtocolError
 from mpc.rng import system_rng
 from protos import control_pb2
 
 EPOCH_BYTES = 16
+#: Unconfirmed messages for one peer beyond which no new job with it is proposed; what open jobs need is still queued.
+MAX_WAITING = 5000
 
 
 def queue(db: sqlite3.Connection, peer: str, body: control_pb2.Envelope) -> None:
@@ -24,6 +26,16 @@ def queue(db: sqlite3.Connection, peer: str, body: control_pb2.Envelope) -> None
     body.epoch, body.id = (system_rng(EPOCH_BYTES), 1) if row is None else (row["epoch"], int(row["last"]) + 1)
     _count(db, peer, body.epoch, body.id)
     db.execute("INSERT INTO outbox (peer, id, body) VALUES (?, ?, ?)", (peer, body.id, body.SerializeToString()))
+
+
+def check_room(db: sqlite3.Connection, peer: str, name: str) -> None:
+    """Raises `InputError` naming the peer if it has not confirmed so many messages that no more jobs should be begun."""
+    waiting = int(db.execute("SELECT count(*) FROM outbox WHERE peer = ?", (peer,)).fetchone()[0])
+    if waiting >= MAX_WAITING:
+        raise InputError(
+            f"{waiting} messages for {name} wait to be confirmed by it: no new job with it is proposed",
+            hint=f"see `sealane peer diagnose {name}`, and propose the job once {name} is connected again",
+        )
 
 
 def pending(db: sqlite3.Connection, peer: str, after: int, limit: int = 100) -> list[tuple[int, bytes]]:

@@ -16,7 +16,7 @@ from parties.identity import peers
 from parties.identity.keys import Identity, verify
 from parties.jobs import endings, evidence
 from parties.jobs.authorise import Authority, authorise, name_in
-from parties.jobs.outbox import queue
+from parties.jobs.outbox import check_room, queue
 from parties.jobs.records import JobRecord, clean, coordinated, find, get, move
 from parties.jobs.states import OPEN, Event, State
 from protos import control_pb2
@@ -46,8 +46,8 @@ def complete(db: sqlite3.Connection, me: Identity, job: Job, now: float) -> Job:
 def propose(db: sqlite3.Connection, me: Identity, job: Job, now: float) -> JobRecord:
     """Record `job` (see `complete`), approve it here, and ask the other members.
 
-    The same job again is the same job; raises `InputError` when the id is taken by another, `PolicyDenied` when this
-    party's own grants do not allow it.
+    The same job again is the same job; raises `InputError` when the id is taken by another or too many messages wait
+    for a member, `PolicyDenied` when this party's own grants do not allow it.
     """
     known = find(db, job.id)
     if known is not None:
@@ -56,6 +56,8 @@ def propose(db: sqlite3.Connection, me: Identity, job: Job, now: float) -> JobRe
         return known
     if job.deadline <= now:
         raise InputError("the job's deadline has passed")
+    for name, member in job.members.items():
+        check_room(db, member.fingerprint, name)
     authority = authorise(db, me.fingerprint, job, now)
     if isinstance(authority.decision, policy.Refused):
         raise authority.decision.error()

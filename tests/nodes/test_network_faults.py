@@ -8,7 +8,7 @@ from dataclasses import replace
 import pyarrow as pa
 import pytest
 
-from mpc.job import Job, Member
+from mpc.job import Job
 from parties.jobs.states import State
 from parties.sandbox import Sandbox, sandbox
 from tests.faultproxy import Direction, FaultProxy
