@@ -32,6 +32,7 @@ _PARAMETERS = {
     "powers": (_P, _P, _P, _N, _N, _N, _N, _P, _P, _P, _N),
     "split": (_P, _P, _N, _N, _N),
     "join": (_P, _P, _N, _N, _N),
+    "combine": (_P, _P, _P, _P, _N, _N),
 }
 
 

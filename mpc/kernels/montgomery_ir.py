@@ -72,6 +72,7 @@ class MontgomeryModule:
         self._powers()
         self._split()
         self._join()
+        self._combine()
 
     def _function(self, name: str, *kinds: ir.Type) -> VectorCode:
         return VectorCode(self.module, name, kinds, self._lanes, self._limb)
@@ -189,6 +190,31 @@ class MontgomeryModule:
                 with builder.if_then(builder.icmp_unsigned("<", at, width)):
                     target = builder.gep(base, [at])
                     builder.store(builder.or_(builder.load(target), part), target)
+        builder.ret_void()
+
+    def _combine(self) -> None:
+        """out[i], 2·width words, zeros before, = low[i] + high[i]·factor, integers of `width` words."""
+        code = self._function("combine", INTEGERS, INTEGERS, INTEGERS, INTEGERS, I64, I64)
+        out, low, high, factor, width, count = code.arguments
+        builder, wide = code.builder, ir.IntType(128)
+        with code.loop(code.number(0), count, 1) as item:
+            start = builder.mul(item, width)
+            own, target = builder.gep(high, [start]), builder.gep(out, [builder.mul(start, code.number(2))])
+            with code.loop(code.number(0), width, 1) as word:
+                builder.store(code.read(builder.gep(low, [start]), word), builder.gep(target, [word]))
+            with code.loop(code.number(0), width, 1) as word:
+                multiple = builder.zext(code.read(own, word), wide)
+
+                def step(at: Value, carry: Value, multiple: Value = multiple, word: Value = word) -> Value:
+                    place = builder.gep(target, [builder.add(word, at)])  # noqa: B023
+                    product = builder.mul(multiple, builder.zext(code.read(factor, at), wide))
+                    added = builder.add(builder.zext(builder.load(place), wide), builder.zext(carry, wide))
+                    total = builder.add(product, added)
+                    builder.store(builder.trunc(total, I64), place)
+                    return builder.trunc(builder.lshr(total, ir.Constant(wide, 64)), I64)
+
+                over = code.fold(width, code.number(0), step)
+                builder.store(over, builder.gep(target, [builder.add(word, width)]))
         builder.ret_void()
 
     def _place(self, code: VectorCode, limb: Value) -> tuple[Value, Value]:
@@ -383,19 +409,13 @@ class MontgomeryModule:
     def _carry(self, code: VectorCode, out: Value, read: Callable[[Value], Value], limbs: Value) -> None:
         """Write what `read` gives with its carries moved up, so that every limb is below 2^limb_bits."""
         builder, bits = code.builder, self._multiplier.limb_bits
-        before, body, after = builder.block, *(code.function.append_basic_block() for _ in range(2))
-        builder.branch(body)
-        builder.position_at_end(body)
-        at, carry = builder.phi(I64), builder.phi(self._vector)
-        at.add_incoming(code.number(0), before)
-        carry.add_incoming(code.splat(0), before)
-        value = builder.add(read(at), carry)
-        code.store(builder.and_(value, code.splat((1 << bits) - 1)), out, at)
-        following = builder.add(at, code.number(1))
-        at.add_incoming(following, body)
-        carry.add_incoming(builder.lshr(value, code.splat(bits)), body)
-        builder.cbranch(builder.icmp_unsigned("<", following, limbs), body, after)
-        builder.position_at_end(after)
+
+        def step(at: Value, carry: Value) -> Value:
+            value = builder.add(read(at), carry)
+            code.store(builder.and_(value, code.splat((1 << bits) - 1)), out, at)
+            return builder.lshr(value, code.splat(bits))
+
+        code.fold(limbs, code.splat(0), step)
 
 
 def products_of_low_halves(builder: ir.IRBuilder, total: Value, a: Value, b: Value) -> Value:

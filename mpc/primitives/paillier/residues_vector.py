@@ -39,7 +39,6 @@ class VectorResidues:
         self._constants = self._constant_groups(own)
         self._one = self._limb_rows([self._radix % modulus])
         self._unit, self._zero = self._limb_rows([1]), self._limb_rows([0])
-        self._whole = None if root is None else VectorResidues(modulus, machine)
 
     def _constant_groups(self, own: int) -> U64:
         """What the kernels multiply with: see `mpc.kernels.montgomery_ir.MontgomeryModule`."""
@@ -58,20 +57,37 @@ class VectorResidues:
         return f"VectorResidues({self.modulus.bit_length()} bits, {self._machine.name})"
 
     def affine(self, words: U64, factor: int, offset: Rows | int) -> Rows:
-        scale = self._limb_rows([factor * self._radix**2 % self.modulus])
         if not isinstance(offset, np.ndarray):
             offset = self._limb_rows([offset * self._radix % self.modulus])
-        return self._multiply_add(self._split(words), scale, offset)
+        size = self.words if self._root is None else _words_of(self._root)  # words that a part takes at once
+        rows = offset
+        for at in range(0, self.words, size):
+            part = words[:, at : at + size]
+            if at == 0 or part.any():
+                scale = self._limb_rows([(factor << 64 * at) * self._radix**2 % self.modulus])
+                rows = self._multiply_add(self._raw(part), scale, rows)
+        return rows
 
     def leave(self, rows: Rows) -> U64:
         plain = self._multiply_add(rows, self._unit, self._zero)
-        if self._root is not None and self._whole is not None:
-            low, high = (self._join(part) for part in (plain[:, : self._part], plain[:, self._part :]))
-            return self._whole.leave(self._whole.affine(high, self._root, self._whole.affine(low, 1, 0)))
-        words = self._join(plain)
+        words = self._join(plain, self.words) if self._root is None else self._combined(plain, self._root)
         over = above(words, self.modulus - 1)
         if over.any():
             words[over] = add_constant(words[over], -self.modulus)
+        return np.ascontiguousarray(words[:, : self.words])
+
+    def _combined(self, plain: Rows, root: int) -> U64:
+        """The words of a + a'·root, and some above, of pairs in limbs."""
+        width = _words_of(root) + 1
+        low, high = self._join(plain[:, : self._part], width), self._join(plain[:, self._part :], width)
+        factor = rows_of_words([root], width)
+        words = np.zeros((len(plain), 2 * width), np.uint64)
+
+        def work(piece: slice) -> None:
+            given = _address(words[piece]), _address(low[piece]), _address(high[piece]), _address(factor)
+            self._functions["combine"](*given, width, piece.stop - piece.start)
+
+        self._spread(work, len(plain), _CONVERT_GROUPS)
         return words
 
     def multiply(self, a: Rows, b: Rows) -> Rows:
@@ -179,11 +195,10 @@ class VectorResidues:
         low, high = (self._parts(rows_of_words([p[i] for p in pairs], self._part_words)) for i in (1, 0))
         return np.concatenate([low, high], axis=1)
 
-    def _split(self, words: U64) -> Rows:
-        """The limbs of integers in the modulus's words."""
-        if self._root is None:
-            return self._parts(words)
-        return self._limb_rows([value % self.modulus for value in ints_from_words(words)])
+    def _raw(self, words: U64) -> Rows:
+        """Integers below R as they are."""
+        parts = self._parts(words)
+        return parts if self._root is None else np.concatenate([parts, np.zeros_like(parts)], axis=1)
 
     def _parts(self, words: U64) -> Rows:
         """The limbs of integers below R."""
@@ -197,13 +212,13 @@ class VectorResidues:
         self._spread(work, len(words), _CONVERT_GROUPS)
         return rows
 
-    def _join(self, parts: Rows) -> U64:
-        """The words, as many as the modulus has, of integers in limbs."""
+    def _join(self, parts: Rows, width: int) -> U64:
+        """The words, so many, of integers in limbs."""
         parts = np.ascontiguousarray(parts)
-        words = np.zeros((len(parts), self.words), np.uint64)
+        words = np.zeros((len(parts), width), np.uint64)
 
         def work(piece: slice) -> None:
-            given = _address(words[piece]), _address(parts[piece]), self.words, piece.stop - piece.start
+            given = _address(words[piece]), _address(parts[piece]), width, piece.stop - piece.start
             self._functions["join"](*given, self._part)
 
         self._spread(work, len(parts), _CONVERT_GROUPS)
@@ -231,6 +246,10 @@ class VectorResidues:
 def _address(array: NDArray[Any]) -> int:
     address: int = array.__array_interface__["data"][0]
     return address
+
+
+def _words_of(value: int) -> int:
+    return -(-value.bit_length() // 64)
 
 
 def _evenly(starts: I64, lengths: I64, pieces: I64) -> tuple[I64, I64]:
