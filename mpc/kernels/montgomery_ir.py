@@ -206,7 +206,7 @@ class MontgomeryModule:
                 multiple = builder.zext(code.read(own, word), wide)
 
                 def step(at: Value, carry: Value, multiple: Value = multiple, word: Value = word) -> Value:
-                    place = builder.gep(target, [builder.add(word, at)])  # noqa: B023
+                    place = builder.gep(target, [builder.add(word, at)])
                     product = builder.mul(multiple, builder.zext(code.read(factor, at), wide))
                     added = builder.add(builder.zext(builder.load(place), wide), builder.zext(carry, wide))
                     total = builder.add(product, added)
