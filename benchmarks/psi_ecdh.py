@@ -5,10 +5,12 @@ protocol takes at most 1.2 times as long. The note gives the same ratio in CPU s
 less, and the two samples, which differ if the machine was not idle.
 """
 
+import importlib
 import os
 import resource
 import socket
 import statistics
+import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -20,6 +22,7 @@ import pyarrow as pa
 from benchmarks.harness import Row, main
 from benchmarks.pipes import SocketPipe
 from benchmarks.processes import Part, together
+from mpc import ahead
 from mpc.channel import CountingPipe, MessageChannel
 from mpc.job import Job, Member
 from mpc.primitives.ristretto import multiply, point_from_uniform, random_scalar
@@ -28,6 +31,7 @@ from mpc.psi.ecdh import SPEC
 from mpc.rng import system_rng
 from mpc.session import SESSION_BYTES, run_role
 from mpc.spec import no_progress
+from parties.worker.__main__ import NoPandas
 
 TARGET = 1.2
 SAMPLE = 10_000  # multiplications a process, before and after
@@ -50,6 +54,9 @@ def _multiplications(go: Connection) -> None:
 
 
 def _play(go: Connection, end: socket.socket, job: Job, name: str, table: pa.Table, session: bytes) -> None:
+    for module in ahead.MODULES:  # as a node's waiting worker has
+        importlib.import_module(module)
+    sys.meta_path.insert(0, NoPandas())
     pipe = SocketPipe(end)
     counted = CountingPipe(pipe)
     (peer,) = set(job.members) - {name}

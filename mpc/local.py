@@ -54,12 +54,14 @@ def run_program(
     parties: Sequence[str],
     *,
     helper: str = "",
+    verified: bool = False,
     rng: Rng = system_rng,
     wrap: Callable[[str, str, Pipe], Pipe] = lambda _name, _peer, pipe: pipe,
 ) -> dict[str, T]:
     """Run a program on secret-shared arrays with every party in this process; gives each party's result by name.
 
     `parties` are two or three that compute; `helper` names another one that deals correlated randomness to two.
+    With `verified`, three parties check each other (see `mpc.sharing.verified`).
     """
     from mpc.sharing.engine import help_others, start
 
@@ -68,7 +70,7 @@ def run_program(
 
     def compute(name: str) -> Callable[[Mapping[str, Channel]], T]:
         def part(peers: Mapping[str, Channel]) -> T:
-            engine = start(name, peers, session=session, label=label, rng=rng, helper=helper)
+            engine = start(name, peers, session=session, label=label, rng=rng, helper=helper, verified=verified)
             result = program(engine)
             engine.finish()
             return result

@@ -32,6 +32,7 @@ from parties.identity.certificates import IdentityCertificate, read_identity
 from parties.identity.invitations import Invitation
 from parties.identity.peers import Peer
 from parties.jobs import attempts, proposals, records
+from parties.jobs import evidence as jobs_evidence
 from parties.jobs.authorise import authorise
 from parties.jobs.records import JobRecord
 from parties.jobs.states import State
@@ -182,7 +183,11 @@ class Node:
         return {row["peer"]: {key: row[key] for key in row.keys() if key != "peer"} for row in rows}  # noqa: SIM118
 
     def diagnose(self, who: str) -> dict[str, Any]:
-        """Measure the link to a peer: throughput both ways included, clock difference. Needs the running node."""
+        """Measure the link to a peer: throughput there and back, clock difference. Needs the running node.
+
+        Gives `sent_bytes`, `received_bytes` (by the peer) and `seconds` of the way there, `returned_bytes` and
+        `return_seconds` of the way back, and `clock_offset_s`, positive when the peer's clock is ahead.
+        """
         answer: dict[str, Any] = calls.ask(self._store, "diagnose", {"peer": self.peer(who).fingerprint}, 30.0)
         return answer
 
@@ -407,6 +412,8 @@ class Node:
         """The Parquet file of a released result; raises `InputError` when there is none."""
         record = self.job(job_id)
         if record.result is None:
+            if record.state is State.SUCCEEDED and self.name in record.job.receivers:
+                raise InputError(f"the result of job {record.id} was deleted here")
             if record.state is State.SUCCEEDED:
                 receivers = ", ".join(record.job.receivers)
                 raise InputError(f"job {record.id} has no result here", hint=f"its receivers are {receivers}")
@@ -418,6 +425,18 @@ class Node:
         import pyarrow.parquet as pq
 
         return pq.read_table(self.result_path(job_id))
+
+    def delete_result(self, job_id: str) -> JobRecord:
+        """Delete a released result; that the job took place, and its receipt, stay on record."""
+        self.result_path(job_id)
+        with self._store.transaction() as db:
+            record = records.get(db, job_id)
+            if record.result is not None:
+                db.execute("UPDATE jobs SET result = NULL WHERE id = ?", (record.id,))
+                jobs_evidence.result_deleted(db, self._identity, record, time.time())
+        if record.result is not None:
+            (self.home.results / record.result).unlink(missing_ok=True)
+        return record
 
     # Models.
 

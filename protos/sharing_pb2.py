@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x14protos/sharing.proto\x12\x12sealane.sharing.v1\"%\n\x05Start\x12\x0c\n\x04seed\x18\x01 \x01(\x0c\x12\x0e\n\x06\x64igest\x18\x02 \x01(\x0c\"5\n\x04Part\x12\x0c\n\x04step\x18\x01 \x01(\x04\x12\x11\n\toperation\x18\x02 \x01(\t\x12\x0c\n\x04\x64\x61ta\x18\x03 \x01(\x0c\"N\n\x07Request\x12\x0c\n\x04step\x18\x01 \x01(\x04\x12\x11\n\toperation\x18\x02 \x01(\t\x12\x13\n\x0b\x63orrelation\x18\x03 \x01(\t\x12\r\n\x05sizes\x18\x04 \x03(\x04\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x14protos/sharing.proto\x12\x12sealane.sharing.v1\"%\n\x05Start\x12\x0c\n\x04seed\x18\x01 \x01(\x0c\x12\x0e\n\x06\x64igest\x18\x02 \x01(\x0c\"E\n\x04Part\x12\x0c\n\x04step\x18\x01 \x01(\x04\x12\x11\n\toperation\x18\x02 \x01(\t\x12\x0e\n\x06number\x18\x03 \x01(\x04\x12\x0c\n\x04\x64\x61ta\x18\x04 \x01(\x0c\"N\n\x07Request\x12\x0c\n\x04step\x18\x01 \x01(\x04\x12\x11\n\toperation\x18\x02 \x01(\t\x12\x13\n\x0b\x63orrelation\x18\x03 \x01(\t\x12\r\n\x05sizes\x18\x04 \x03(\x04\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,7 +34,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_START']._serialized_start=44
   _globals['_START']._serialized_end=81
   _globals['_PART']._serialized_start=83
-  _globals['_PART']._serialized_end=136
-  _globals['_REQUEST']._serialized_start=138
-  _globals['_REQUEST']._serialized_end=216
+  _globals['_PART']._serialized_end=152
+  _globals['_REQUEST']._serialized_start=154
+  _globals['_REQUEST']._serialized_end=232
 # @@protoc_insertion_point(module_scope)

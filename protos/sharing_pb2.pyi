@@ -15,14 +15,16 @@ class Start(_message.Message):
     def __init__(self, seed: _Optional[bytes] = ..., digest: _Optional[bytes] = ...) -> None: ...
 
 class Part(_message.Message):
-    __slots__ = ("step", "operation", "data")
+    __slots__ = ("step", "operation", "number", "data")
     STEP_FIELD_NUMBER: _ClassVar[int]
     OPERATION_FIELD_NUMBER: _ClassVar[int]
+    NUMBER_FIELD_NUMBER: _ClassVar[int]
     DATA_FIELD_NUMBER: _ClassVar[int]
     step: int
     operation: str
+    number: int
     data: bytes
-    def __init__(self, step: _Optional[int] = ..., operation: _Optional[str] = ..., data: _Optional[bytes] = ...) -> None: ...
+    def __init__(self, step: _Optional[int] = ..., operation: _Optional[str] = ..., number: _Optional[int] = ..., data: _Optional[bytes] = ...) -> None: ...
 
 class Request(_message.Message):
     __slots__ = ("step", "operation", "correlation", "sizes")

@@ -1,6 +1,6 @@
 """Instructions beyond Python's for the loops of this package, and what their emitters share.
 
-A vector is what fills a register, or a few: LLVM splits it where the processor's are narrower, so that emitters of plain
+A vector fills a register, or several where the processor's are narrower: LLVM splits it, so that emitters of plain
 vector operations run everywhere.
 """
 

@@ -75,6 +75,11 @@ def hold(wire: Wire, peer: str, transfers: RandomTransfers, session: bytes, numb
     return -_joined(sums, width)
 
 
+def transfers(rows: int, count: int) -> list[int]:
+    """The numbers of transfers, batch by batch."""
+    return [(batch.stop - batch.start) * _depth(count) for batch in _slices(rows, _BATCH_ROWS)]
+
+
 def sent_bytes(rows: int, count: int, width: int) -> int:
     """What the holder sends, beside the transfers."""
     return rows * (32 * _depth(count) + 16 * -(-width // 2))

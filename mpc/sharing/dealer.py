@@ -73,7 +73,7 @@ class Dealt:
         return np.diff(totals, axis=0, prepend=np.zeros((1, width), np.uint64))
 
     def permute(self, order: I64 | None, numbers: U64) -> U64:
-        """Parts of the holder's numbers in the chooser's order."""
+        self._wire.wait(2)
         self._ask("permutation", int((order is None) == self._first), *numbers.shape)
         if order is None:
             return permutation.hold(self._wire, self._peer, self._helper, numbers)

@@ -26,7 +26,8 @@ from mpc.sharing.replicated import Replicated
 from mpc.sharing.ring import U64, as_words, signed
 from mpc.sharing.transfers import Transferred
 from mpc.sharing.two_party import TwoParty
-from mpc.sharing.values import Bits, Secret
+from mpc.sharing.values import INT64_MAX, INT64_MIN, Bits, Secret
+from mpc.sharing.verified import Verified
 from mpc.sharing.wire import Wire
 
 Setting = Literal["no_helper", "helper", "replicated"]
@@ -61,12 +62,22 @@ class Engine:
     `ProtocolError` naming the peer and the step for messages that the program does not lead to.
     """
 
-    def __init__(self, name: str, computing: Sequence[str], setting: Setting, sharing: Sharing, costs: Costs) -> None:
+    def __init__(
+        self,
+        name: str,
+        computing: Sequence[str],
+        setting: Setting,
+        sharing: Sharing,
+        costs: Costs,
+        *,
+        planned: bool = False,
+    ) -> None:
         self.name = name
         self.computing = tuple(computing)
         self.setting = setting
         self.sharing = sharing
         self.costs = costs
+        self._planned = planned
 
     def share(self, owner: str, values: Any, *, shape: Shape, low: int, high: int, decimals: int = 0) -> Secret:
         """Shares of the integers that `owner` brings; `values` is None at the others."""
@@ -80,6 +91,11 @@ class Engine:
                 raise InputError(f"{owner} has values outside the declared range of {low} to {high}")
             words = as_words(own)
         return replace(target, parts=self.sharing.share(owner, words, shape))
+
+    def share_words(self, owner: str, words: U64 | None, *, shape: Shape) -> Secret:
+        """Shares of words modulo 2^64 that `owner` brings, None at the others, as integers of the whole range."""
+        own = words if self._brings(owner, words) else None
+        return Secret(self, self.sharing.share(owner, own, shape), shape, INT64_MIN, INT64_MAX)
 
     def share_bits(self, owner: str, values: Any, *, shape: Shape) -> Bits:
         """Shares of the truth values that `owner` brings; `values` is None at the others."""
@@ -145,7 +161,7 @@ class Engine:
         `groups` (None at the others) has a number a row: 0 to count - 1, or another one for a row that is in no group.
         """
         self._check_party(owner)
-        if (groups is None) == (owner == self.name) or (groups is not None and groups.shape != x.shape[:1]):
+        if self._mismatch(owner, groups) or (groups is not None and groups.shape != x.shape[:1]):
             raise InputError(f"groups come from {owner}, one number a row, and from no other party")
         rows, columns = x.shape
         target = replace(x, parts=(), shape=(count, columns), low=min(x.low * rows, 0), high=max(x.high * rows, 0))
@@ -194,9 +210,13 @@ class Engine:
 
     def _brings(self, owner: str, values: Any) -> bool:
         self._check_party(owner)
-        if (values is None) == (owner == self.name):
+        if self._mismatch(owner, values):
             raise InputError(f"values come from {owner}, and from no other party")
-        return owner == self.name
+        return values is not None
+
+    def _mismatch(self, owner: str, values: Any) -> bool:
+        """Whether values come from another party than their owner, or from none; a plan needs none."""
+        return (values is not None) != (owner == self.name) and not self._planned
 
     def _check_party(self, name: str) -> None:
         if name not in self.computing:
@@ -215,17 +235,22 @@ def start(
     label: bytes,
     rng: Rng,
     helper: str = "",
+    verified: bool = False,
 ) -> Engine:
     """This party's engine in a computation with `peers`, the helper among them if there is one.
 
     `session` (16 bytes) is new for each attempt; `label` names the stage, and is another one for each engine of a
-    session. All parties call this together, the helper `help_others`.
+    session. All parties call this together, the helper `help_others`. With `verified`, which three parties can choose,
+    one of them may cheat (see `mpc.sharing.verified`, which says what a program can then do).
     """
     parties = sorted([name, *peers])
     setting = choose_setting(parties, helper)
-    wire = Wire(name, peers, session, label, setting, rng)
+    if verified and setting != "replicated":
+        raise InputError("only three parties can verify each other", hint="take three parties, or leave `verified` out")
+    wire = Wire(name, peers, session, label, "verified" if verified else setting, rng)
     computing = [party for party in parties if party != helper]
-    return Engine(name, computing, setting, _sharing(wire, computing, setting, helper, session, rng), wire.costs)
+    sharing = Verified(wire, computing, rng) if verified else _sharing(wire, computing, setting, helper, session, rng)
+    return Engine(name, computing, setting, sharing, wire.costs)
 
 
 def _sharing(wire: Wire, computing: Sequence[str], setting: Setting, helper: str, session: bytes, rng: Rng) -> Sharing:

@@ -28,6 +28,15 @@ class Replicated:
         self._next = parties[(self._index + 1) % 3]
         self._previous = parties[(self._index + 2) % 3]
 
+    @property
+    def neighbours(self) -> tuple[str, str]:
+        """The next party and the previous one."""
+        return self._next, self._previous
+
+    def random(self, count: int) -> Words:
+        """Random words that no party knows, within a step."""
+        return self._wire.words(self._previous, count), self._wire.words(self._next, count)
+
     def share(self, owner: str, values: U64 | None, shape: Shape) -> Words:
         self._wire.begin("share", _count(shape))
         return self._input(owner, values, shape, added=True)
@@ -76,6 +85,10 @@ class Replicated:
 
     def open(self, x: Words, shape: Shape, to: tuple[str, ...]) -> U64 | None:
         self._wire.begin("open", _count(shape))
+        return self.complete(x, shape, to)
+
+    def complete(self, x: Words, shape: Shape, to: tuple[str, ...]) -> U64 | None:
+        """The value at the parties `to`, within a step."""
         third = self._complete(x[0], shape, to)
         return None if third is None else x[0] + x[1] + third
 
@@ -154,15 +167,15 @@ class Replicated:
         self._wire.begin("integers", _count(shape), 2)
         last = self._last_bit(x, shape)
         first = self._begin_first_bits(x, shape)()
-        both = self._product(first, last)
+        both = self.product(first, last)
         return tuple(a + b - np.uint64(2) * c for a, b, c in zip(first, last, both, strict=True))
 
     def select(self, bits: BitParts, x: Words, shape: Shape) -> Words:
         """(t + b - 2 t b)·x with t = b_0 ^ b_1, b = b_2, as u + t·(x - 2 u) with u = b·x."""
         self._wire.begin("select", _count(shape), 2)
         first = self._begin_first_bits(bits, shape)
-        u = self._product(self._last_bit(bits, shape), x)
-        more = self._product(first(), tuple(p - np.uint64(2) * q for p, q in zip(x, u, strict=True)))
+        u = self.product(self._last_bit(bits, shape), x)
+        more = self.product(first(), tuple(p - np.uint64(2) * q for p, q in zip(x, u, strict=True)))
         return tuple(p + q for p, q in zip(u, more, strict=True))
 
     def _begin_first_bits(self, x: BitParts, shape: Shape) -> Callable[[], Words]:
@@ -235,7 +248,8 @@ class Replicated:
     def finish(self) -> None:
         """There is nobody to tell."""
 
-    def _product(self, x: Words, y: Words) -> Words:
+    def product(self, x: Words, y: Words) -> Words:
+        """Products of elements, within a step."""
         return self._reshare(x[0] * (y[0] + y[1]) + x[1] * y[0], added=True)
 
 

@@ -10,22 +10,23 @@ U64 = npt.NDArray[np.uint64]
 I64 = npt.NDArray[np.int64]
 
 _BLOCK = 512  # products of limbs below 2^21 in magnitude: 3·512·2^42 < 2^53, exact in float64
-_LIMB = np.int64(22)
-_HALF = np.int64(1 << 21)
-_MASK = np.int64((1 << 22) - 1)
 
 
 def matmul(x: U64, y: U64) -> U64:
     """The matrix product of two-dimensional arrays, modulo 2^64, by products of three limbs in float64."""
+    from mpc.kernels.matrix_limbs import LIMB_BITS, add_shifted, split
+
     if x.shape[0] == 1 or y.shape[1] == 1:
         return _thin(x, y)
     out = np.zeros((x.shape[0], y.shape[1]), np.uint64)
     for start in range(0, x.shape[1], _BLOCK):
-        a = _limbs(x[:, start : start + _BLOCK])
-        b = _limbs(y[start : start + _BLOCK])
-        out += _words(a[0] @ b[0])
-        out += _words(a[0] @ b[1] + a[1] @ b[0]) << np.uint64(22)
-        out += _words(a[0] @ b[2] + a[1] @ b[1] + a[2] @ b[0]) << np.uint64(44)
+        left, right = (np.ascontiguousarray(part) for part in (x[:, start : start + _BLOCK], y[start : start + _BLOCK]))
+        a, b = np.empty((3, *left.shape)), np.empty((3, *right.shape))
+        split(left, a)
+        split(right, b)
+        add_shifted(a[0] @ b[0], 0, out)
+        add_shifted(a[0] @ b[1] + a[1] @ b[0], LIMB_BITS, out)
+        add_shifted(a[0] @ b[2] + a[1] @ b[1] + a[2] @ b[0], 2 * LIMB_BITS, out)
     return out
 
 
@@ -34,22 +35,6 @@ def _thin(x: U64, y: U64) -> U64:
         column = np.ascontiguousarray(y[:, 0])
         return np.array([[(row * column).sum(dtype=np.uint64)] for row in x], np.uint64).reshape(x.shape[0], 1)
     return _thin(np.ascontiguousarray(y.T), np.ascontiguousarray(x.T)).T
-
-
-def _limbs(x: U64) -> list[npt.NDArray[np.float64]]:
-    """Signed limbs of 22 bits, the last of what is left modulo 2^64."""
-    rest = np.ascontiguousarray(x).view(np.int64)
-    limbs = []
-    for _ in range(2):
-        limb = ((rest + _HALF) & _MASK) - _HALF
-        limbs.append(limb.astype(np.float64))
-        rest = (rest - limb) >> _LIMB
-    limbs.append((((rest + _HALF) & _MASK) - _HALF).astype(np.float64))
-    return limbs
-
-
-def _words(x: npt.NDArray[np.float64]) -> U64:
-    return x.astype(np.int64).view(np.uint64)
 
 
 def sums_of(groups: I64, numbers: U64, count: int) -> U64:

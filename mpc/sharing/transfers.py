@@ -15,13 +15,13 @@ import numpy as np
 from mpc.primitives.prg import SEED_BYTES, Prg
 from mpc.rng import Rng
 from mpc.sharing import bucket_sums, network
-from mpc.sharing.circuits import planes_of
 from mpc.sharing.correlations import Selector, Shape, Triple
 from mpc.sharing.random_transfers import RandomTransfers
 from mpc.sharing.ring import I64, U64, unpack, words_of
 from mpc.sharing.wire import Wire
 
 _BITS = 64
+SLICE = 2**14  # products at once: a million transfers each way
 _ONE, _TWO, _MINUS_TWO = np.uint64(1), np.uint64(2), np.uint64(2**64 - 2)
 
 
@@ -37,9 +37,18 @@ class Transferred:
         self._transfers = RandomTransfers(wire, peer, rng, session)
 
     def triples(self, count: int) -> Triple:
+        triple = Triple(*np.empty((3, count), np.uint64))
+        for start in range(0, count, SLICE):
+            part = slice(start, min(start + SLICE, count))
+            for whole, piece in zip(triple, self._triples(part.stop - start), strict=True):
+                whole[part] = piece
+        return triple
+
+    def _triples(self, count: int) -> Triple:
         a, chosen, (low, high) = self._both(_BITS * count)
         b = self._random(count)
         shifted = b[:, None] << np.arange(_BITS, dtype=np.uint64)
+        self._wire.wait(1)
         mine, theirs = self._products(a, chosen[:, 0], low[:, 0], high[:, 0], shifted.reshape(-1))
         c = a * b + mine.reshape(count, _BITS).sum(axis=1) + theirs.reshape(count, _BITS).sum(axis=1)
         return Triple(a, b, c)
@@ -50,6 +59,7 @@ class Transferred:
         a, b, c = self._random(m, k), self._random(k, n), np.empty((m, n), np.uint64)
         for column in range(n):
             triple = self.triples(m * k)
+            self._wire.wait(1)
             d = a.reshape(-1) - triple.a
             e = np.broadcast_to(b[:, column], (m, k)).reshape(-1) - triple.b
             opened = np.stack([d, e]) + self._exchange(np.stack([d, e]))
@@ -59,22 +69,25 @@ class Transferred:
         return Triple(a, b, c)
 
     def conjunctions(self, stack: int, shape: Shape) -> Triple:
-        a, chosen, (low, high) = self._both(_BITS * int(np.prod(shape)))
-        received, sent = planes_of(chosen[:, 0], stack), planes_of(low[:, 0], stack)
-        a, b = a.reshape(shape), planes_of(low[:, 0] ^ high[:, 0], stack).reshape(stack, *shape)
-        return Triple(a, b, (a & b) ^ received.reshape(b.shape) ^ sent.reshape(b.shape))
+        words = int(np.prod(shape))
+        a, received = self._transfers.choose_bits(words, stack)
+        low, high = self._transfers.offer_bits(words, stack)
+        b = low ^ high
+        c = (a & b) ^ received ^ low
+        return Triple(a.reshape(shape), b.reshape(stack, *shape), c.reshape(stack, *shape))
 
     def private_conjunctions(self, shape: Shape) -> tuple[U64, U64]:
-        count = _BITS * int(np.prod(shape))
+        words = int(np.prod(shape))
         if self._first:
-            choices, chosen = self._transfers.choose(count)
-            return choices.reshape(shape), planes_of(chosen[:, 0], 1).reshape(shape)
-        low, high = self._transfers.offer(count)
-        return planes_of(low[:, 0] ^ high[:, 0], 1).reshape(shape), planes_of(low[:, 0], 1).reshape(shape)
+            choices, received = self._transfers.choose_bits(words, 1)
+            return choices.reshape(shape), received.reshape(shape)
+        low, high = self._transfers.offer_bits(words, 1)
+        return (low ^ high).reshape(shape), low.reshape(shape)
 
     def bits(self, count: int) -> tuple[U64, U64]:
         """r_0 + r_1 - 2·r_0·r_1, the first party choosing by r_0."""
         packed = words_of(count)
+        self._wire.wait(1)
         if self._first:
             choices, chosen = self._transfers.choose(_BITS * packed)
             own = unpack(choices, (count,)).astype(np.uint64)
@@ -90,6 +103,7 @@ class Transferred:
         own = unpack(bits, (count,)).astype(np.uint64)
         chosen, low, high = chosen[:count], low[:count], high[:count]
         a = self._random(count)
+        self._wire.wait(1)
         mine, theirs = self._products(bits, chosen[:, 0], low[:, 0], high[:, 0], (_ONE - _TWO * own) * a)
         if self._first:
             cross = self._chosen(own, chosen[:, 1])
@@ -99,12 +113,14 @@ class Transferred:
 
     def sums_by(self, groups: I64 | None, numbers: U64, count: int) -> U64:
         session, width = self._step_session(), numbers.shape[1]
+        self._wire.wait(2)
         if groups is not None:
             return bucket_sums.choose(self._wire, self._peer, self._transfers, session, groups, count, width)
         return bucket_sums.hold(self._wire, self._peer, self._transfers, session, numbers, count, self._rng)
 
     def permute(self, order: I64 | None, numbers: U64) -> U64:
         session, width = self._step_session(), numbers.shape[1]
+        self._wire.wait(2 * sum(1 for _ in network.exchanges(len(numbers))))
         if order is not None:
             return network.choose(self._wire, self._peer, self._transfers, session, order, width)
         return network.hold(self._wire, self._peer, self._transfers, session, numbers)

@@ -84,7 +84,8 @@ class TwoParty:
         self._wire.send(self._peer, e)
         d = d + self._wire.receive(self._peer, d.shape)
         e = e + self._wire.receive(self._peer, e.shape)
-        return (matmul(d, triple.b + e if self._first else triple.b) + matmul(triple.a, e) + triple.c,)
+        right = triple.b + e if self._first else triple.b
+        return (matmul(np.concatenate([d, triple.a], axis=1), np.concatenate([right, e])) + triple.c,)
 
     def conjoin(self, x: BitParts, y: BitParts, shape: Shape) -> BitParts:
         self._wire.begin("conjoin", _count(shape))
@@ -153,7 +154,7 @@ class TwoParty:
 
     def shuffle(self, x: Words, shape: tuple[int, int]) -> Words:
         """By an order of the first party's, then by one of the second's."""
-        self._wire.begin("shuffle", _count(shape), 4)
+        self._wire.begin("shuffle", _count(shape), 0)
         part = x[0]
         for mine in (self._first, not self._first):
             order = permutation.fresh_order(self._rng, shape[0]) if mine else None
@@ -163,7 +164,7 @@ class TwoParty:
 
     def sums_by(self, owner: str, groups: I64 | None, count: int, x: Words, shape: tuple[int, int]) -> Words:
         """The owner sums up its own part itself."""
-        self._wire.begin("sums_by", _count(shape), 2)
+        self._wire.begin("sums_by", _count(shape), 0)
         mine = groups if owner == self._wire.name else None
         sums = self._source.sums_by(mine, x[0], count)
         return (sums if mine is None else sums + sums_of(mine, x[0], count),)

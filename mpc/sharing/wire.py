@@ -40,6 +40,7 @@ class Wire:
         self._step = 0
         self._operation = "start"
         self._streams: dict[str, Prg] = {}
+        self._sent, self._received = dict.fromkeys(peers, 0), dict.fromkeys(peers, 0)
         parties = sorted([name, *peers])
         digest = _digest(_DOMAIN_DIGEST, session, setting.encode(), label, *(party.encode() for party in parties))
         seeds = {peer: rng(SEED_BYTES) for peer in peers}
@@ -71,6 +72,10 @@ class Wire:
         self.enter(self._step + 1, operation)
         self.costs.add(operation, Cost(calls=1, elements=elements, rounds=rounds))
 
+    def wait(self, rounds: int) -> None:
+        """Count further rounds of the current step."""
+        self.costs.add(self._operation, Cost(rounds=rounds))
+
     def enter(self, step: int, operation: str) -> None:
         """Go on to a step of this number and name."""
         self._step = step
@@ -90,8 +95,14 @@ class Wire:
         """Send an array whose shape the peer knows."""
         data = np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
         for start in range(0, max(len(data), 1), PIECE_BYTES):
-            piece = bytes(data[start : start + PIECE_BYTES])
-            self.send_message(peer, sharing_pb2.Part(step=self._step, operation=self._operation, data=piece))
+            self._sent[peer] += 1
+            part = sharing_pb2.Part(
+                step=self._step,
+                operation=self._operation,
+                number=self._sent[peer],
+                data=bytes(data[start : start + PIECE_BYTES]),
+            )
+            self.send_message(peer, part)
         self.costs.add(self._operation, Cost(sent_bytes=len(data)))
 
     def receive(self, peer: str, shape: Sequence[int], kind: npt.DTypeLike = np.uint64) -> A:
@@ -101,14 +112,11 @@ class Wire:
         for start in range(0, max(len(data), 1), PIECE_BYTES):
             target = data[start : start + PIECE_BYTES]
             part = self.receive_message(peer, sharing_pb2.Part)
-            if (part.step, part.operation) != (self._step, self._operation):
-                raise ProtocolError(
-                    f"{peer}: sent a message of step {part.step} {part.operation[:20]!r} in {self._where()}"
-                )
+            self._received[peer] += 1
+            if (part.step, part.operation, part.number) != (self._step, self._operation, self._received[peer]):
+                raise self.fault(peer, f"sent part {part.number}, of step {part.step} {part.operation[:20]!r}")
             if len(part.data) != len(target):
-                raise ProtocolError(
-                    f"{peer}: sent {len(part.data)} bytes in {self._where()}, where {len(target)} are due"
-                )
+                raise self.fault(peer, f"sent {len(part.data)} bytes where {len(target)} are due")
             target[:] = part.data
         self.costs.add(self._operation, Cost(received_bytes=len(data)))
         return out

@@ -1,6 +1,7 @@
 """What a job leaves: its result, and the receipt that all parties signed."""
 
 import math
+import time
 from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
@@ -9,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mpc.errors import InputError
-from parties.cli.command import Session, command, force_option, out_option
+from parties.cli.command import Session, command, force_option, out_option, yes_option
 from parties.cli.output import heading, say, show_facts, show_table
-from parties.cli.units import show_time
+from parties.cli.units import parse_duration, show_time
+from parties.jobs.states import ENDED
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -61,6 +63,36 @@ def result(session: Session, job_id: str, out: Path | None, rows: int, force: bo
             say(f"{head.num_rows:,} of {count:,} rows; --out writes them all to a file")
 
     session.answer(document, show)
+
+
+@command("delete-result")
+@click.argument("job_id", metavar="[ID]", required=False)
+@click.option("--older-than", metavar="DURATION", help="Delete those of all jobs that ended longer ago, e.g. 90d.")
+@yes_option
+def delete_result(session: Session, job_id: str | None, older_than: str | None, yes: bool) -> None:
+    """Delete the result of a job, or all old ones, from this node.
+
+    Jobs, receipts and evidence stay; that a result was deleted becomes evidence too.
+
+    \b
+    Examples:
+      sealane job delete-result 4f2a
+      sealane job delete-result --older-than 90d --yes
+    """
+    if (job_id is None) == (older_than is None):
+        raise InputError("which result?", hint="name a job, or say --older-than DURATION")
+    node = session.node()
+    if job_id is not None:
+        node.result_path(job_id)
+        found = [node.job(job_id)]
+    else:
+        before = time.time() - parse_duration(older_than or "")
+        found = [job for job in node.jobs(ENDED) if job.result is not None and job.updated_at < before]
+    if found:
+        session.confirm(f"Delete {len(found)} {'result' if len(found) == 1 else 'results'} for good?", yes=yes)
+    for job in found:
+        node.delete_result(job.id)
+    session.answer([job.id for job in found], lambda: say(f"{len(found)} deleted"))
 
 
 @command("receipt")

@@ -125,7 +125,7 @@ def test_an_evaluation_gives_the_label_holder_measures_and_no_rows():
     predicted = run_job(use_job("predict.regression", job, tables, "y"), tables, models=models(outcomes))["bank"].table
     result = run_job(use_job("evaluate.regression", job, tables, "y"), tables, models=models(outcomes))
     assert result["telecom"].table is None
-    evaluation = Evaluation.from_arrow(result["bank"].table, "binary")
+    evaluation = Evaluation.from_arrow(result["bank"].table)
     assert evaluation.rows == predicted.num_rows
     assert evaluation.measures["auc"] == pytest.approx(roc_auc_score(predicted["y"], predicted["probability"]))
 
@@ -188,6 +188,17 @@ def test_parameters_that_make_no_sense_are_refused(fields, words):
     }
     with pytest.raises(InputError, match=words):
         get("train.regression").parse(Job("train.regression", members, ("bank",), fields))
+
+
+def test_a_label_holder_that_brings_nothing_is_refused():
+    members = {
+        "bank": Member("label_holder", columns={"key": ("id",), "label": ("y",)}),
+        "telecom": Member("feature_holder", columns={"key": ("id",), "feature": ("t_x0",)}),
+    }
+    spec = get("train.regression")
+    spec.parse(Job("train.regression", members, ("bank",)))
+    with pytest.raises(InputError, match="bank: names no feature, and there is no intercept"):
+        spec.parse(Job("train.regression", members, ("bank",), {"intercept": False}))
 
 
 def test_prediction_refuses_other_columns_models_and_receivers():
