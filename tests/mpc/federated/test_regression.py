@@ -190,6 +190,17 @@ def test_parameters_that_make_no_sense_are_refused(fields, words):
         get("train.regression").parse(Job("train.regression", members, ("bank",), fields))
 
 
+def test_a_label_holder_that_brings_nothing_is_refused():
+    members = {
+        "bank": Member("label_holder", columns={"key": ("id",), "label": ("y",)}),
+        "telecom": Member("feature_holder", columns={"key": ("id",), "feature": ("t_x0",)}),
+    }
+    spec = get("train.regression")
+    spec.parse(Job("train.regression", members, ("bank",)))
+    with pytest.raises(InputError, match="bank: names no feature, and there is no intercept"):
+        spec.parse(Job("train.regression", members, ("bank",), {"intercept": False}))
+
+
 def test_prediction_refuses_other_columns_models_and_receivers():
     tables, job, outcomes = trained_breast()
     wanted = use_job("predict.regression", job, tables, "y")
