@@ -54,9 +54,9 @@ class Machine:
         bits = max(modulus.bit_length() + SPARE_BITS, 64 * -(-modulus.bit_length() // 64))
         return max(MIN_LIMBS, BLOCK * -(-bits // (self.limb_bits * BLOCK)))
 
-    def text(self) -> str:
-        """The module in LLVM's intermediate representation."""
-        return str(MontgomeryModule(self.lanes, self.row_bits, self.multiplier).module)
+    def text(self, pairs: bool = False) -> str:
+        """The module in LLVM's intermediate representation; see `MontgomeryModule` for `pairs`."""
+        return str(MontgomeryModule(self.lanes, self.row_bits, self.multiplier, pairs).module)
 
 
 def _half_products(name: str) -> Callable[[ir.IRBuilder, Any, Any, Any], Any]:
@@ -88,9 +88,9 @@ def best_machine() -> Machine | None:
 
 
 @cache
-def functions(machine: Machine) -> dict[str, Callable[..., None]]:
+def functions(machine: Machine, pairs: bool = False) -> dict[str, Callable[..., None]]:
     """The functions of the module by name; they take addresses and do not hold the interpreter's lock."""
-    text = machine.text()
+    text = machine.text(pairs)
     key = key_of("montgomery", text)
     code = store.read(key)
     if code is None:

@@ -24,20 +24,35 @@ _MIN_CHUNK = 16  # rows of a list that one lane multiplies, at least
 class VectorResidues:
     """`Residues` on one kind of vector register."""
 
-    def __init__(self, modulus: int, machine: Machine) -> None:
+    def __init__(self, modulus: int, machine: Machine, root: int | None = None) -> None:
+        """If the modulus is the square of `root`, and that is given, rows are pairs: less work than without."""
         self.modulus = modulus
         self.words = -(-modulus.bit_length() // 64)
         self._machine = machine
-        self._limbs = machine.limbs(modulus)
-        self._functions = functions(machine)
-        self._radix = 1 << machine.limb_bits * self._limbs
+        self._root = root
+        own = modulus if root is None else root
+        self._part = machine.limbs(own)
+        self._limbs = self._part if root is None else 2 * self._part
+        self._functions = functions(machine, root is not None)
+        self._radix = 1 << machine.limb_bits * self._part
         self._type = np.dtype(f"uint{machine.row_bits}")
-        limbs = self._limb_rows([modulus]).astype(np.uint64)[0]
-        inverse = np.uint64(-pow(modulus, -1, 1 << machine.limb_bits) % (1 << machine.limb_bits))
-        self._constants = self._aligned(len(limbs) + 1)
-        self._constants[:] = np.append(limbs, inverse)[:, None]
+        self._constants = self._constant_groups(own)
         self._one = self._limb_rows([self._radix % modulus])
         self._unit, self._zero = self._limb_rows([1]), self._limb_rows([0])
+        self._whole = None if root is None else VectorResidues(modulus, machine)
+
+    def _constant_groups(self, own: int) -> U64:
+        """What the kernels multiply with: see `mpc.kernels.montgomery_ir.MontgomeryModule`."""
+        bits = self._machine.limb_bits
+        inverse = np.uint64(-pow(own, -1, 1 << bits) % (1 << bits))
+        limbs = np.append(self._parts(rows_of_words([own], self._part_words))[0], inverse)
+        if self._root is not None:
+            ones = (self._radix - 1) // ((1 << bits) - 1) << bits  # 2^bits in every limb
+            rest = self._parts(rows_of_words([-ones % own], self._part_words))[0]
+            limbs = np.concatenate([limbs, rest + np.uint64(1 << bits)])
+        groups = self._aligned(len(limbs))
+        groups[:] = limbs[:, None]
+        return groups
 
     def __repr__(self) -> str:
         return f"VectorResidues({self.modulus.bit_length()} bits, {self._machine.name})"
@@ -50,13 +65,10 @@ class VectorResidues:
 
     def leave(self, rows: Rows) -> U64:
         plain = self._multiply_add(rows, self._unit, self._zero)
-        words = np.zeros((len(rows), self.words), np.uint64)
-
-        def work(piece: slice) -> None:
-            given = _address(words[piece]), _address(plain[piece]), self.words, piece.stop - piece.start
-            self._functions["join"](*given, self._limbs)
-
-        self._spread(work, len(rows), _CONVERT_GROUPS)
+        if self._root is not None and self._whole is not None:
+            low, high = (self._join(part) for part in (plain[:, : self._part], plain[:, self._part :]))
+            return self._whole.leave(self._whole.affine(high, self._root, self._whole.affine(low, 1, 0)))
+        words = self._join(plain)
         over = above(words, self.modulus - 1)
         if over.any():
             words[over] = add_constant(words[over], -self.modulus)
@@ -76,7 +88,7 @@ class VectorResidues:
             given: list[int] = []
             for rows, step in zip(operands, steps, strict=True):
                 given += [_address(rows[piece.start if step else 0 :]), step]
-            self._call("multiply_add", 5, _address(out[piece]), *given, piece.stop - piece.start)
+            self._call("multiply_add", 6, _address(out[piece]), *given, piece.stop - piece.start)
 
         self._spread(work, count, _MULTIPLY_GROUPS)
         return out
@@ -104,7 +116,7 @@ class VectorResidues:
         def work(piece: slice) -> None:
             lists = _address(starts[piece]), _address(lengths[piece]), piece.stop - piece.start
             self._call(
-                "products", 4, _address(out[piece]), _address(rows), _address(index), *lists, _address(self._one)
+                "products", 5, _address(out[piece]), _address(rows), _address(index), *lists, _address(self._one)
             )
 
         self._spread(work, len(lengths), 1)
@@ -154,21 +166,48 @@ class VectorResidues:
             inverse = self.multiply(np.repeat(inverse[: len(level) // 2], 2, axis=0), swapped)
         return inverse[: len(rows)]
 
+    @property
+    def _part_words(self) -> int:
+        """Words that hold the limbs of a number below R."""
+        return -(-self._radix.bit_length() // 64)
+
     def _limb_rows(self, values: list[int]) -> Rows:
-        """Integers below R, as they are, in limbs."""
-        return self._split(rows_of_words(values, -(-self._radix.bit_length() // 64)))
+        """Integers as they are, in limbs."""
+        if self._root is None:
+            return self._parts(rows_of_words(values, self._part_words))
+        pairs = [divmod(value, self._root) for value in values]
+        low, high = (self._parts(rows_of_words([p[i] for p in pairs], self._part_words)) for i in (1, 0))
+        return np.concatenate([low, high], axis=1)
 
     def _split(self, words: U64) -> Rows:
+        """The limbs of integers in the modulus's words."""
+        if self._root is None:
+            return self._parts(words)
+        return self._limb_rows([value % self.modulus for value in ints_from_words(words)])
+
+    def _parts(self, words: U64) -> Rows:
         """The limbs of integers below R."""
         words = np.ascontiguousarray(words, np.uint64)
-        rows = np.empty((len(words), self._limbs), self._type)
+        rows = np.empty((len(words), self._part), self._type)
 
         def work(piece: slice) -> None:
             given = _address(rows[piece]), _address(words[piece]), words.shape[1], piece.stop - piece.start
-            self._functions["split"](*given, self._limbs)
+            self._functions["split"](*given, self._part)
 
         self._spread(work, len(words), _CONVERT_GROUPS)
         return rows
+
+    def _join(self, parts: Rows) -> U64:
+        """The words, as many as the modulus has, of integers in limbs."""
+        parts = np.ascontiguousarray(parts)
+        words = np.zeros((len(parts), self.words), np.uint64)
+
+        def work(piece: slice) -> None:
+            given = _address(words[piece]), _address(parts[piece]), self.words, piece.stop - piece.start
+            self._functions["join"](*given, self._part)
+
+        self._spread(work, len(parts), _CONVERT_GROUPS)
+        return words
 
     def _call(self, name: str, groups: int, *arguments: int) -> None:
         """Call a function that multiplies, with memory for so many groups."""

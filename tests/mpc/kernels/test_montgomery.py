@@ -29,12 +29,16 @@ def test_the_emulated_code_is_the_real_one_but_for_two_instructions():
         assert bodies[0] == bodies[1]
 
 
-@pytest.mark.parametrize("bits", [64, 416, 417, 1100, 2048, 4096, 6144])
-def test_products_and_powers_by_emulated_ifma_are_those_of_integers(bits):
+@pytest.mark.parametrize(
+    ("bits", "pairs"),
+    [*((bits, False) for bits in (64, 416, 417, 1100, 4096, 6144)), *((bits, True) for bits in (64, 417, 1024, 1536))],
+)
+def test_products_and_powers_by_emulated_ifma_are_those_of_integers(bits, pairs):
     generator = random.Random(bits)
-    for modulus in (generator.getrandbits(bits) | 1 | 1 << bits - 1, (1 << bits) - 1):
-        residues = VectorResidues(modulus, EMULATED_IFMA)
-        ones = [(1 << 52 * limbs) - 1 for limbs in range(1, bits // 52, 7)]
+    for own in (generator.getrandbits(bits) | 1 | 1 << bits - 1, (1 << bits) - 1):
+        modulus, root = (own**2, own) if pairs else (own, None)
+        residues = VectorResidues(modulus, EMULATED_IFMA, root)
+        ones = [(1 << 52 * limbs) - 1 for limbs in range(1, modulus.bit_length() // 52, 7)]
         values = [0, 1, modulus - 1, modulus // 2, *ones, *(generator.randrange(modulus) for _ in range(9))]
         rows = residues.affine(rows_of_words(values, residues.words), 1, 0)
         products = residues.multiply(rows, rows[::-1])
@@ -47,12 +51,13 @@ def test_products_and_powers_by_emulated_ifma_are_those_of_integers(bits):
         assert ints_from_words(residues.leave(whole))[0] == values[1] * values[2] % modulus
 
 
-def test_compiled_for_a_processor_with_ifma_the_products_are_its_instructions():
+@pytest.mark.parametrize("pairs", [False, True])
+def test_compiled_for_a_processor_with_ifma_the_products_are_its_instructions(pairs):
     llvm.initialize_all_targets()
     llvm.initialize_all_asmprinters()
     target = llvm.Target.from_triple("x86_64-unknown-linux-gnu")
     machine = target.create_target_machine(features="+avx512f,+avx512ifma", opt=3)
-    assembly = machine.emit_assembly(llvm.parse_assembly(REAL_IFMA.text()))
+    assembly = machine.emit_assembly(llvm.parse_assembly(REAL_IFMA.text(pairs)))
     assert len(re.findall(r"vpmadd52luq\s.*%zmm", assembly)) > 20
     assert len(re.findall(r"vpmadd52huq\s.*%zmm", assembly)) > 20
     assert "vpmul" not in assembly
@@ -82,10 +87,11 @@ def test_rows_hold_all_words_of_a_modulus_and_the_spare_bits(machine):
 @pytest.mark.parametrize("machine", MACHINES, ids=lambda machine: machine.name)
 def test_sums_of_products_stay_within_64_bits_between_carries(machine):
     largest = (1 << machine.limb_bits) - 1
-    limbs = machine.multiplier.limbs_between_carries
-    terms = 4 * largest if machine.multiplier.high else 2 * largest**2
-    carry = 1 << (64 - machine.limb_bits)
-    assert limbs * terms + 2 * largest + carry < 2**64
+    for products in (2, 3):  # of each limb of the first factor: with the other factor or two of them, and the modulus
+        limbs = machine.multiplier.limbs_between_carries(products)
+        terms = products * (2 * largest if machine.multiplier.high else largest**2)
+        carry = 1 << (64 - machine.limb_bits)
+        assert limbs * terms + 3 * largest + carry < 2**64
 
 
 @pytest.mark.parametrize(

@@ -210,6 +210,13 @@ def test_a_job_that_cannot_be_run_is_refused_before_it_is_proposed(more: dict[st
         report_job(BY_PRODUCT, **{**wanted, **more})
 
 
+def test_at_j3_extremes_are_of_the_askers_columns() -> None:
+    sql = "SELECT MAX(cn.balance) AS m" + FROM
+    assert job(sql, "cn.balance", receivers=("cn",), join="J3").members["cn"].role == "asker"
+    with pytest.raises(InputError, match="at J3 a minimum, maximum or quantile is of the asker's columns"):
+        job(sql, "cn.balance", join="J3")
+
+
 def test_a_job_whose_columns_are_not_those_of_its_text_is_refused() -> None:
     made = job("SELECT COUNT(*) AS n" + FROM + " WHERE hk.limit > 3")
     members = dict(made.members)

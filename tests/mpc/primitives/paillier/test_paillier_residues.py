@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from paillier_setup import BACKENDS
+from paillier_setup import BACKENDS, square_backend
 
 from mpc.kernels.montgomery import MACHINES
 from mpc.primitives.paillier.residues_vector import VectorResidues
@@ -160,3 +160,56 @@ def test_carries_are_right_for_rows_in_which_every_limb_is_all_ones(machine, bit
     assert ints_from_words(residues.leave(residues.multiply(row, row))) == [square]
     assert ints_from_words(residues.leave(residues.power(row, 2))) == [square]
     assert ints_from_words(residues.leave(residues.products(row, np.zeros(2, np.int64), np.array([2])))) == [square]
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("bits", [64, 100, 257, 512, 1024, 1536, 2250])
+def test_arithmetic_modulo_squares_is_that_of_integers(backend, bits):
+    for root in moduli(bits):
+        modulus = root**2
+        residues = square_backend(backend, root)
+        edges = [root, root - 1, root + 1, modulus - root, (root - 1) * root, (1 << bits) - 1]
+        values = [*edges, *operands(modulus, residues.words)]
+        rows = residues.affine(rows_of_words(values, residues.words), 1, 0)
+
+        def left(found, residues=residues):
+            return ints_from_words(residues.leave(found))
+
+        reduced = [value % modulus for value in values]
+        assert left(rows) == reduced
+        factor, offset = values[-1], values[-2]
+        shifted = residues.affine(rows_of_words(values, residues.words), factor, offset)
+        again = residues.affine(rows_of_words(values, residues.words), factor, shifted)
+        assert left(again) == [(2 * value * factor + offset) % modulus for value in values]
+        assert left(residues.multiply(again, again)) == [pow(2 * v * factor + offset, 2, modulus) for v in values]
+        for other in range(0, len(values), 1 if bits < 1000 else 5):
+            turned = reduced[other:] + reduced[:other]
+            found = residues.multiply(rows, np.roll(rows, -other, axis=0))
+            assert left(found) == [x * y % modulus for x, y in zip(reduced, turned, strict=True)]
+        for exponent in (0, 1, 2, 3, 3**20):
+            assert left(residues.power(rows, exponent)) == [pow(value, exponent, modulus) for value in values]
+        exponents = list(range(len(values)))
+        found = residues.powers(rows, np.array(exponents, np.uint64))
+        assert left(found) == [pow(value, e, modulus) for value, e in zip(values, exponents, strict=True)]
+        lengths = np.array([0, 2, len(values) - 5, 3, 0])
+        found = left(residues.products(rows, np.arange(len(values)), lengths))
+        assert found[:2] == [1, reduced[0] * reduced[1] % modulus]
+        assert found[3:] == [reduced[-3] * reduced[-2] * reduced[-1] % modulus, 1]
+        units = residues.affine(rows_of_words([2, 4, root + 2], residues.words), 1, 0)
+        assert left(residues.invert(units)) == [pow(value, -1, modulus) for value in (2, 4, root + 2)]
+
+
+@pytest.mark.parametrize("machine", MACHINES[1:], ids=lambda machine: machine.name)
+@pytest.mark.parametrize("bits", [300, 2230, 2250, 7000])
+def test_carries_are_right_for_pairs_in_which_every_limb_is_all_ones(machine, bits):
+    root = (1 << bits) - 1
+    residues = VectorResidues(root**2, machine, root)
+    limbs = machine.limbs(root)
+    row = np.full((2, limbs), (1 << machine.limb_bits) - 1, np.uint32)
+    row[:, bits // machine.limb_bits :] = 0
+    number = sum(int(limb) << machine.limb_bits * at for at, limb in enumerate(row[0]))
+    value = number * (1 + root) * pow(1 << machine.limb_bits * limbs, -1, root**2)
+    pair = row.reshape(1, 2 * limbs)
+    assert ints_from_words(residues.leave(pair)) == [value % root**2]
+    assert ints_from_words(residues.leave(residues.multiply(pair, pair))) == [value**2 % root**2]
+    assert ints_from_words(residues.leave(residues.power(pair, 2))) == [value**2 % root**2]
