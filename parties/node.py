@@ -20,7 +20,7 @@ from mpc.psi.choose import FAMILY, Choice, resolve
 from mpc.rng import system_rng
 from mpc.spec import Estimate
 from mpc.tables import as_arrow
-from parties import calls, choosing, column_rules, datasets, grants, models, policy
+from parties import calls, choosing, column_rules, datasets, grants, models, policy, schedules
 from parties.datasets import Dataset
 from parties.evidence import log, receipt
 from parties.evidence.export import export
@@ -38,6 +38,7 @@ from parties.jobs.records import JobRecord
 from parties.jobs.states import State
 from parties.models import Model
 from parties.policy import Grant
+from parties.schedules import Schedule
 from parties.store import Store
 
 if TYPE_CHECKING:
@@ -339,6 +340,25 @@ class Node:
         whole = self.complete(job)
         with self._store.transaction() as db:
             return proposals.propose(db, self._identity, whole, time.time())
+
+    def schedule(self, job_id: str, every: str) -> Schedule:
+        """Have the running node propose the job again at these times, under new ids: see `parties.schedules`.
+
+        Raises `InputError` for a job that was not proposed here, and for times that cannot be read.
+        """
+        record = self.job(job_id)
+        if record.initiator != self.fingerprint:
+            raise InputError(f"job {record.id} was proposed by another party", hint="who proposed it can schedule it")
+        with self._store.transaction() as db:
+            return schedules.add(db, record.job, every, time.time())
+
+    def schedules(self) -> tuple[Schedule, ...]:
+        return schedules.listed(self._store.connection())
+
+    def unschedule(self, schedule_id: str) -> None:
+        """End a schedule; jobs that it proposed go on."""
+        with self._store.transaction() as db:
+            schedules.remove(db, schedule_id)
 
     def approve(self, job_id: str, digest: str) -> JobRecord:
         """Approve the job with exactly that digest."""
