@@ -96,6 +96,8 @@ def read_target(params: TreesParams, name: str, labels: F64, fitted: BOOL) -> tu
     if objective == "regression":
         if np.abs(values).max() > _LARGEST_LABEL:
             raise InputError(f"label column {name!r} has numbers beyond 1e100: squares would overflow")
+        if np.ptp(values) < 1 / _LARGEST_LABEL:
+            raise InputError(f"label column {name!r} has numbers that differ by less than 1e-100")
         return Target(objective), labels
     if len(values) != params.classes:
         raise InputError(
