@@ -10,7 +10,8 @@ EVERY_S = 60.0
 class Throttle:
     """Each peer has a burst of fruitless messages, and one more each `every_s`; then its next one has to wait.
 
-    Nothing is refused: who sends too many is heard more slowly, and what it makes this node keep grows no faster.
+    Nothing is refused: who sends too many is heard more slowly, and what it makes this node keep grows no faster. The
+    counts are not kept on disk: a node that is started again grants every peer a new burst.
     """
 
     burst: int = BURST

@@ -2,7 +2,7 @@
 
 import pytest
 
-from mpc.errors import ProtocolError
+from mpc.errors import InputError, ProtocolError
 from parties.jobs import outbox
 from parties.jobs.states import State
 from protos import control_pb2
@@ -37,6 +37,20 @@ def test_messages_are_numbered_from_one_for_each_peer_and_come_in_order(parties:
     assert len({envelope.epoch for envelope in envelopes}) == 1
     assert ann.pending(parties["cam"]) == []
     assert outbox.pending(ann.store.connection(), bob.fingerprint, 1, 1) == [(2, bodies[1])]
+
+
+def test_no_new_job_is_proposed_to_a_peer_that_confirms_nothing(parties: World) -> None:
+    ann, bob = parties["ann"], parties["bob"]
+    first = ann.node.propose(psi_job("ann", "bob"))
+    _queue(parties, outbox.MAX_WAITING - 2)
+    ann.node.propose(psi_job("ann", "bob"))  # takes the last place
+    with pytest.raises(InputError, match=f"^{outbox.MAX_WAITING} messages for bob wait"):
+        ann.node.propose(psi_job("ann", "bob"))
+    assert ann.node.propose(first.job).id == first.id
+    ann.node.propose(psi_job("ann", "cam"))
+    with ann.store.transaction() as db:
+        outbox.confirmed(db, bob.fingerprint, control_pb2.Confirm(epoch=_epoch(parties), id=1))
+    ann.node.propose(psi_job("ann", "bob"))
 
 
 def test_a_confirmation_forgets_what_it_covers_and_numbers_go_on(parties: World) -> None:
