@@ -1,6 +1,7 @@
 """Nanoseconds an element of each compiled loop, beside its portable twin where it has one, and what a start costs.
 
-Times are of all cores together; a row is the least of several runs, as others share the machine with something else. A start is a process that calls one kernel: cold with an empty folder for compiled loops, then warm.
+Times are of all cores together; a row is the least of several runs, as the machine may do something else as well. A
+start is a process that calls one kernel: cold with an empty folder for compiled loops, then warm.
 """
 
 import os
