@@ -4,14 +4,21 @@ A row is a start column and 256 band bits (four uint64, bit 0 of the first word 
 a band lie inside the matrix: start + 256 <= columns. Values are uint64, added bit by bit.
 """
 
+import functools
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
+from llvmlite import ir
 
-from mpc.kernels.instructions import trailing_zeros
-from mpc.kernels.jit import kernel
+from mpc.kernels.instructions import load, splat, trailing_zeros, vector, word
+from mpc.kernels.jit import instruction, kernel
 
 U64 = npt.NDArray[np.uint64]
 I64 = npt.NDArray[np.int64]
+
+_LANES = 4
+_BAND_WORDS = 4
 
 _ZERO = np.uint64(0)
 _ONE = np.uint64(1)
@@ -66,32 +73,46 @@ def back_substitute(pivots: U64, solution: U64) -> None:
     """
     for column in range(pivots.shape[0] - 1, -1, -1):
         if pivots[column, 0] != _ZERO:
-            total = solution[column]
-            for word in range(4):
-                bits = pivots[column, word]
-                window = solution[column + 64 * word : column + 64 * word + 64]
-                for j in range(64):
-                    total ^= window[j] & (_ZERO - ((bits >> np.uint64(j)) & _ONE))
-            solution[column] ^= total  # cancels the pivot's own bit, which the sum took along
+            solution[column] = _inner_product(pivots[column], solution[column:])  # the pivot's own bit adds the side
 
 
 @kernel("void(const uint64[:, ::1], const int64[::1], const uint64[::1], const uint64[::1], uint64[:, ::1])")
 def decode(bands: U64, starts: I64, low: U64, high: U64, out: U64) -> None:
     """The inner product of row i with a vector of pairs (low, high), as out[i, 0] and out[i, 1].
 
-    `low` and `high` have at least as many entries as columns; further columns of `out` stay as they are.
+    `low` and `high` have at least as many entries as columns; the other words of `out` stay as they are.
     """
     for i in range(starts.shape[0]):
-        first = _ZERO
-        second = _ZERO
-        for word in range(4):
-            bits = bands[i, word]
-            at = starts[i] + 64 * word
-            low_window = low[at : at + 64]
-            high_window = high[at : at + 64]
-            for j in range(64):
-                mask = _ZERO - ((bits >> np.uint64(j)) & _ONE)
-                first ^= low_window[j] & mask
-                second ^= high_window[j] & mask
-        out[i, 0] = first
-        out[i, 1] = second
+        _inner_products(bands[i], low[starts[i] :], high[starts[i] :], out[i])
+
+
+@instruction("uint64(array, array)")
+def _inner_product(builder: Any, band: Any, values: Any) -> Any:
+    """The sum of the values at the bits of a band."""
+    return _sums(builder, band, [values])[0]
+
+
+@instruction("void(array, array, array, array)")
+def _inner_products(builder: Any, band: Any, low: Any, high: Any, out: Any) -> None:
+    """Write the sums of `low` and of `high` at the bits of a band to the first two places of `out`."""
+    for i, total in enumerate(_sums(builder, band, [low, high])):
+        builder.store(total, builder.gep(out, [word(i)]))
+
+
+def _sums(builder: Any, band: Any, vectors: list[Any]) -> list[Any]:
+    kind = vector(64, _LANES)
+    totals = [ir.Constant(kind, None)] * len(vectors)
+    for part in range(_BAND_WORDS):
+        bits = splat(builder, builder.load(builder.gep(band, [word(part)])), _LANES)
+        for first in range(0, 64, _LANES):
+            own = ir.Constant(kind, [1 << first + lane for lane in range(_LANES)])
+            chosen = builder.sext(builder.icmp_unsigned("==", builder.and_(bits, own), own), kind)
+            for i, values in enumerate(vectors):
+                here = load(builder, values, 64 * part + first, kind)
+                totals[i] = builder.xor(totals[i], builder.and_(here, chosen))
+    return [_sum_of_lanes(builder, total) for total in totals]
+
+
+def _sum_of_lanes(builder: Any, value: Any) -> Any:
+    lanes = [builder.extract_element(value, ir.IntType(32)(lane)) for lane in range(_LANES)]
+    return functools.reduce(builder.xor, lanes)
