@@ -1,7 +1,8 @@
 """psi.vole between two processes over a socket pair, and through two nodes, beside SPU's RR22: CSV in, CSV out.
 
 Start of the processes is included; the nodes run already, as nodes do, and start their workers. RR22 is semi-honest,
-too, and both parties learn the result; it runs without TLS. Compiled loops are cached by a run beforehand.
+too, and both parties learn the result; it runs without TLS. Compiled loops and modules are cached by a run beforehand,
+as an installation leaves them.
 """
 
 import os

@@ -84,7 +84,6 @@ def free_port() -> int:
 def _run(commands: Sequence[Sequence[str]], descriptors: Sequence[int] = ()) -> tuple[list[dict[str, float]], float]:
     """Start both parties and wait; gives what each said, among whatever else it printed, and their CPU seconds."""
     before = _children_cpu()
-    # Installed packages have their bytecode; so are both measured.
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     processes = [
         subprocess.Popen(
