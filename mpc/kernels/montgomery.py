@@ -3,8 +3,8 @@
 A residue modulo N², N odd, is a pair a + a'·N, so that a product takes five eighths of the products of limbs that it
 would take otherwise, and a square seven twelfths. A row holds the limbs of a and then those of a', as many each, of
 `limb_bits` bits, least significant first, each in an integer of its own. With R = 2^(limb_bits·limbs of a), above
-2^SPARE_BITS·N, rows may hold parts up to 2^(SPARE_BITS / 2)·N, and a product a·b/R + c has parts below 3·N + 2 more than
-those of c.
+2^SPARE_BITS·N, rows may hold parts up to 2^(SPARE_BITS / 2)·N, and a product a·b/R + c has parts below 3·N + 2 more
+than those of c.
 
 The functions are compiled for the processor of this machine when they are first asked for, and kept (see
 `mpc.kernels.store`). Sources: Montgomery, Math. Comp. 44, 1985, doi.org/10.1090/S0025-5718-1985-0777282-X; vectors of
