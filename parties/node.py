@@ -20,7 +20,7 @@ from mpc.psi.choose import FAMILY, Choice, resolve
 from mpc.rng import system_rng
 from mpc.spec import Estimate
 from mpc.tables import as_arrow
-from parties import calls, choosing, column_rules, datasets, grants, models, policy
+from parties import calls, choosing, column_rules, datasets, grants, models, policy, schedules
 from parties.datasets import Dataset
 from parties.evidence import log, receipt
 from parties.evidence.export import export
@@ -38,6 +38,7 @@ from parties.jobs.records import JobRecord
 from parties.jobs.states import State
 from parties.models import Model
 from parties.policy import Grant
+from parties.schedules import Schedule
 from parties.store import Store
 
 if TYPE_CHECKING:
@@ -344,6 +345,25 @@ class Node:
         with self._store.transaction() as db:
             return proposals.propose(db, self._identity, whole, time.time())
 
+    def schedule(self, job_id: str, every: str) -> Schedule:
+        """Have the running node propose the job again at these times, under new ids: see `parties.schedules`.
+
+        Raises `InputError` for a job that was not proposed here, and for times that cannot be read.
+        """
+        record = self.job(job_id)
+        if record.initiator != self.fingerprint:
+            raise InputError(f"job {record.id} was proposed by another party", hint="who proposed it can schedule it")
+        with self._store.transaction() as db:
+            return schedules.add(db, record.job, every, time.time())
+
+    def schedules(self) -> tuple[Schedule, ...]:
+        return schedules.listed(self._store.connection())
+
+    def unschedule(self, schedule_id: str) -> None:
+        """End a schedule; jobs that it proposed go on."""
+        with self._store.transaction() as db:
+            schedules.remove(db, schedule_id)
+
     def approve(self, job_id: str, digest: str) -> JobRecord:
         """Approve the job with exactly that digest."""
         with self._store.transaction() as db:
@@ -407,6 +427,16 @@ class Node:
         """Propose the job, wait until it has ended, and give this party's result (None: it is no receiver)."""
         record = self.wait(self.propose(job).id, timeout_s)
         return self.result(record.id) if record.result is not None else None
+
+    def query(self, sql: str, *, timeout_s: float = 3600.0, **report: Any) -> "pa.Table | None":
+        """Propose the joint report `sql`, wait until it has ended, and give this party's table (None: no receiver).
+
+        `report` are the arguments of `mpc.reports.query.report_job`: receivers, columns, purpose and so on. Raises
+        `InputError` with a sentence on what a report cannot be, `PolicyDenied`, or what the job ended with.
+        """
+        from mpc.reports.query import report_job
+
+        return self.run(report_job(sql, **report), timeout_s)
 
     def result_path(self, job_id: str) -> Path:
         """The Parquet file of a released result; raises `InputError` when there is none."""

@@ -191,6 +191,7 @@ class Server:
 
     async def _tick(self) -> None:
         await self._write(self._books.pass_deadlines)
+        await self._write(self._books.propose_scheduled)
         await self._write(self._books.clean)
         self._measure(await self._write(self._books.count_jobs))
         self._answerer.give_up(time.time())

@@ -60,15 +60,15 @@ def _substitutes() -> bytes:
 _SUBSTITUTE = _substitutes()
 
 
-@kernel("void(const uint64[:, ::1], const int64[::1], const uint64[::1], uint64[:, ::1])")
-def bands(words: U64, order: I64, round_keys: U64, out: U64) -> None:
-    """out[i] = encryptions of the key in the first two words of row order[i], and of that key with bit 0 flipped."""
-    width = words.shape[1]
-    whole = order.shape[0] - order.shape[0] % _BATCH
+@kernel("void(const uint64[:, ::1], const uint64[::1], uint64[:, ::1])")
+def bands(words: U64, round_keys: U64, out: U64) -> None:
+    """out[i] = encryptions of the key in the first two words of row i, and of that key with bit 0 flipped."""
+    count, width = words.shape
+    whole = count - count % _BATCH
     for i in range(0, whole, _BATCH):
-        _several_bands(words, width, order[i:], round_keys, out[i:])
-    for i in range(whole, order.shape[0]):
-        _one_band(words, width, order[i:], round_keys, out[i:])
+        _several_bands(words[i:], width, round_keys, out[i:])
+    for i in range(whole, count):
+        _one_band(words[i:], width, round_keys, out[i:])
 
 
 @kernel("void(const uint64[:, ::1], const uint64[:, ::1], int64, uint64[:, :, ::1], uint64[:, :, ::1], uint64[::1])")
@@ -125,13 +125,12 @@ def _grow(nodes: U64, count: int, round_keys: U64, sides: U64) -> None:
 
 
 def _bands_of(rows: int) -> Instruction:
-    @instruction("void(array, int64, array, array, array)")
-    def emit(builder: Any, words: Any, width: Any, order: Any, round_keys: Any, out: Any) -> None:
+    @instruction("void(array, int64, array, array)")
+    def emit(builder: Any, words: Any, width: Any, round_keys: Any, out: Any) -> None:
         flipped = ir.Constant(vector(64, _PAIR), [0, 0, 1, 0])
         blocks = []
         for i in range(rows):
-            row = builder.load(builder.gep(order, [word(i)]))
-            key = load(builder, words, builder.mul(row, width), vector(64, 2))
+            key = load(builder, words, builder.mul(width, word(i)), vector(64, 2))
             blocks.append(builder.xor(shuffle(builder, key, key, [0, 1, 0, 1]), flipped))
         for i, block in enumerate(_encrypt(builder, blocks, round_keys, 0)):
             store(builder, block, out, _PAIR * i)

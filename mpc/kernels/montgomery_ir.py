@@ -50,14 +50,11 @@ _Term = tuple[list[Value], Value, int]  # limbs of a factor, the other factor, a
 class MontgomeryModule:
     """Writes the module, for registers of `lanes` and rows of integers of `row_bits` bits.
 
-    Functions that multiply end in the same parameters: constants (the modulus in every lane, then -1/N modulo
-    2^limb_bits), memory to work in, and the limbs of a row.
-
-    For `pairs`, the arithmetic is modulo N²: a row is two, of a and of a', and stands for a + a'·N. A third group of
-    constants follows: a multiple of N with all limbs from 2^limb_bits to 2^(limb_bits + 1) - 1.
+    Functions that multiply end in the same parameters: constants (N in every lane, -1/N modulo 2^limb_bits, a multiple
+    of N with all limbs from 2^limb_bits to 2^(limb_bits + 1) - 1), memory to work in, and the limbs of a row.
     """
 
-    def __init__(self, lanes: int, row_bits: int, multiplier: Multiplier, pairs: bool) -> None:
+    def __init__(self, lanes: int, row_bits: int, multiplier: Multiplier) -> None:
         self.module = ir.Module()
         self._lanes = lanes
         self._multiplier = multiplier
@@ -65,13 +62,13 @@ class MontgomeryModule:
         self._rows = self._limb.as_pointer()
         self._vector = ir.VectorType(I64, lanes)
         self._groups = self._vector.as_pointer()
-        write = self._pairs if pairs else self._montgomery
-        self._multiply, self._square = write(squares=False), write(squares=True)
+        self._multiply, self._square = self._montgomery(squares=False), self._montgomery(squares=True)
         self._multiply_add()
         self._products()
         self._powers()
         self._split()
         self._join()
+        self._combine()
 
     def _function(self, name: str, *kinds: ir.Type) -> VectorCode:
         return VectorCode(self.module, name, kinds, self._lanes, self._limb)
@@ -191,36 +188,45 @@ class MontgomeryModule:
                     builder.store(builder.or_(builder.load(target), part), target)
         builder.ret_void()
 
+    def _combine(self) -> None:
+        """out[i], 2·width words, zeros before, = low[i] + high[i]·factor, integers of `width` words."""
+        code = self._function("combine", INTEGERS, INTEGERS, INTEGERS, INTEGERS, I64, I64)
+        out, low, high, factor, width, count = code.arguments
+        builder, wide = code.builder, ir.IntType(128)
+        with code.loop(code.number(0), count, 1) as item:
+            start = builder.mul(item, width)
+            own, target = builder.gep(high, [start]), builder.gep(out, [builder.mul(start, code.number(2))])
+            with code.loop(code.number(0), width, 1) as word:
+                builder.store(code.read(builder.gep(low, [start]), word), builder.gep(target, [word]))
+            with code.loop(code.number(0), width, 1) as word:
+                multiple = builder.zext(code.read(own, word), wide)
+
+                def step(at: Value, carry: Value, multiple: Value = multiple, word: Value = word) -> Value:
+                    place = builder.gep(target, [builder.add(word, at)])
+                    product = builder.mul(multiple, builder.zext(code.read(factor, at), wide))
+                    added = builder.add(builder.zext(builder.load(place), wide), builder.zext(carry, wide))
+                    total = builder.add(product, added)
+                    builder.store(builder.trunc(total, I64), place)
+                    return builder.trunc(builder.lshr(total, ir.Constant(wide, 64)), I64)
+
+                over = code.fold(width, code.number(0), step)
+                builder.store(over, builder.gep(target, [builder.add(word, width)]))
+        builder.ret_void()
+
     def _place(self, code: VectorCode, limb: Value) -> tuple[Value, Value]:
         """The word, and the bit in it, where a limb begins."""
         bit = code.builder.mul(limb, code.number(self._multiplier.limb_bits))
         return code.builder.lshr(bit, code.number(6)), code.builder.and_(bit, code.number(63))
 
-    def _multiplication(self, name: str) -> VectorCode:
-        """A function out = a·b/R + c of groups: out may be one of them, and `sums` is memory for two more."""
-        code = self._function(name, *[self._groups] * 6, I64)
+    def _montgomery(self, squares: bool) -> ir.Function:
+        """out = (a + a'·N)·(b + b'·N)/R + c + c'·N for groups of pairs; b is not read if only for `squares`, of a.
+
+        With a·b + m·N = r·R the product is r + ((a·b' + a'·b - m)/R)·N. The limbs of m are subtracted from those of a
+        multiple of N, so that none is negative. `out` may be one of the others, and `memory` is for two groups.
+        """
+        code = self._function("square" if squares else "multiply", *[self._groups] * 6, I64)
         code.function.attributes.add("noinline")
         code.function.linkage = "internal"
-        return code
-
-    def _montgomery(self, squares: bool) -> ir.Function:
-        """Modulo N; b is not read if only for `squares`, of a."""
-        code = self._multiplication("square" if squares else "montgomery")
-        out, a, b, c, constants, sums, limbs = code.arguments
-        code.clear(sums, code.builder.add(limbs, code.number(BLOCK)))
-        reduction = _Reduction(constants, sums, limbs)
-        self._product(code, reduction, a, None if squares else b, None)
-        self._carry(code, out, lambda at: code.builder.add(code.load(sums, at), code.load(c, at)), limbs)
-        code.builder.ret_void()
-        return code.function
-
-    def _pairs(self, squares: bool) -> ir.Function:
-        """Modulo N², of pairs: (a + a'·N)·(b + b'·N)/R.
-
-        With a·b + m·N = r·R that is r + ((a·b' + a'·b - m)/R)·N. The limbs of m are subtracted from those of a multiple
-        of N, so that none is negative.
-        """
-        code = self._multiplication("pairs_square" if squares else "pairs")
         out, a, b, c, constants, memory, width = code.arguments
         builder = code.builder
         limbs = builder.lshr(width, code.number(1))
@@ -383,19 +389,13 @@ class MontgomeryModule:
     def _carry(self, code: VectorCode, out: Value, read: Callable[[Value], Value], limbs: Value) -> None:
         """Write what `read` gives with its carries moved up, so that every limb is below 2^limb_bits."""
         builder, bits = code.builder, self._multiplier.limb_bits
-        before, body, after = builder.block, *(code.function.append_basic_block() for _ in range(2))
-        builder.branch(body)
-        builder.position_at_end(body)
-        at, carry = builder.phi(I64), builder.phi(self._vector)
-        at.add_incoming(code.number(0), before)
-        carry.add_incoming(code.splat(0), before)
-        value = builder.add(read(at), carry)
-        code.store(builder.and_(value, code.splat((1 << bits) - 1)), out, at)
-        following = builder.add(at, code.number(1))
-        at.add_incoming(following, body)
-        carry.add_incoming(builder.lshr(value, code.splat(bits)), body)
-        builder.cbranch(builder.icmp_unsigned("<", following, limbs), body, after)
-        builder.position_at_end(after)
+
+        def step(at: Value, carry: Value) -> Value:
+            value = builder.add(read(at), carry)
+            code.store(builder.and_(value, code.splat((1 << bits) - 1)), out, at)
+            return builder.lshr(value, code.splat(bits))
+
+        code.fold(limbs, code.splat(0), step)
 
 
 def products_of_low_halves(builder: ir.IRBuilder, total: Value, a: Value, b: Value) -> Value:

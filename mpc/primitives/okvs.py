@@ -44,16 +44,15 @@ class Rows:
     words: U64 = field(repr=False)
     positions: int
 
-    def keys(self, piece: slice) -> U64:
-        """The keys of some rows, two words each."""
-        return self.words[self.order[piece], :2]
+    def fetch(self, piece: slice) -> U64:
+        """The words of some rows."""
+        return np.take(self.words, self.order[piece], axis=0)
 
-    def starts(self, piece: slice) -> I64:
-        """The start columns of some rows: the third word as a fraction of the number of positions."""
-        fractions = self.words[self.order[piece], 2]
+    def starts(self, words: U64) -> I64:
+        """The start columns of rows: the third word as a fraction of the number of positions."""
         positions, half = np.uint64(self.positions), np.uint64(32)
-        low = ((fractions & np.uint64(2**32 - 1)) * positions) >> half
-        starts: I64 = (((fractions >> half) * positions + low) >> half).astype(np.int64)
+        low = ((words[:, 2] & np.uint64(2**32 - 1)) * positions) >> half
+        starts: I64 = (((words[:, 2] >> half) * positions + low) >> half).astype(np.int64)
         return starts
 
 
@@ -94,51 +93,53 @@ def encode(rows: Rows, values: U64, seed: bytes, free: U64) -> U64:
     """
     from mpc.kernels import okvs
 
-    bands = _bands(rows, seed)
+    bands = band_bits(seed)
     pivots = np.zeros((len(free), BAND_BITS // 64), np.uint64)
     sides = np.empty(len(free) + BAND_BITS, np.uint64)
     sides[: len(free)] = free
     for piece in pieces(len(values), PIECE_ROWS):
-        if okvs.eliminate(bands(piece), rows.starts(piece), values[piece], pivots, sides):
+        words = rows.fetch(piece)
+        if okvs.eliminate(bands(words), rows.starts(words), values[piece], pivots, sides):
             raise Unsolvable("the matrix of these keys is singular under this seed")
     okvs.back_substitute(pivots, sides)
     return sides[: len(free)]
 
 
 def decode(rows: Rows, seed: bytes, low: U64, high: U64, out: U64) -> None:
-    """Write the inner products of every row with two vectors to the first two columns of `out`, a row a row."""
+    """Write to `out` (n x 4 words), in the order of the rows, the inner products with two vectors and the row's key."""
     from mpc.kernels import okvs
 
-    bands = _bands(rows, seed)
+    bands = band_bits(seed)
 
     def work(piece: slice) -> None:
-        okvs.decode(bands(piece), rows.starts(piece), low, high, out[piece])
+        words = rows.fetch(piece)
+        out[piece, 2:] = words[:, :2]
+        okvs.decode(bands(words), rows.starts(words), low, high, out[piece])
 
     spread(work, len(rows.order), PIECE_ROWS)
 
 
-def _bands(rows: Rows, seed: bytes) -> Callable[[slice], U64]:
-    """A function that gives the band bits of some rows: AES of a row's key, and of that key with one bit flipped."""
+def band_bits(seed: bytes) -> Callable[[U64], U64]:
+    """From rows' words to their band bits: AES of the key in the first two, and of that key with one bit flipped."""
     from mpc.kernels import aes
 
     if not aes.AVAILABLE:
-        return portable_bands(rows, seed)
+        return portable_band_bits(seed)
     round_keys = aes.expand_key(seed)
 
-    def bands(piece: slice) -> U64:
-        order = rows.order[piece]
-        out = np.empty((len(order), BAND_BITS // 64), np.uint64)
-        aes.bands(rows.words, order, round_keys, out)
+    def bands(words: U64) -> U64:
+        out = np.empty((len(words), BAND_BITS // 64), np.uint64)
+        aes.bands(words, round_keys, out)
         return out
 
     return bands
 
 
-def portable_bands(rows: Rows, seed: bytes) -> Callable[[slice], U64]:
-    """Such a function for every processor."""
+def portable_band_bits(seed: bytes) -> Callable[[U64], U64]:
+    """`band_bits` for every processor."""
 
-    def bands(piece: slice) -> U64:
-        keys = rows.keys(piece)
+    def bands(words: U64) -> U64:
+        keys = words[:, :2]
         return FixedKey(seed).encrypt(np.concatenate([keys, keys ^ np.array([1, 0], np.uint64)], axis=1))
 
     return bands

@@ -22,7 +22,6 @@ import numpy.typing as npt
 from mpc.primitives import okvs
 from mpc.primitives.prg import SEED_BYTES, Prg
 from mpc.primitives.row_hash import hash_rows
-from mpc.primitives.threads import pieces
 from mpc.rng import Rng
 
 MAX_KEYS = 2**24
@@ -94,7 +93,8 @@ def encode(digests: U64, values: Callable[[Keys], U64], rng: Rng) -> Query:
 
 def receiver_outputs(query: Query, shares: U64) -> U64:
     """F of the receiver's keys (n x 4 words) from its c (2 x columns)."""
-    keys, messages = query.keys, _messages(query.keys)
+    keys = query.keys
+    messages = np.empty((len(keys.rows.order), 4), np.uint64)
     okvs.decode(keys.rows, keys.seed, shares[0], shares[1], messages)
     return hash_rows(messages, keys.seed[8:], _PERSON_OUTPUT, messages)
 
@@ -106,16 +106,7 @@ def sender_outputs(keys: Keys, masked: U64, delta: tuple[int, int], shares: U64)
     tables = np.stack([gf64.table_of(part) for part in delta])
     for plane, table in zip(shares, tables, strict=True):
         gf64.add_products(plane[: len(masked)], masked, table)
-    messages = _messages(keys)
+    messages = np.empty((len(keys.rows.order), 4), np.uint64)
     okvs.decode(keys.rows, keys.seed, shares[0], shares[1], messages)
     gf64.add_pairs_of_products(messages, keys.hashes, tables)
     return hash_rows(messages, keys.seed[8:], _PERSON_OUTPUT, messages)
-
-
-def _messages(keys: Keys) -> U64:
-    """What is hashed to make F: two words of the decoded vectors, not there yet, then the key."""
-    count = len(keys.rows.order)
-    messages = np.empty((count, 4), np.uint64)
-    for piece in pieces(count, okvs.PIECE_ROWS):
-        messages[piece, 2:] = keys.rows.keys(piece)
-    return messages

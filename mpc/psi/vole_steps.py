@@ -147,6 +147,7 @@ def receive_level(
 ) -> U64:
     """The receiver's planes of a level; chunks are worked on while further ones arrive."""
     level = levels[index]
+    level.code  # noqa: B018 (made once, before several threads would make it)
     planes = np.empty((3, level.chunks * level.chunk_outputs), np.uint64)
 
     def finish(chunk: int, message: U64) -> None:
@@ -171,6 +172,7 @@ def send_level(
 ) -> U64:
     """The sender's planes of a level; leaves are encoded while further trees grow."""
     level, cores = levels[index], usable_cores()
+    level.code  # noqa: B018 (as in receive_level)
     planes = np.empty((2, level.chunks * level.chunk_outputs), np.uint64)
 
     def finish(chunk: int, leaves: U64) -> None:

@@ -45,7 +45,7 @@ class RandomTransfers:
         return choices.reshape(-1), pads.reshape(-1, 2)[:count]
 
     def choose_bits(self, words: int, stack: int) -> tuple[U64, U64]:
-        """Random choices of 64 transfers a word, and the first bits of the pads they give, as planes (stack x words)."""
+        """Random choices of 64 transfers a word, and the first bits of their pads, as planes (stack x words)."""
         choices, planes = np.empty(words, np.uint64), np.empty((stack, words), np.uint64)
         for part in _slices(words):
             choices[part], pads = self.choose(64 * (part.stop - part.start))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mpc.errors import InputError
+from parties.cli import files
 from parties.cli.command import Session, command, force_option, out_option, yes_option
 from parties.cli.output import heading, say, show_facts, show_table
 from parties.cli.units import parse_duration, show_time
@@ -19,13 +20,15 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from parties.datasets import Format
+    from parties.jobs.records import JobRecord
+    from parties.node import Node
 
 _FORMATS: "dict[str, Format]" = {".csv": "csv", ".parquet": "parquet"}
 
 
 @command("result")
 @click.argument("job_id", metavar="ID")
-@out_option("Where to write all of it: a name that ends in .csv or .parquet.")
+@out_option("Where to write all of it: a name that ends in .csv or .parquet; for a report also .html.")
 @click.option("--rows", type=click.IntRange(0, 10_000), default=20, show_default=True, help="How many to show.")
 @force_option
 def result(session: Session, job_id: str, out: Path | None, rows: int, force: bool) -> None:
@@ -35,13 +38,17 @@ def result(session: Session, job_id: str, out: Path | None, rows: int, force: bo
     Examples:
       sealane job result 4f2a
       sealane job result 4f2a --out common.csv
+      sealane job result 4f2a --out report.html
     """
     from parties.results import export_result
 
     node = session.node()
     record = node.job(job_id)
     path = node.result_path(record.id)
-    if out is not None:
+    if out is not None and out.suffix.lower() == ".html":
+        with files.new(out, force=force) as file:
+            file.write(_page(node, record).encode())
+    elif out is not None:
         if out.suffix.lower() not in _FORMATS:
             raise InputError(f"{out} has no known format", hint="choose a name that ends in .csv or .parquet")
         export_result(path, out, _FORMATS[out.suffix.lower()], overwrite=force)
@@ -131,6 +138,22 @@ def receipt(session: Session, job_id: str) -> None:
         )
 
     session.answer(asdict(signed) | {"hash": statement.hash}, show)
+
+
+def _page(node: "Node", record: "JobRecord") -> str:
+    """A report's page."""
+    if record.job.protocol != "report.sql":
+        raise InputError("only a report in SQL has a page", hint="choose a name that ends in .csv or .parquet")
+    from parties.reporting.report import html_page
+
+    facts = {
+        "Job": record.id,
+        "Parties": ", ".join(record.job.members),
+        "Receivers": ", ".join(record.job.receivers),
+        "Purpose": record.job.purpose,
+        "Computed": show_time(record.updated_at),
+    }
+    return html_page(record.job, node.result(record.id), title=record.job.purpose or "Joint report", facts=facts)
 
 
 def _head(path: Path, rows: int) -> "tuple[int, pa.Table]":

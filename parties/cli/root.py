@@ -23,6 +23,7 @@ from parties.cli import (
     node,
     peer,
     protocol,
+    schedule,
     sql,
 )
 from parties.cli.exits import Exit
@@ -59,7 +60,16 @@ for _part in (model_use.predict, model_use.evaluate, model_use.report):
 for _part in (node.init, node.serve, node.status):
     sealane.add_command(_part)
 sealane.add_command(sql.sql)
-for _noun in (peer.peer, dataset.dataset, grant.grant, protocol.protocol, job.job, model.model, evidence.evidence):
+for _noun in (
+    peer.peer,
+    dataset.dataset,
+    grant.grant,
+    protocol.protocol,
+    job.job,
+    schedule.schedule,
+    model.model,
+    evidence.evidence,
+):
     sealane.add_command(_noun)
 
 

@@ -64,6 +64,15 @@ def test_a_report_is_the_truth_and_may_be_asked_for_again(nodes: Sandbox) -> Non
     assert nodes["cn"].node._store.connection().execute("SELECT * FROM row_sets").fetchall() == []
 
 
+def test_a_text_is_all_that_a_query_of_a_node_takes(nodes: Sandbox) -> None:
+    job = report("WHERE hk.age > 0")
+    params = {name: job.params[name] for name in ("columns", "minimum_group")}
+    table = nodes["hk"].node.query(job.params["sql"], receivers=("cn",), purpose="wealth", **params)
+    assert table is None  # hk is no receiver
+    (last,) = [record for record in nodes["cn"].node.jobs() if record.initiator == nodes["hk"].node.fingerprint][-1:]
+    assert nodes["cn"].node.result(last.id).to_pylist() == truth()
+
+
 def test_one_that_differs_by_a_few_people_is_refused_and_the_reason_stays_home(nodes: Sandbox) -> None:
     job = report("WHERE hk.age > 23")
     with pytest.raises(JobFailed) as failure:

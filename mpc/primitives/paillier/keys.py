@@ -12,7 +12,7 @@ from functools import cached_property
 import gmpy2
 
 from mpc.errors import InputError, ProtocolError
-from mpc.primitives.paillier.residues import Residues, residues, residues_of_square
+from mpc.primitives.paillier.residues import Residues, residues_of_square
 from mpc.rng import Rng
 
 PAILLIER_BITS = 3072  # of n: 128-bit security, NIST SP 800-57 part 1, table 2
@@ -54,7 +54,7 @@ class PublicKey:
     @cached_property
     def residues(self) -> Residues:
         """Arithmetic modulo n²."""
-        return residues(self.n_squared)
+        return residues_of_square(self.n)
 
     def to_bytes(self) -> bytes:
         """n, then h_s in twice its length, little-endian."""

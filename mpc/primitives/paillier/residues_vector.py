@@ -24,32 +24,27 @@ _MIN_CHUNK = 16  # rows of a list that one lane multiplies, at least
 class VectorResidues:
     """`Residues` on one kind of vector register."""
 
-    def __init__(self, modulus: int, machine: Machine, root: int | None = None) -> None:
-        """If the modulus is the square of `root`, and that is given, rows are pairs: less work than without."""
-        self.modulus = modulus
-        self.words = -(-modulus.bit_length() // 64)
-        self._machine = machine
+    def __init__(self, root: int, machine: Machine) -> None:
+        self.modulus = root**2
+        self.words = _words_of(self.modulus)
         self._root = root
-        own = modulus if root is None else root
-        self._part = machine.limbs(own)
-        self._limbs = self._part if root is None else 2 * self._part
-        self._functions = functions(machine, root is not None)
+        self._machine = machine
+        self._part = machine.limbs(root)
+        self._limbs = 2 * self._part
+        self._functions = functions(machine)
         self._radix = 1 << machine.limb_bits * self._part
         self._type = np.dtype(f"uint{machine.row_bits}")
-        self._constants = self._constant_groups(own)
-        self._one = self._limb_rows([self._radix % modulus])
-        self._unit, self._zero = self._limb_rows([1]), self._limb_rows([0])
-        self._whole = None if root is None else VectorResidues(modulus, machine)
+        self._constants = self._constant_groups()
+        self._one = self._row(self._radix)
+        self._unit, self._zero = self._row(1), self._row(0)
 
-    def _constant_groups(self, own: int) -> U64:
-        """What the kernels multiply with: see `mpc.kernels.montgomery_ir.MontgomeryModule`."""
-        bits = self._machine.limb_bits
-        inverse = np.uint64(-pow(own, -1, 1 << bits) % (1 << bits))
-        limbs = np.append(self._parts(rows_of_words([own], self._part_words))[0], inverse)
-        if self._root is not None:
-            ones = (self._radix - 1) // ((1 << bits) - 1) << bits  # 2^bits in every limb
-            rest = self._parts(rows_of_words([-ones % own], self._part_words))[0]
-            limbs = np.concatenate([limbs, rest + np.uint64(1 << bits)])
+    def _constant_groups(self) -> U64:
+        """What the kernels reduce with: see `mpc.kernels.montgomery_ir.MontgomeryModule`."""
+        bits, root = self._machine.limb_bits, self._root
+        inverse = np.uint64(-pow(root, -1, 1 << bits) % (1 << bits))
+        ones = (self._radix - 1) // ((1 << bits) - 1) << bits  # 2^bits in every limb
+        own, rest = self._parts(rows_of_words([root, -ones % root], _words_of(root)))
+        limbs = np.concatenate([own, [inverse], rest + np.uint64(1 << bits)])
         groups = self._aligned(len(limbs))
         groups[:] = limbs[:, None]
         return groups
@@ -58,21 +53,32 @@ class VectorResidues:
         return f"VectorResidues({self.modulus.bit_length()} bits, {self._machine.name})"
 
     def affine(self, words: U64, factor: int, offset: Rows | int) -> Rows:
-        scale = self._limb_rows([factor * self._radix**2 % self.modulus])
-        if not isinstance(offset, np.ndarray):
-            offset = self._limb_rows([offset * self._radix % self.modulus])
-        return self._multiply_add(self._split(words), scale, offset)
+        rows = offset if isinstance(offset, np.ndarray) else self._row(offset * self._radix)
+        size = _words_of(self._root)
+        for at in range(0, self.words, size):  # each half of an integer is what one part of a pair holds
+            half = words[:, at : at + size]
+            if at == 0 or half.any():
+                scale = self._row((factor << 64 * at) * self._radix**2)
+                parts = self._parts(half)
+                rows = self._multiply_add(np.concatenate([parts, np.zeros_like(parts)], axis=1), scale, rows)
+        return rows
 
     def leave(self, rows: Rows) -> U64:
         plain = self._multiply_add(rows, self._unit, self._zero)
-        if self._root is not None and self._whole is not None:
-            low, high = (self._join(part) for part in (plain[:, : self._part], plain[:, self._part :]))
-            return self._whole.leave(self._whole.affine(high, self._root, self._whole.affine(low, 1, 0)))
-        words = self._join(plain)
+        width = _words_of(self._root) + 1
+        low, high = self._join(plain[:, : self._part], width), self._join(plain[:, self._part :], width)
+        factor = rows_of_words([self._root], width)
+        words = np.zeros((len(rows), 2 * width), np.uint64)
+
+        def work(piece: slice) -> None:
+            given = _address(words[piece]), _address(low[piece]), _address(high[piece]), _address(factor)
+            self._functions["combine"](*given, width, piece.stop - piece.start)
+
+        self._spread(work, len(rows), _CONVERT_GROUPS)
         over = above(words, self.modulus - 1)
         if over.any():
             words[over] = add_constant(words[over], -self.modulus)
-        return words
+        return np.ascontiguousarray(words[:, : self.words])
 
     def multiply(self, a: Rows, b: Rows) -> Rows:
         return self._multiply_add(a, b, self._zero)
@@ -166,24 +172,10 @@ class VectorResidues:
             inverse = self.multiply(np.repeat(inverse[: len(level) // 2], 2, axis=0), swapped)
         return inverse[: len(rows)]
 
-    @property
-    def _part_words(self) -> int:
-        """Words that hold the limbs of a number below R."""
-        return -(-self._radix.bit_length() // 64)
-
-    def _limb_rows(self, values: list[int]) -> Rows:
-        """Integers as they are, in limbs."""
-        if self._root is None:
-            return self._parts(rows_of_words(values, self._part_words))
-        pairs = [divmod(value, self._root) for value in values]
-        low, high = (self._parts(rows_of_words([p[i] for p in pairs], self._part_words)) for i in (1, 0))
-        return np.concatenate([low, high], axis=1)
-
-    def _split(self, words: U64) -> Rows:
-        """The limbs of integers in the modulus's words."""
-        if self._root is None:
-            return self._parts(words)
-        return self._limb_rows([value % self.modulus for value in ints_from_words(words)])
+    def _row(self, value: int) -> Rows:
+        """One row for an integer modulo the modulus, not in Montgomery form."""
+        high, low = divmod(value % self.modulus, self._root)
+        return self._parts(rows_of_words([low, high], _words_of(self._root))).reshape(1, self._limbs)
 
     def _parts(self, words: U64) -> Rows:
         """The limbs of integers below R."""
@@ -197,13 +189,13 @@ class VectorResidues:
         self._spread(work, len(words), _CONVERT_GROUPS)
         return rows
 
-    def _join(self, parts: Rows) -> U64:
-        """The words, as many as the modulus has, of integers in limbs."""
+    def _join(self, parts: Rows, width: int) -> U64:
+        """The words, so many, of integers in limbs."""
         parts = np.ascontiguousarray(parts)
-        words = np.zeros((len(parts), self.words), np.uint64)
+        words = np.zeros((len(parts), width), np.uint64)
 
         def work(piece: slice) -> None:
-            given = _address(words[piece]), _address(parts[piece]), self.words, piece.stop - piece.start
+            given = _address(words[piece]), _address(parts[piece]), width, piece.stop - piece.start
             self._functions["join"](*given, self._part)
 
         self._spread(work, len(parts), _CONVERT_GROUPS)
@@ -231,6 +223,10 @@ class VectorResidues:
 def _address(array: NDArray[Any]) -> int:
     address: int = array.__array_interface__["data"][0]
     return address
+
+
+def _words_of(value: int) -> int:
+    return -(-value.bit_length() // 64)
 
 
 def _evenly(starts: I64, lengths: I64, pieces: I64) -> tuple[I64, I64]:

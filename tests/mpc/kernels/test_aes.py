@@ -31,7 +31,7 @@ def test_round_keys_are_those_of_the_standard() -> None:
 @needs_aes
 def test_encryption_is_that_of_the_standard() -> None:
     out = np.empty((1, 4), np.uint64)
-    aes.bands(np.frombuffer(PLAIN, np.uint64)[None], np.array([0]), aes.expand_key(VECTOR_KEY), out)
+    aes.bands(np.frombuffer(PLAIN, np.uint64)[None], aes.expand_key(VECTOR_KEY), out)
     assert out.tobytes()[:16] == ENCRYPTED
 
 
@@ -39,11 +39,9 @@ def test_encryption_is_that_of_the_standard() -> None:
 @pytest.mark.parametrize("count", [0, 1, 7, 8, 9, 1000])
 def test_band_bits_are_those_of_the_portable_twin(count: int) -> None:
     rng = np.random.default_rng(count)
-    rows = okvs.arrange(words(rng, count, 3), okvs.columns(count))
-    out = np.empty((count, 4), np.uint64)
-    aes.bands(rows.words, rows.order, aes.expand_key(KEY), out)
-    if count:
-        assert (out == okvs.portable_bands(rows, KEY)(slice(None))).all()
+    rows, out = words(rng, count, 3), np.empty((count, 4), np.uint64)
+    aes.bands(rows, aes.expand_key(KEY), out)
+    assert (out == okvs.portable_band_bits(KEY)(rows)).all()
 
 
 @needs_aes
@@ -67,16 +65,14 @@ def test_trees_are_those_of_the_portable_twin(depth: int) -> None:
 def test_processors_without_vectors_of_aes_encrypt_alike(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where single blocks alone can be encrypted, halves of vectors are; that form runs here too, compiled anew."""
     rng = np.random.default_rng(1)
-    table, order, halved, whole = words(rng, 20, 2), np.arange(20), *(np.empty((20, 4), np.uint64) for _ in range(2))
-    aes.bands(table, order, aes.expand_key(KEY), whole)
+    table, halved, whole = words(rng, 20, 2), *(np.empty((20, 4), np.uint64) for _ in range(2))
+    aes.bands(table, aes.expand_key(KEY), whole)
     before = machine.key(aes.bands.function, "")
     monkeypatch.setattr(aes, "_WHOLE", False)
     if "vaes" in machine.features():
         assert machine.key(aes.bands.function, "") != before
-    by_halves = Kernel(
-        aes.bands.function, "void(const uint64[:, ::1], const int64[::1], const uint64[::1], uint64[:, ::1])"
-    )
-    by_halves(table, order, aes.expand_key(KEY), halved)
+    by_halves = Kernel(aes.bands.function, "void(const uint64[:, ::1], const uint64[::1], uint64[:, ::1])")
+    by_halves(table, aes.expand_key(KEY), halved)
     assert (halved == whole).all()
 
 

@@ -29,15 +29,11 @@ def test_the_emulated_code_is_the_real_one_but_for_two_instructions():
         assert bodies[0] == bodies[1]
 
 
-@pytest.mark.parametrize(
-    ("bits", "pairs"),
-    [*((bits, False) for bits in (64, 416, 417, 1100, 4096, 6144)), *((bits, True) for bits in (64, 417, 1024, 1536))],
-)
-def test_products_and_powers_by_emulated_ifma_are_those_of_integers(bits, pairs):
+@pytest.mark.parametrize("bits", [64, 208, 417, 1024, 1536, 3072])
+def test_products_and_powers_by_emulated_ifma_are_those_of_integers(bits):
     generator = random.Random(bits)
-    for own in (generator.getrandbits(bits) | 1 | 1 << bits - 1, (1 << bits) - 1):
-        modulus, root = (own**2, own) if pairs else (own, None)
-        residues = VectorResidues(modulus, EMULATED_IFMA, root)
+    for root in (generator.getrandbits(bits) | 1 | 1 << bits - 1, (1 << bits) - 1):
+        modulus, residues = root**2, VectorResidues(root, EMULATED_IFMA)
         ones = [(1 << 52 * limbs) - 1 for limbs in range(1, modulus.bit_length() // 52, 7)]
         values = [0, 1, modulus - 1, modulus // 2, *ones, *(generator.randrange(modulus) for _ in range(9))]
         rows = residues.affine(rows_of_words(values, residues.words), 1, 0)
@@ -51,17 +47,15 @@ def test_products_and_powers_by_emulated_ifma_are_those_of_integers(bits, pairs)
         assert ints_from_words(residues.leave(whole))[0] == values[1] * values[2] % modulus
 
 
-@pytest.mark.parametrize("pairs", [False, True])
-def test_compiled_for_a_processor_with_ifma_the_products_are_its_instructions(pairs):
+def test_compiled_for_a_processor_with_ifma_the_products_are_its_instructions():
     llvm.initialize_all_targets()
     llvm.initialize_all_asmprinters()
     target = llvm.Target.from_triple("x86_64-unknown-linux-gnu")
     machine = target.create_target_machine(features="+avx512f,+avx512ifma", opt=3)
-    assembly = machine.emit_assembly(llvm.parse_assembly(REAL_IFMA.text(pairs)))
+    assembly = machine.emit_assembly(llvm.parse_assembly(REAL_IFMA.text()))
     assert len(re.findall(r"vpmadd52luq\s.*%zmm", assembly)) > 20
     assert len(re.findall(r"vpmadd52huq\s.*%zmm", assembly)) > 20
     assert "vpmul" not in assembly
-    assert "mulx" not in assembly
 
 
 @pytest.mark.parametrize(("features", "register"), [("+avx2", "ymm"), ("+avx512f", "zmm")])
@@ -109,6 +103,6 @@ def test_the_fastest_registers_that_the_processor_has_are_chosen(monkeypatch, ha
     best = best_machine()
     assert (best.name if best else None) == chosen
     if best is None or best.multiplier is not IFMA:  # which this processor may not be able to execute
-        residues = residues_module.residues(1009)
+        residues = residues_module.residues_of_square(1009)
         assert type(residues) is (VectorResidues if chosen else GmpResidues)
         assert ints_from_words(residues.leave(residues.affine(rows_of_words([5], 1), 7, 1))) == [36]

@@ -15,11 +15,6 @@ _MACHINES = dict.fromkeys([*MACHINES[1:], best_machine() or MACHINES[1]])  # eac
 BACKENDS = {"gmp": GmpResidues, **{m.name: partial(VectorResidues, machine=m) for m in _MACHINES}}
 
 
-def square_backend(name, root):
-    """Arithmetic modulo root², as `residues_of_square` gives it."""
-    return BACKENDS[name](root**2) if name == "gmp" else BACKENDS[name](root**2, root=root)
-
-
 @cache
 def insecure_key(bits=INSECURE_PAILLIER_BITS):
     with insecure_paillier(bits):

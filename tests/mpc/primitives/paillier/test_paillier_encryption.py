@@ -1,9 +1,8 @@
 import hashlib
-from functools import partial
 
 import numpy as np
 import pytest
-from paillier_setup import BACKENDS, ENCRYPTOR, KEY, decrypted, encrypted, insecure_key, square_backend
+from paillier_setup import BACKENDS, ENCRYPTOR, KEY, decrypted, encrypted, insecure_key
 
 from mpc.errors import InputError
 from mpc.primitives.paillier import (
@@ -26,8 +25,7 @@ EDGES = [0, 1, 2, N - 1, N - 2, N // 2, N // 2 + 1, (1 << 256) - 1, 1 << 256, (1
 @pytest.fixture(params=BACKENDS)
 def backend(request, monkeypatch):
     """Everything on one backend; keys are made anew, as they hold on to theirs."""
-    monkeypatch.setattr(keys_module, "residues", BACKENDS[request.param])
-    monkeypatch.setattr(keys_module, "residues_of_square", partial(square_backend, request.param))
+    monkeypatch.setattr(keys_module, "residues_of_square", BACKENDS[request.param])
     return request.param
 
 
