@@ -11,7 +11,6 @@ machine, not measured here: 144 CPU s.
 """
 
 import resource
-import statistics
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -122,7 +121,7 @@ def _cost(tables: Mapping[str, pa.Table], mode: str, sigmoid: str, epochs: int) 
             times[done] = (time.process_time(), time.perf_counter())  # the later party's
 
     outcomes = run_job(_job(tables, params), tables, progress=note)
-    cpu, seconds = (statistics.median(np.diff([each[i] for each in times.values()])) for i in (0, 1))
+    cpu, seconds = (float(np.median(np.diff([each[i] for each in times.values()]))) for i in (0, 1))
     vectors = bool(llvmlite.binding.get_host_cpu_features().get("avx512ifma"))
     aimed = count == 30_000 and (mode, sigmoid) == ("fast", "linear")
     learned = _found_effects(outcomes["bank"].model)
