@@ -77,7 +77,7 @@ class TwoParty:
         opened = self._exchange(masked)
         opened += masked
         z = np.empty(count, np.uint64)
-        opened_products(opened[0], opened[1], triple.a, triple.b, triple.c, np.uint64(self._first), z)
+        opened_products(opened[0], opened[1], triple.a, triple.b, triple.c(), np.uint64(self._first), z)
         return (z.reshape(shape),)
 
     def matmul(self, x: Words, y: Words, sizes: tuple[int, int, int]) -> Words:
@@ -89,7 +89,7 @@ class TwoParty:
         d = d + self._wire.receive(self._peer, d.shape)
         e = e + self._wire.receive(self._peer, e.shape)
         right = triple.b + e if self._first else triple.b
-        return (matmul(np.concatenate([d, triple.a], axis=1), np.concatenate([right, e])) + triple.c,)
+        return (matmul(np.concatenate([d, triple.a], axis=1), np.concatenate([right, e])) + triple.c(),)
 
     def conjoin(self, x: BitParts, y: BitParts, shape: Shape) -> BitParts:
         self._wire.begin("conjoin", _count(shape))
@@ -108,7 +108,7 @@ class TwoParty:
         opened = self._exchange(masked)
         opened ^= masked
         d, e = opened[0].reshape(-1), opened[1:].reshape(stack, -1)
-        a, b, c = triple.a.reshape(-1), triple.b.reshape(stack, -1), triple.c.reshape(stack, -1)
+        a, b, c = triple.a.reshape(-1), triple.b.reshape(stack, -1), triple.c().reshape(stack, -1)
         z = np.empty_like(b)
         opened_conjunctions(d, e, a, b, c, np.uint64(2**64 - 1 if self._first else 0), z)
         return (z.reshape(y[0].shape),)
@@ -129,7 +129,7 @@ class TwoParty:
         mask, product = self._source.private_conjunctions(own.shape)
         masked = own ^ mask
         theirs = self._exchange(masked)
-        return (own if self._first else mask) & theirs ^ product
+        return (own if self._first else mask) & theirs ^ product()
 
     def zero(self, x: Words, shape: Shape, width: int) -> BitParts:
         """Whether x_0 and -x_1 have the same bits."""
@@ -145,7 +145,7 @@ class TwoParty:
         bits, words = self._source.bits(count)
         masked = pack(x[0]) ^ bits
         opened = unpack(masked ^ self._exchange(masked), (count,)).astype(np.uint64)
-        z = words * (np.uint64(1) - np.uint64(2) * opened)
+        z = words() * (np.uint64(1) - np.uint64(2) * opened)
         return ((z + opened if self._first else z).reshape(shape),)
 
     def select(self, bits: BitParts, x: Words, shape: Shape) -> Words:
@@ -160,7 +160,7 @@ class TwoParty:
         theirs = self._wire.receive(self._peer, masked_bits.shape)
         opened = unpack(masked_bits ^ theirs, (count,)).astype(np.uint64)
         difference = masked + self._wire.receive(self._peer, masked.shape)
-        product = chosen.words * difference + chosen.product
+        product = chosen.words() * difference + chosen.product()
         return ((opened * words + (np.uint64(1) - np.uint64(2) * opened) * product).reshape(shape),)
 
     def shuffle(self, x: Words, shape: tuple[int, int]) -> Words:
