@@ -20,6 +20,7 @@ from rich.console import Console
 from examples import default_model as model
 from examples.customers import AGE_BANDS, cn_bank_table, hk_bank_table, institutions, payments_table
 from examples.showing import Demo, agree, run
+from examples.wealth_report import wealth_report
 from mpc.federated.jobs import prediction_job
 from mpc.job import Job, Member
 from parties.evidence.verify import BadEvidence, cross_check, verify
@@ -42,6 +43,7 @@ def main() -> int:
         meet(demo)
         match_customers(demo)
         joint_statistics(demo)
+        wealth_report(demo)
         joint_model(demo)
         refuse(demo)
         verify_evidence(demo)
@@ -162,7 +164,7 @@ def compare_band(demo: Demo, row: Mapping[str, Any]) -> Sequence[str]:
 def joint_model(demo: Demo) -> None:
     """Boosted trees over the columns of hk-bank and payments, judged on other people than they were trained on."""
     demo.step(
-        "3. A default model of a bank and a payment institution",
+        "4. A default model of a bank and a payment institution",
         "hk-bank knows limit, age, education and who defaulted, payments how people pay. They train boosted trees on\n"
         "both parties' columns under Paillier encryption; each ends with its own part, and neither can predict alone.",
     )
@@ -194,7 +196,7 @@ def joint_model(demo: Demo) -> None:
 def refuse(demo: Demo) -> None:
     """A job that nobody granted is refused, and the refusal says what would allow it."""
     demo.step(
-        "4. A job that policy refuses",
+        "5. A job that policy refuses",
         "payments asks hk-bank which customers they share, for marketing. hk-bank never granted that:\n"
         "its node refuses. payments learns no more than that, hk-bank's operator sees why and what would allow it.",
     )
@@ -226,7 +228,7 @@ def refuse(demo: Demo) -> None:
 def verify_evidence(demo: Demo) -> None:
     """Every node's log is exported and verified without the node; a changed copy is caught."""
     demo.step(
-        "5. Proof of what happened",
+        "6. Proof of what happened",
         "Each node exports its signed log. Anybody who knows the fingerprints verifies it, without the nodes.",
     )
     trusted = {node.fingerprint for node in demo.nodes.values()}
@@ -255,7 +257,7 @@ def verify_evidence(demo: Demo) -> None:
         )
         with files["hk-bank"].open("rb") as ours, files["cn-bank"].open("rb") as theirs:
             shared = cross_check(ours, theirs, trusted)
-        mark = demo.check("receipts of both banks", shared, 2)
+        mark = demo.check("receipts of both banks", shared, 3)
         demo.console.print(f"hk-bank's log knows all {shared} receipts that cn-bank holds with its signature: {mark}")
         tamper(demo, files["cn-bank"], trusted)
 

@@ -307,7 +307,7 @@ def _framed(
 
 
 def _repeats(digests: npt.NDArray[np.uint8], filled: npt.NDArray[np.bool_]) -> bool:
-    return len(_group(digests, filled)[0]) < (1 - _HARDLY_ANY) * np.count_nonzero(filled)
+    return bool(len(_group(digests, filled)[0]) < (1 - _HARDLY_ANY) * np.count_nonzero(filled))
 
 
 def _group(digests: npt.NDArray[np.uint8], filled: npt.NDArray[np.bool_]) -> tuple[_Codes, _Codes]:

@@ -9,6 +9,7 @@ from mpc.federated import (
     regression,
     regression_horizontal,
     regression_predict,
+    trees_evaluate,
     trees_predict,
     trees_train,
 )
@@ -32,6 +33,7 @@ _ALL: tuple[Spec[Any], ...] = (
     regression_horizontal.SPEC,
     trees_train.SPEC,
     trees_predict.SPEC,
+    trees_evaluate.SPEC,
     features_woe.SPEC,
     features_correlation.SPEC,
 )

@@ -11,14 +11,14 @@ from datetime import UTC, datetime
 from typing import Any
 
 from mpc import registry
-from mpc.errors import PolicyDenied
-from parties import datasets, models, row_sets
+from mpc.errors import InputError, PolicyDenied
+from parties import datasets, models, row_sets, schedules
 from parties.datasets import Dataset
 from parties.evidence import log
 from parties.home import Home
 from parties.identity import peers
 from parties.identity.keys import Identity
-from parties.jobs import attempts, evidence, outbox
+from parties.jobs import attempts, evidence, outbox, proposals
 from parties.jobs.failure import Failure, Kind
 from parties.jobs.records import JobRecord, get, in_states, own_part
 from parties.jobs.states import OPEN, State
@@ -103,6 +103,22 @@ class Books:
         if attempts.overdue(db, self.identity, time.time()):
             with self.store.transaction() as db:
                 attempts.pass_deadlines(db, self.identity, time.time())
+
+    def propose_scheduled(self) -> None:
+        """Propose the jobs whose time has come; what cannot be proposed is noted with its schedule."""
+        now = time.time()
+        for schedule in schedules.due(self.store.connection(), now):
+            job, problem = schedules.run_of(schedule), ""
+            try:
+                with self.store.transaction() as db:
+                    whole = proposals.complete(db, self.identity, job, now)
+                    proposals.propose(db, self.identity, whole, now)
+                    schedules.note(db, schedule, job.id, "", now)
+                continue
+            except (InputError, PolicyDenied) as error:
+                problem = str(error)
+            with self.store.transaction() as db:
+                schedules.note(db, schedule, "", problem, now)
 
     def heard(self, peer: str) -> control_pb2.Heard:
         return outbox.heard(self.store.connection(), peer)

@@ -20,7 +20,7 @@ from mpc.psi.choose import FAMILY, Choice, resolve
 from mpc.rng import system_rng
 from mpc.spec import Estimate
 from mpc.tables import as_arrow
-from parties import calls, choosing, column_rules, datasets, grants, models, policy
+from parties import calls, choosing, column_rules, datasets, grants, models, policy, schedules
 from parties.datasets import Dataset
 from parties.evidence import log, receipt
 from parties.evidence.export import export
@@ -32,11 +32,13 @@ from parties.identity.certificates import IdentityCertificate, read_identity
 from parties.identity.invitations import Invitation
 from parties.identity.peers import Peer
 from parties.jobs import attempts, proposals, records
+from parties.jobs import evidence as jobs_evidence
 from parties.jobs.authorise import authorise
 from parties.jobs.records import JobRecord
 from parties.jobs.states import State
 from parties.models import Model
 from parties.policy import Grant
+from parties.schedules import Schedule
 from parties.store import Store
 
 if TYPE_CHECKING:
@@ -182,7 +184,11 @@ class Node:
         return {row["peer"]: {key: row[key] for key in row.keys() if key != "peer"} for row in rows}  # noqa: SIM118
 
     def diagnose(self, who: str) -> dict[str, Any]:
-        """Measure the link to a peer: throughput both ways included, clock difference. Needs the running node."""
+        """Measure the link to a peer: throughput there and back, clock difference. Needs the running node.
+
+        Gives `sent_bytes`, `received_bytes` (by the peer) and `seconds` of the way there, `returned_bytes` and
+        `return_seconds` of the way back, and `clock_offset_s`, positive when the peer's clock is ahead.
+        """
         answer: dict[str, Any] = calls.ask(self._store, "diagnose", {"peer": self.peer(who).fingerprint}, 30.0)
         return answer
 
@@ -339,6 +345,25 @@ class Node:
         with self._store.transaction() as db:
             return proposals.propose(db, self._identity, whole, time.time())
 
+    def schedule(self, job_id: str, every: str) -> Schedule:
+        """Have the running node propose the job again at these times, under new ids: see `parties.schedules`.
+
+        Raises `InputError` for a job that was not proposed here, and for times that cannot be read.
+        """
+        record = self.job(job_id)
+        if record.initiator != self.fingerprint:
+            raise InputError(f"job {record.id} was proposed by another party", hint="who proposed it can schedule it")
+        with self._store.transaction() as db:
+            return schedules.add(db, record.job, every, time.time())
+
+    def schedules(self) -> tuple[Schedule, ...]:
+        return schedules.listed(self._store.connection())
+
+    def unschedule(self, schedule_id: str) -> None:
+        """End a schedule; jobs that it proposed go on."""
+        with self._store.transaction() as db:
+            schedules.remove(db, schedule_id)
+
     def approve(self, job_id: str, digest: str) -> JobRecord:
         """Approve the job with exactly that digest."""
         with self._store.transaction() as db:
@@ -403,10 +428,22 @@ class Node:
         record = self.wait(self.propose(job).id, timeout_s)
         return self.result(record.id) if record.result is not None else None
 
+    def query(self, sql: str, *, timeout_s: float = 3600.0, **report: Any) -> "pa.Table | None":
+        """Propose the joint report `sql`, wait until it has ended, and give this party's table (None: no receiver).
+
+        `report` are the arguments of `mpc.reports.query.report_job`: receivers, columns, purpose and so on. Raises
+        `InputError` with a sentence on what a report cannot be, `PolicyDenied`, or what the job ended with.
+        """
+        from mpc.reports.query import report_job
+
+        return self.run(report_job(sql, **report), timeout_s)
+
     def result_path(self, job_id: str) -> Path:
         """The Parquet file of a released result; raises `InputError` when there is none."""
         record = self.job(job_id)
         if record.result is None:
+            if record.state is State.SUCCEEDED and self.name in record.job.receivers:
+                raise InputError(f"the result of job {record.id} was deleted here")
             if record.state is State.SUCCEEDED:
                 receivers = ", ".join(record.job.receivers)
                 raise InputError(f"job {record.id} has no result here", hint=f"its receivers are {receivers}")
@@ -418,6 +455,18 @@ class Node:
         import pyarrow.parquet as pq
 
         return pq.read_table(self.result_path(job_id))
+
+    def delete_result(self, job_id: str) -> JobRecord:
+        """Delete a released result; that the job took place, and its receipt, stay on record."""
+        self.result_path(job_id)
+        with self._store.transaction() as db:
+            record = records.get(db, job_id)
+            if record.result is not None:
+                db.execute("UPDATE jobs SET result = NULL WHERE id = ?", (record.id,))
+                jobs_evidence.result_deleted(db, self._identity, record, time.time())
+        if record.result is not None:
+            (self.home.results / record.result).unlink(missing_ok=True)
+        return record
 
     # Models.
 

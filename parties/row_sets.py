@@ -37,7 +37,8 @@ def read(db: sqlite3.Connection, job: Job, name: str, dataset: Dataset | None) -
     found: dict[str, bytes] = {}
     for peer in receivers(job, name):
         rows = db.execute(
-            "SELECT digest, sets FROM row_sets WHERE commitment = ? AND peer = ?", (dataset.commitment, peer)
+            "SELECT digest, sets FROM row_sets WHERE commitment = ? AND peer = ? ORDER BY id",
+            (dataset.commitment, peer),
         )
         found |= {row["digest"]: row["sets"] for row in rows}
     return Earlier(tuple(found.values()), _last(db))

@@ -148,3 +148,13 @@ CREATE TABLE row_sets (                      -- of which own rows a peer was giv
     noted_at   REAL NOT NULL,
     UNIQUE (commitment, peer, digest)
 ) STRICT;
+
+CREATE TABLE schedules (                     -- jobs that are proposed again and again
+    id         TEXT PRIMARY KEY,
+    every      TEXT NOT NULL,                -- as parties/schedules.py reads it
+    job        BLOB NOT NULL,                -- canonical bytes of the job that is repeated under new ids
+    next_at    REAL NOT NULL,
+    last       TEXT NOT NULL DEFAULT '',     -- the job that was proposed last
+    problem    TEXT NOT NULL DEFAULT '',     -- why the last could not be proposed
+    created_at REAL NOT NULL
+) STRICT;

@@ -31,6 +31,7 @@ from parties.jobs.states import State
 from parties.metrics import Metrics
 from parties.release import Release, own_release, release
 from parties.store import StoreError
+from parties.throttle import Throttle
 from parties.transport.status import Credentials, Limits, LinkStatus
 from parties.transport.transport import Transport
 from parties.worker.process import SpareWorkers
@@ -64,6 +65,7 @@ class Server:
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="database")
         self._books = Books(self.home, self._store, self._identity)
         self._desk = Desk(self._store, self._identity, self.home.results, self.home.settings)
+        self._throttle = Throttle()
         self._answerer = calls.Answerer(self._store, self._send)
         self._metrics = Metrics()
         self._peers: dict[str, peers.Peer] = {}
@@ -116,16 +118,22 @@ class Server:
 
     async def on_message(self, peer: str, message: bytes) -> None:
         """Apply a control message; returns once it is committed, so that the peer's messages stay in order."""
+        await asyncio.sleep(self._throttle.wait_s(peer, time.monotonic()))
         while True:
             try:
-                envelope = await self._write(self._desk.apply, peer, message, self._takes_work(), time.time())
+                envelope, fruitless = await self._write(
+                    self._desk.apply, peer, message, self._takes_work(), time.time()
+                )
                 break
             except ProtocolError:
+                await self._charge(peer)
                 return  # recorded; there is nothing to confirm
             except StoreError as error:
                 self._writable = False
                 _LOG.error("database cannot be written; a message waits", what=str(error))
                 await asyncio.sleep(_TICK_S)
+        if fruitless:
+            await self._charge(peer)
         self._wake.set()
         if envelope.HasField("heard"):
             if self._transport.status(peer).connected:
@@ -136,6 +144,10 @@ class Server:
         else:
             with suppress(ChannelError, StoreError):  # who asked asks again
                 await self._answerer.on_message(peer, envelope, time.time())
+
+    async def _charge(self, peer: str) -> None:
+        if self._throttle.charge(peer, time.monotonic()):
+            await self._write_patiently(self._desk.too_fast, peer, time.time())
 
     async def on_link(self, peer: str, status: LinkStatus) -> None:
         """A link came up, went down or was refused."""
@@ -179,6 +191,7 @@ class Server:
 
     async def _tick(self) -> None:
         await self._write(self._books.pass_deadlines)
+        await self._write(self._books.propose_scheduled)
         await self._write(self._books.clean)
         self._measure(await self._write(self._books.count_jobs))
         self._answerer.give_up(time.time())

@@ -46,16 +46,16 @@ class Evaluation:
         return {"task": self.task, "rows": self.rows, "measures": dict(self.measures), "tables": tables}
 
     def to_arrow(self) -> "pa.Table":
-        """One row a number: columns "table" ("measures" or a table's name), "row", "name" and "value"."""
+        """One row a number: columns "task", "table" ("measures" or a table's name), "row", "name" and "value"."""
         import pyarrow as pa
 
-        rows = list(self._entries())
-        kinds = (pa.string(), pa.int64(), pa.string(), pa.float64())
-        names = ("table", "row", "name", "value")
+        rows = [(self.task, *entry) for entry in self._entries()]
+        kinds = (pa.string(), pa.string(), pa.int64(), pa.string(), pa.float64())
+        names = ("task", "table", "row", "name", "value")
         return pa.table({n: pa.array([row[i] for row in rows], kinds[i]) for i, n in enumerate(names)})
 
     @classmethod
-    def from_arrow(cls, table: "pa.Table", task: Task) -> "Evaluation":
+    def from_arrow(cls, table: "pa.Table") -> "Evaluation":
         """What `to_arrow` wrote."""
         measures: dict[str, float] = {}
         tables: dict[str, dict[str, list[float]]] = {}
@@ -65,7 +65,7 @@ class Evaluation:
             else:
                 tables.setdefault(entry["table"], {}).setdefault(entry["name"], []).append(entry["value"])
         rows = int(measures.pop("rows"))
-        return cls(task, rows, measures, tables)
+        return cls(table["task"][0].as_py(), rows, measures, tables)
 
     def _entries(self) -> Iterator[tuple[str, int, str, float]]:
         for name, value in {"rows": float(self.rows), **self.measures}.items():

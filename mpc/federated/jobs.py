@@ -1,11 +1,13 @@
 """From the job that trained a model to a job that uses it."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
 
 from mpc.errors import InputError
 from mpc.job import Job, Member
 
-TRAIN, PREDICT = "train.", "predict."
+TRAIN, PREDICT, EVALUATE = "train.", "predict.", "evaluate."
 _FEATURES = ("key", "feature", "category")  # slots that training and prediction share
 _PARAMS = ("normalisation",)
 
@@ -19,29 +21,68 @@ def prediction_job(
     purpose: str = "",
     min_rows: int = 1,
 ) -> Job:
-    """A job in which the parties of `training` predict by the model that it trained, for the rows that all of them have.
+    """A job in which the parties of `training` predict by the model that it trained, for the rows that all have.
 
     `datasets` names, by party, the dataset to predict on where it is another than in training; its columns have the
-    same names. `output` names columns of a receiver's own that come into its result, such as the label of an evaluation.
+    same names. `output` names columns of a receiver's own that come into its result, such as an account number.
     Raises `InputError` when the job trains nothing that predicts, or a party or receiver takes no part in it.
     """
-    if not training.protocol.startswith(TRAIN):
+    members = _members(training, _FEATURES, datasets or {}, (*(output or {}), *receivers))
+    for name, columns in (output or {}).items():
+        members[name] = replace(members[name], columns={**members[name].columns, "output": tuple(columns)})
+    return _use(training, PREDICT, members, receivers, {"min_rows": min_rows}, purpose)
+
+
+def evaluation_job(
+    training: Job,
+    *,
+    datasets: Mapping[str, str] | None = None,
+    threshold: float = 0.5,
+    purpose: str = "",
+    min_rows: int = 1,
+) -> Job:
+    """A job in which the label holder learns how well the model that `training` trained does on rows that all have.
+
+    `datasets` as in `prediction_job`; the label holder's has labels. `threshold` tells two classes apart. Raises
+    `InputError` as that does.
+    """
+    members = _members(training, (*_FEATURES, "label"), datasets or {}, ())
+    holder = next(name for name, member in members.items() if "label" in member.columns)
+    return _use(training, EVALUATE, members, (holder,), {"min_rows": min_rows, "threshold": threshold}, purpose)
+
+
+def _members(
+    training: Job, slots: Sequence[str], datasets: Mapping[str, str], named: Sequence[str]
+) -> dict[str, Member]:
+    """The parties of the training with these of their slots; raises `InputError` when others are named."""
+    if not training.protocol.startswith(TRAIN) or not any("label" in m.columns for m in training.members.values()):
         raise InputError(f"job {training.id} runs {training.protocol}, which trains no model that predicts")
-    datasets, output = datasets or {}, output or {}
-    for name in (*datasets, *output, *receivers):
+    for name in (*datasets, *named):
         if name not in training.members:
             raise InputError(f"{name} takes no part in the model, only {', '.join(training.members)}")
-    members = {}
-    for name, member in training.members.items():
-        columns = {slot: member.columns[slot] for slot in _FEATURES if slot in member.columns}
-        if name in output:
-            columns["output"] = tuple(output[name])
-        members[name] = Member(member.role, datasets.get(name, member.dataset), columns, member.fingerprint)
-    params = {name: training.params[name] for name in _PARAMS if name in training.params}
+    return {
+        name: replace(
+            member,
+            dataset=datasets.get(name, member.dataset),
+            columns={slot: columns for slot, columns in member.columns.items() if slot in slots},
+        )
+        for name, member in training.members.items()
+    }
+
+
+def _use(
+    training: Job,
+    family: str,
+    members: Mapping[str, Member],
+    receivers: Sequence[str],
+    params: Mapping[str, Any],
+    purpose: str,
+) -> Job:
+    kept = {name: training.params[name] for name in _PARAMS if name in training.params}
     return Job(
-        protocol=PREDICT + training.protocol.removeprefix(TRAIN),
+        protocol=family + training.protocol.removeprefix(TRAIN),
         members=members,
         receivers=tuple(receivers),
-        params={**params, "model": training.id, "min_rows": min_rows},
+        params={**kept, **params, "model": training.id},
         purpose=purpose or training.purpose,
     )

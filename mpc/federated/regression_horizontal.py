@@ -5,8 +5,8 @@ aggregator, who is the first receiver, sends the weights, and the parties sum up
 rows: the loss, its gradient and second derivatives. So the result is that of a regression on all rows together.
 
 Output:   every party the whole model. The receivers' tables hold one row: rows, rounds and parties.
-Leaks:    all learn how many rows there are in all, the mean and deviation of each column, how many labels are not 0, the
-          weights of each round, and who dropped out. The aggregator's process sees the sums of each round: loss,
+Leaks:    all learn how many rows there are in all, the mean and deviation of each column, how many labels are not 0,
+          the weights of each round, and who dropped out. The aggregator's process sees the sums of each round: loss,
           gradient and second derivatives over the rows of all parties together; between two parties, those of the
           other by subtraction. When a party drops out, the aggregator can tell that party's share of the sums apart
           as far as the weights of two rounds are alike.

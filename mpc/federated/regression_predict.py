@@ -201,7 +201,7 @@ def _exchange_label(party: Party[Params], who: Parties, model: "Model") -> Label
     classes = tuple(told.classes)
     numbers = np.array([told.mean, told.deviation, *classes])
     expected = outputs if outputs > 1 else 0
-    if not np.isfinite(numbers).all() or told.deviation <= 0 or len(set(classes)) != len(classes) != expected:
+    if not (np.isfinite(numbers).all() and told.deviation > 0 and len(set(classes)) == len(classes) == expected):
         raise ProtocolError(f"{who.label_holder}: sent a scale that no label has, or other than {expected} classes")
     return Label(np.zeros((0, outputs)), classes, told.mean, told.deviation)
 

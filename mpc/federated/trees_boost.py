@@ -1,6 +1,6 @@
 """Boosting over the columns of several parties: rounds of trees, sampling, early stopping. See `trees_grow`."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
 
@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mpc.federated.trees_forest import Forest, Tree
-from mpc.federated.trees_grow import GRADIENT_BITS, Gradients, Side, grow
+from mpc.federated.trees_grow import GRADIENT_BITS, PRIVATE_GRADIENT_BITS, Gradients, Judge, grow
 from mpc.federated.trees_objective import Target, area_under_curve
 from mpc.federated.trees_params import TreesParams
 
@@ -64,16 +64,17 @@ def boost(
     labels: F64,
     target: Target,
     params: TreesParams,
-    sides: Sequence[Side],
-    local: Sequence[Side],
+    judge: Judge,
+    local: Judge,
+    sides: int,
     progress: Callable[[int, int], None],
 ) -> Fitted:
-    """Train on labels of all aligned rows; `local` are the sides that the first `local_trees` rounds use."""
+    """Train on labels of all aligned rows, with `sides` sides; `local` judges in the first `local_trees` rounds."""
     fitted = training_rows(params, len(labels))
     start = target.start(labels[fitted])
     scores = np.tile(start, (len(labels), 1))
     trees: list[Tree] = []
-    used = [0] * len(sides)
+    used = [0] * sides
     rounds: list[Round] = []
     best, best_scores = 0, scores
     for index in range(params.trees):
@@ -81,7 +82,7 @@ def boost(
         scores = scores.copy()
         for output in range(target.outputs):
             gradients = make_gradients(params, len(trees), fitted, g[:, output], h[:, output])
-            tree, weights = grow(gradients, local if index < params.local_trees else sides, params, used)
+            tree, weights = grow(gradients, local if index < params.local_trees else judge, params, used)
             trees.append(tree)
             scores[:, output] += weights
         rounds.append(_round(index + 1, target, labels, scores, fitted))
@@ -115,9 +116,10 @@ def make_gradients(params: TreesParams, tree: int, fitted: BOOL, g: F64, h: F64)
     """The integers that a tree is grown on, of the rows drawn for it."""
     counted, weight = _drawn_rows(params, tree, fitted, g)
     values, scales = np.zeros((len(g), 2), np.int64), np.empty(2)
+    bits = PRIVATE_GRADIENT_BITS if params.private_split else GRADIENT_BITS
     for column, real in enumerate((g * weight, h * weight)):
         largest = float(np.abs(real[counted]).max())
-        scales[column] = 2.0 ** (GRADIENT_BITS - np.frexp(largest)[1]) if largest else 1.0
+        scales[column] = 2.0 ** (bits - np.frexp(largest)[1]) if largest else 1.0
         values[counted, column] = np.rint(real[counted] * scales[column]).astype(np.int64)
     return Gradients(tree, values, counted, scales)
 

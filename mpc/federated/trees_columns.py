@@ -11,7 +11,7 @@ from mpc.federated.binning import Bins, Layout, Split, goes_left, layout_of, mak
 from mpc.federated.columns import Column
 from mpc.federated.trees_boost import Fitted, boost, columns_of_tree, training_rows
 from mpc.federated.trees_forest import Rules, rules_of
-from mpc.federated.trees_grow import Family, Gradients, Node
+from mpc.federated.trees_grow import Family, Gradients, Node, OpenJudge
 from mpc.federated.trees_objective import Target
 from mpc.federated.trees_params import TreesParams
 
@@ -107,7 +107,8 @@ def fit_plain(labels: F64, target: Target, parties: Mapping[str, Sequence[Column
     """
     own = {name: OwnColumns.make(name, columns, params) for name, columns in parties.items() if columns}
     sides = [LocalSide(columns) for columns in own.values()]
-    fitted = boost(labels, target, params, sides, sides[:1], lambda _done, _total: None)
+    judge, local = OpenJudge(sides, params), OpenJudge(sides[:1], params)
+    fitted = boost(labels, target, params, judge, local, len(sides), lambda _done, _total: None)
     kept = len(fitted.forest.trees)
     return PlainModel(fitted, {name: columns.rules().first_of_trees(kept) for name, columns in own.items()})
 

@@ -1,8 +1,9 @@
 """A feature holder's part while trees grow: sums on ciphertexts, splits of its own. Contract: `trees_train`."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -12,9 +13,9 @@ from mpc.federated import trees_wire as steps
 from mpc.federated.ciphertexts import receive_ciphertexts, receive_key, send_ciphertexts
 from mpc.federated.trees_boost import training_rows
 from mpc.federated.trees_columns import OwnColumns
-from mpc.federated.trees_grow import smaller_child
+from mpc.federated.trees_grow import Family, Node, smaller_child
 from mpc.federated.trees_params import TreesParams
-from mpc.primitives.paillier import Ciphertexts, Encryptor, add, shift_and_pack, sum_by_index
+from mpc.primitives.paillier import Ciphertexts, Encryptor, PublicKey, add, shift_and_pack, sum_by_index
 from mpc.psi.multi_steps import NamedChannel
 from mpc.psi.steps import permutation
 from mpc.spec import Party
@@ -32,15 +33,80 @@ class Ended:
     gains: tuple[float, ...] | None
 
 
+@dataclass
+class Grown:
+    """A tree under way."""
+
+    counted: BOOL
+    ciphertexts: Ciphertexts  # of the counted rows
+    own: OwnColumns
+    place: I64 = field(init=False)  # of a counted row among the ciphertexts
+    nodes: list[Node] = field(default_factory=list)  # judged
+    lefts: dict[int, BOOL] = field(default_factory=dict)  # by judged node that this party split
+
+    def __post_init__(self) -> None:
+        self.place = np.cumsum(self.counted) - 1
+
+    def sums(self, rows: I64) -> Ciphertexts:
+        """What counted rows that go left add up to, by candidate of the layout."""
+        own = self.own
+        binned = np.ascontiguousarray(own.binned[own.chosen][:, rows].T)
+        cells = sum_by_index(self.ciphertexts[self.place[rows]], binned, own.layout.width)
+        return own.layout.left_sums(cells, add, Ciphertexts.__getitem__, Ciphertexts.concatenate)
+
+
+class Chooser(Protocol):
+    """How the label holder and this party find the best splits of a level."""
+
+    def start(self, candidates: int) -> None:
+        """A tree begins."""
+        ...
+
+    def choose(self, level: Sequence[Family], grown: Grown) -> Mapping[int, int]:
+        """By judged node that this party is to split, the candidate of its layout."""
+        ...
+
+
+MakeChooser = Callable[[Party[TreesParams], NamedChannel, PublicKey, int], Chooser]
+
+
+class OpenChooser:
+    """Sends the sums of all candidates, and is told which are best."""
+
+    def __init__(self, party: Party[TreesParams], link: NamedChannel, public: PublicKey, rows: int) -> None:
+        self._party, self._link = party, link
+        self._coding = steps.Coding(public, rows)
+        self._encryptor = Encryptor(public, party.rng, party.params.encryption)
+        self._order = np.zeros(0, np.int64)  # candidate i, as sent, is _order[i] of the layout
+
+    def start(self, candidates: int) -> None:
+        shuffle = self._party.params.shuffle
+        self._order = permutation(candidates, self._party.rng) if shuffle else np.arange(candidates)
+
+    def choose(self, level: Sequence[Family], grown: Grown) -> Mapping[int, int]:
+        sums = Ciphertexts.concatenate([grown.sums(family.measured)[self._order] for family in level])
+        packed = shift_and_pack(sums, self._coding.packing.bits, self._coding.per_ciphertext)
+        send_ciphertexts(self._link, self._encryptor.rerandomise(packed))
+        peer, count, chosen = self._link.peer, len(self._order), dict[int, int]()
+        for choice in self._link.recv(wire.Choices).choices:
+            if choice.node >= len(grown.nodes) or choice.node in chosen:
+                raise ProtocolError(f"{peer}: splits a node that was not judged, or twice")
+            if not choice.candidates or len(choice.candidates) > count or max(choice.candidates) >= count:
+                raise ProtocolError(f"{peer}: chooses a way to split that was not offered")
+            chosen[choice.node] = int(self._order[np.array(choice.candidates)].min())
+        return chosen
+
+
 class FeatureSide:
     """The feature holder's end of the link to the label holder, for `rows` aligned rows."""
 
-    def __init__(self, party: Party[TreesParams], leader: str, own: OwnColumns, rows: int) -> None:
+    def __init__(
+        self, party: Party[TreesParams], leader: str, own: OwnColumns, rows: int, chooser: MakeChooser
+    ) -> None:
         self._party, self._params, self._own, self._rows = party, party.params, own, rows
         self._link: NamedChannel = steps.link_to(party, leader)
-        public = receive_key(self._link, self._params.key_bits)
-        self._coding = steps.Coding(public, rows)
-        self._encryptor = Encryptor(public, party.rng, self._params.encryption)
+        self._public = receive_key(self._link, self._params.key_bits)
+        self._chooser = chooser(party, self._link, self._public, rows)
         self._fitted = training_rows(self._params, rows)
 
     def serve(self) -> Ended:
@@ -77,96 +143,55 @@ class FeatureSide:
         return counted
 
     def _serve_tree(self, tree: int, counted: BOOL) -> None:
-        ciphertexts = receive_ciphertexts(self._link, self._coding.public, int(np.count_nonzero(counted)))
+        ciphertexts = receive_ciphertexts(self._link, self._public, int(np.count_nonzero(counted)))
         self._own.start(tree)
-        candidates = len(self._own.layout.splits)
-        order = permutation(candidates, self._party.rng) if self._params.shuffle else np.arange(candidates)
-        self._link.send(wire.Layout(candidates=candidates))
-        grown = _Grown(counted, ciphertexts, order)
+        self._chooser.start(len(self._own.layout.splits))
+        self._link.send(wire.Layout(candidates=len(self._own.layout.splits)))
+        grown = Grown(counted, ciphertexts, self._own)
         for depth in range(self._params.depth + 1):
             message = self._link.recv(wire.Level)
             if not message.root and not message.families:
                 return
             if message.root != (depth == 0) or (message.root and message.families) or depth == self._params.depth:
                 raise ProtocolError(f"{self._link.peer}: asks for a node out of its turn, or deeper than agreed")
-            measured = [np.arange(self._rows)] if message.root else []
-            judged = measured.copy()
-            for family in message.families:
-                smaller, children = self._family(family, grown)
-                measured.append(smaller)
-                judged += children
-            self._check_judged(judged, grown)
-            self._send_sums(measured, grown)
-            grown.nodes = judged
-            self._split(grown)
+            level = self._families(message, grown)
+            grown.nodes = [node for family in level for node in family.judged]
+            self._check_judged(grown.nodes)
+            chosen = self._chooser.choose(level, grown)
+            grown.lefts = {node: self._own.decide(grown.nodes[node].rows, split) for node, split in chosen.items()}
+            if chosen:
+                self._link.send(wire.Lefts(bitmaps=[steps.pack_bits(left) for left in grown.lefts.values()]))
 
-    def _family(self, family: wire.Family, grown: "_Grown") -> tuple[I64, list[I64]]:
-        """The rows to measure, and those of each child that is judged."""
-        peer = self._link.peer
-        if family.parent >= len(grown.nodes) or family.parent in grown.asked:
-            raise ProtocolError(f"{peer}: asks for children of a node that was not judged, or twice")
-        grown.asked.add(family.parent)
-        rows = grown.nodes[family.parent]
+    def _families(self, message: wire.Level, grown: Grown) -> list[Family]:
+        if message.root:
+            rows = np.arange(self._rows)
+            return [Family((_node(rows, grown), None), rows[grown.counted])]
+        parents = [family.parent for family in message.families]
+        if max(parents) >= len(grown.nodes) or len(set(parents)) < len(parents):
+            raise ProtocolError(f"{self._link.peer}: asks for children of a node that was not judged, or twice")
+        return [self._family(family, grown) for family in message.families]
+
+    def _family(self, family: wire.Family, grown: Grown) -> Family:
+        peer, rows = self._link.peer, grown.nodes[family.parent].rows
         left = grown.lefts.get(family.parent)
         if left is None:
             left = steps.unpack_bits(peer, family.left, len(rows), "rows that go left")
         elif family.left:
             raise ProtocolError(f"{peer}: sends rows that go left by a split that this party made")
-        children = (rows[left], rows[~left])
-        kept = (family.left_judged, family.right_judged)
-        if not any(kept):
+        if not family.left_judged and not family.right_judged:
             raise ProtocolError(f"{peer}: asks for children of a node and for neither of them")
-        counts = [int(np.count_nonzero(grown.counted[child])) for child in children]
-        smaller = children[smaller_child(*counts)]
-        return smaller, [child for child, keep in zip(children, kept, strict=True) if keep]
+        children = (_node(rows[left], grown), _node(rows[~left], grown))
+        smaller = smaller_child(children[0].counted, children[1].counted)
+        judged = (children[0] if family.left_judged else None, children[1] if family.right_judged else None)
+        measured = children[smaller].rows
+        return Family(judged, measured[grown.counted[measured]], smaller, family.parent)
 
-    def _check_judged(self, judged: Sequence[I64], grown: "_Grown") -> None:
+    def _check_judged(self, nodes: Sequence[Node]) -> None:
         least = max(self._params.min_node_rows, 2)
-        if any(np.count_nonzero(grown.counted[rows]) < least for rows in judged):
+        if any(node.counted < least for node in nodes):
             raise ProtocolError(f"{self._link.peer}: asks about a node of fewer than the agreed {least} rows")
 
-    def _send_sums(self, measured: Sequence[I64], grown: "_Grown") -> None:
-        sums = Ciphertexts.concatenate([self._sums(rows[grown.counted[rows]], grown) for rows in measured])
-        coding = self._coding
-        packed = shift_and_pack(sums, coding.packing.bits, coding.per_ciphertext)
-        send_ciphertexts(self._link, self._encryptor.rerandomise(packed))
 
-    def _sums(self, rows: I64, grown: "_Grown") -> Ciphertexts:
-        """What the counted `rows` that go left add up to, by candidate, in the secret order."""
-        own = self._own
-        binned = np.ascontiguousarray(own.binned[own.chosen][:, rows].T)
-        cells = sum_by_index(grown.ciphertexts[grown.place[rows]], binned, own.layout.width)
-        left = own.layout.left_sums(cells, add, Ciphertexts.__getitem__, Ciphertexts.concatenate)
-        return left[grown.order]
-
-    def _split(self, grown: "_Grown") -> None:
-        peer, count = self._link.peer, len(grown.order)
-        grown.lefts.clear()
-        grown.asked.clear()
-        choices = self._link.recv(wire.Choices).choices
-        for choice in choices:
-            if choice.node >= len(grown.nodes) or choice.node in grown.lefts:
-                raise ProtocolError(f"{peer}: splits a node that was not judged, or twice")
-            if not choice.candidates or len(choice.candidates) > count or max(choice.candidates) >= count:
-                raise ProtocolError(f"{peer}: chooses a way to split that was not offered")
-            first = int(grown.order[np.array(choice.candidates)].min())
-            grown.lefts[choice.node] = self._own.decide(grown.nodes[choice.node], first)
-        if choices:
-            bitmaps = [steps.pack_bits(grown.lefts[choice.node]) for choice in choices]
-            self._link.send(wire.Lefts(bitmaps=bitmaps))
-
-
-@dataclass
-class _Grown:
-    """A tree under way: candidate i, as sent, is `order[i]` of the layout; `nodes` are the rows of judged nodes."""
-
-    counted: BOOL
-    ciphertexts: Ciphertexts  # of the counted rows
-    order: I64
-    place: I64 = field(init=False)  # of a counted row among the ciphertexts
-    nodes: list[I64] = field(default_factory=list)
-    lefts: dict[int, BOOL] = field(default_factory=dict)  # by judged node that this party split
-    asked: set[int] = field(default_factory=set)
-
-    def __post_init__(self) -> None:
-        self.place = np.cumsum(self.counted) - 1
+def _node(rows: I64, grown: Grown) -> Node:
+    """A node as this party knows it, without sums."""
+    return Node(rows, np.zeros(2, np.int64), int(np.count_nonzero(grown.counted[rows])))

@@ -15,13 +15,17 @@ of weight -η·G/(H + λ), also at the agreed depth, with fewer than `min_node_r
 twice `min_child_weight`. Sums are formed for the child with fewer counted rows (of equals the left one); those of its
 sibling are the parent's less these.
 
+With `private_split` the integers have PRIVATE_GRADIENT_BITS bits, and candidates are compared in integers, as
+`Judging` says, so that computation on shares and in the clear choose the same.
+
 Source: Chen, Guestrin, KDD 2016, doi.org/10.1145/2939672.2939785; between parties: Cheng et al., SecureBoost, IEEE
 Intelligent Systems 2021, doi.org/10.1109/MIS.2021.3082561.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -31,10 +35,13 @@ from mpc.federated.trees_params import TreesParams
 
 I64 = npt.NDArray[np.int64]
 F64 = npt.NDArray[np.float64]
+U64 = npt.NDArray[np.uint64]
 BOOL = npt.NDArray[np.bool_]
+N = TypeVar("N", I64, U64)
 
 GRADIENT_BITS = 20
-_LEAST_GAIN = 1e-6
+PRIVATE_GRADIENT_BITS = 12  # where splits are found on shares, whose products must fit 64 bits
+LEAST_GAIN = 1e-6
 
 
 @dataclass(frozen=True)
@@ -110,63 +117,110 @@ class Best:
     gain: float
 
 
-def grow(gradients: Gradients, sides: Sequence[Side], params: TreesParams, used: list[int]) -> tuple[Tree, F64]:
+class Judge(Protocol):
+    """Finds the best split of each node of a level, and who goes left by it."""
+
+    def start(self, gradients: Gradients) -> None:
+        """A tree begins."""
+        ...
+
+    def judge(self, level: Sequence[Family]) -> tuple[list[Best | None], list[BOOL]]:
+        """By judged node, the best split, None if none is good enough, and which of the node's rows go left by it."""
+        ...
+
+    def end(self) -> None:
+        """The tree is grown."""
+        ...
+
+
+def grow(gradients: Gradients, judge: Judge, params: TreesParams, used: list[int]) -> tuple[Tree, F64]:
     """One tree, and the weight of the leaf that each row ends in.
 
     `used[side]` counts the rules of that side in the trees before, and is brought up to date.
     """
     rows = np.arange(len(gradients.counted))
-    for side in sides:
-        side.start(gradients)
+    judge.start(gradients)
     draft = _Draft(gradients, params, np.zeros(len(rows)))
     root = draft.node(rows)
     level = [Family((root, None), np.flatnonzero(gradients.counted))]
     places = [draft.add(root)]
     if not _may_split(root, gradients, params):
         level = []
-    above: list[list[I64]] = []
     for depth in range(params.depth):
         if not level:
             break
-        judged = _measure(level, sides, above)
         nodes = [node for family in level for node in family.judged]
-        bests = [best_split(sums, node, gradients, params) for sums, node in zip(judged, nodes, strict=True)]
-        lefts = _split(bests, nodes, judged, sides)
-        deeper = depth + 1 < params.depth
-        level, places = draft.extend(nodes, places, bests, lefts, used, deeper)
-        above = judged
-    for side in sides:
-        side.announce([])
+        bests, lefts = judge.judge(level)
+        level, places = draft.extend(nodes, places, bests, lefts, used, depth + 1 < params.depth)
+    judge.end()
     return draft.tree(), draft.weights
 
 
-def _measure(level: Sequence[Family], sides: Sequence[Side], above: Sequence[list[I64]]) -> list[list[I64]]:
-    """By judged node and side, the sums of all candidates."""
-    for side in sides:
-        side.announce(level)
-    by_side = [side.measure(level) for side in sides]
-    judged: list[list[I64]] = []
-    for index, family in enumerate(level):
-        measured = [sums[index] for sums in by_side]
+class OpenJudge:
+    """Judges by the sums of all sides' candidates in the clear."""
+
+    def __init__(self, sides: Sequence[Side], params: TreesParams) -> None:
+        self._sides = sides
+        self._params = params
+        self._gradients: Gradients
+        self._above: list[list[I64]] = []
+
+    def start(self, gradients: Gradients) -> None:
+        self._gradients = gradients
+        self._above = []
+        for side in self._sides:
+            side.start(gradients)
+
+    def judge(self, level: Sequence[Family]) -> tuple[list[Best | None], list[BOOL]]:
+        for side in self._sides:
+            side.announce(level)
+        by_side = [side.measure(level) for side in self._sides]
+        above = [[sums[side] for sums in self._above] for side in range(len(self._sides))]
+        by_side = [by_node(level, own, before) for own, before in zip(by_side, above, strict=True)]
+        judged = [list(sums) for sums in zip(*by_side, strict=True)]
+        nodes = [node for family in level for node in family.judged]
+        bests = [
+            best_split(sums, node, self._gradients, self._params) for sums, node in zip(judged, nodes, strict=True)
+        ]
+        self._above = judged
+        return bests, self._split(bests, nodes)
+
+    def end(self) -> None:
+        for side in self._sides:
+            side.announce([])
+
+    def _split(self, bests: Sequence[Best | None], nodes: Sequence[Node]) -> list[BOOL]:
+        """By node, which rows go left; empty where it is not split."""
+        lefts = [np.zeros(0, np.bool_)] * len(nodes)
+        for index, side in enumerate(self._sides):
+            asked = [(i, nodes[i], best.candidates) for i, best in enumerate(bests) if best and best.side == index]
+            answers = side.split(asked, [self._above[place][index] for place, _, _ in asked])
+            for (place, _, _), left in zip(asked, answers, strict=True):
+                lefts[place] = left
+        return lefts
+
+
+def by_node(level: Sequence[Family], measured: Sequence[N], above: Sequence[N]) -> list[N]:
+    """By judged node, what was measured in it, or the parent's (`above`) less its sibling's."""
+    found: list[N] = []
+    for family, own in zip(level, measured, strict=True):
         for which, child in enumerate(family.children):
-            if child is None:
-                continue
-            if which == family.smaller:
-                judged.append(measured)
-            else:
-                judged.append([whole - part for whole, part in zip(above[family.parent], measured, strict=True)])
-    return judged
+            if child is not None:
+                found.append(own if which == family.smaller else above[family.parent] - own)
+    return found
 
 
 def best_split(sums: Sequence[I64], node: Node, gradients: Gradients, params: TreesParams) -> Best | None:
     """The best of all sides' candidates in a node, None if none is good enough."""
+    if params.private_split:
+        return best_by_integers(sums, node, gradients, params)
     best: Best | None = None
     for side, own in enumerate(sums):
         gains = gains_of(own, node, gradients, params)
         if len(gains) == 0:
             continue
         gain = float(gains.max())
-        if gain > max(params.gamma, _LEAST_GAIN) and (best is None or gain > best.gain):
+        if gain > max(params.gamma, LEAST_GAIN) and (best is None or gain > best.gain):
             best = Best(side, np.flatnonzero(gains == gain), gain)
     return best
 
@@ -187,17 +241,74 @@ def _score(sums: I64, gradients: Gradients, params: TreesParams) -> F64:
     return np.asarray(real[:, 0] ** 2 / (real[:, 1] + params.reg_lambda))
 
 
-def _split(
-    bests: Sequence[Best | None], nodes: Sequence[Node], judged: Sequence[list[I64]], sides: Sequence[Side]
-) -> list[BOOL]:
-    """By node, which rows go left; empty where it is not split."""
-    lefts = [np.zeros(0, np.bool_)] * len(nodes)
-    for index, side in enumerate(sides):
-        asked = [(i, nodes[i], best.candidates) for i, best in enumerate(bests) if best and best.side == index]
-        answers = side.split(asked, [judged[place][index] for place, _, _ in asked])
-        for (place, _, _), left in zip(asked, answers, strict=True):
-            lefts[place] = left
-    return lefts
+@dataclass(frozen=True)
+class Judging:
+    """What a node's candidates are judged by in integers, where splits are found on shares.
+
+    A child with sums G and H is worth |G|·w, w = min(floor(2^fraction·|G| / (H + λ)), 2^(11 + fraction) - 1). A split
+    is made if its children, each with H of at least `least`, are together worth more than `floor`. `sums` are the
+    node's.
+    """
+
+    sums: I64
+    least: int
+    reg_lambda: int
+    floor: int
+    fraction: int
+    unit: float  # what a gain of 1 in these integers is in the loss
+
+    def scores(self, left: I64) -> I64:
+        """What each candidate's children are worth together, -1 where it is not allowed."""
+        worth = np.zeros(len(left), np.int64)
+        allowed = np.ones(len(left), np.bool_)
+        for child in (left, self.sums - left):
+            size = np.abs(child[:, 0])
+            below = np.maximum(child[:, 1] + self.reg_lambda, 1)
+            weight = np.minimum((size << self.fraction) // below, (1 << (WEIGHT_BITS + self.fraction)) - 1)
+            worth += size * weight
+            allowed &= child[:, 1] >= self.least
+        return np.where(allowed, worth, -1)
+
+
+WEIGHT_BITS = 11  # of a child's weight before the point
+LARGEST_LAMBDA = 2**40  # beyond any sum of second derivatives
+LARGEST_WORTH = 2**62 - 1
+
+
+def fraction_bits(rows: int) -> int:
+    """Bits behind the point of a weight, such that what children of so many rows are worth fits 62 bits."""
+    return min(20, 61 - WEIGHT_BITS - (rows << PRIVATE_GRADIENT_BITS).bit_length())
+
+
+def judging(node: Node, gradients: Gradients, params: TreesParams) -> Judging:
+    """By what a node's candidates are judged on shares; what the label holder alone knows."""
+    fraction = fraction_bits(len(gradients.counted))
+    scale_g, scale_h = gradients.scales.tolist()
+    reg_lambda = min(round(params.reg_lambda * scale_h), LARGEST_LAMBDA)
+    least = min(max(1, math.ceil(params.min_child_weight * scale_h)), LARGEST_LAMBDA)
+    unit = scale_h / (scale_g**2 * 2.0**fraction)
+    g, h = (int(each) for each in node.sums)
+    whole = (g * g << fraction) // max(h + reg_lambda, 1)
+    wanted = min(max(params.gamma, LEAST_GAIN) / unit, float(LARGEST_WORTH))
+    return Judging(node.sums, least, reg_lambda, min(whole + int(wanted), LARGEST_WORTH), fraction, unit)
+
+
+def best_by_integers(sums: Sequence[I64], node: Node, gradients: Gradients, params: TreesParams) -> Best | None:
+    """As `best_split`, by the integers that splits are judged by on shares."""
+    by = judging(node, gradients, params)
+    best, most = None, by.floor
+    for side, own in enumerate(sums):
+        scores = by.scores(own)
+        if len(scores) and scores.max() > most:
+            most = int(scores.max())
+            best = Best(side, np.flatnonzero(scores == most), gain_of(most, node, gradients, params))
+    return best
+
+
+def gain_of(worth: int, node: Node, gradients: Gradients, params: TreesParams) -> float:
+    """The gain of a split whose children are together worth so much."""
+    by = judging(node, gradients, params)
+    return max(0.0, worth * by.unit - float(_score(node.sums[None], gradients, params)[0]))
 
 
 def _may_split(node: Node, gradients: Gradients, params: TreesParams) -> bool:

@@ -46,8 +46,9 @@ class TreesParams:
 
     Privacy: the first `local_trees` rounds use the label holder's columns only; `shuffle` sends the feature holders'
     candidate splits in a random order, new for each tree; `share_gains` tells each feature holder the gain of its own
-    splits. `key_bits` is the length of the Paillier modulus; `encryption` fast rests on one more assumption, see
-    `mpc.primitives.paillier`.
+    splits. With `private_split`, for one feature holder, the label holder sees no sums: the best split is found on
+    shares, see `mpc.federated.trees_private`. `key_bits` is the length of the Paillier modulus; `encryption` fast rests
+    on one more assumption, see `mpc.primitives.paillier`.
     """
 
     normalisation: tuple[str, ...] = ()
@@ -73,6 +74,7 @@ class TreesParams:
     local_trees: Annotated[StrictInt, Field(ge=0, le=MAX_TREES)] = 0
     shuffle: bool = True
     share_gains: bool = False
+    private_split: bool = False
     key_bits: StrictInt = 3072
     encryption: Literal["strict", "fast"] = "strict"
 
@@ -111,3 +113,16 @@ class PredictParams:
     model: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{32}$")]
     normalisation: tuple[str, ...] = ()
     min_rows: Rows = 1
+
+
+@with_config(_STRICT)
+@dataclass(frozen=True)
+class EvaluateParams:
+    """Parameters of evaluate.boosted_trees: those of predict.boosted_trees, and `threshold`, which tells two classes
+    apart.
+    """
+
+    model: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{32}$")]
+    normalisation: tuple[str, ...] = ()
+    min_rows: Rows = 1
+    threshold: Annotated[float, Field(ge=0, le=1)] = 0.5

@@ -15,6 +15,7 @@ Cost:     one bit for each row and split to the label holder; 8 bytes a row and 
 """
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,7 +23,14 @@ import numpy.typing as npt
 
 from mpc.errors import InputError, ProtocolError
 from mpc.federated import alignment
-from mpc.federated.trees_params import MAX_CLASSES, MAX_COLUMNS, MODEL_KIND, MODEL_VERSION, PredictParams
+from mpc.federated.trees_params import (
+    MAX_CLASSES,
+    MAX_COLUMNS,
+    MODEL_KIND,
+    MODEL_VERSION,
+    EvaluateParams,
+    PredictParams,
+)
 from mpc.job import Job
 from mpc.psi.params import Params, by_role, check_keys
 from mpc.spec import Estimate, Outcome, Party, Role, Slot, Spec
@@ -51,13 +59,33 @@ _MAX_HEADING = 200
 def lead(party: Party[PredictParams], tables: "Mapping[str, pa.Table]") -> Outcome:
     """The label holder's part."""
     from mpc.federated import trees_wire as steps
+
+    found = predict_common(party, tables)
+    headings = _headings(found.target)
+    for peer in sorted(set(party.job.receivers) & set(party.peers)):
+        _send_values(steps.link_to(party, peer), found.values, headings)
+    return _outcome(party, tables, found.aligned, found.values, headings)
+
+
+@dataclass(frozen=True)
+class Predicted:
+    """Predictions (rows x outputs) for the aligned rows, in their order, and what they are of."""
+
+    aligned: alignment.Alignment
+    target: "Target"
+    values: F64 = field(repr=False)
+
+
+def predict_common(party: Party[PredictParams] | Party[EvaluateParams], tables: "Mapping[str, pa.Table]") -> Predicted:
+    """The label holder's part up to the predictions, which nobody else has yet; the others play `follow`."""
+    from mpc.federated import trees_wire as steps
     from mpc.federated.trees_forest import forest_of, rules_from
-    from mpc.federated.trees_objective import Target
+    from mpc.federated.trees_objective import target_of
 
     model, columns = _prepare(party, tables)
     owners = _owners(party, model)
     forest, rules = forest_of(model, len(owners)), rules_from(model)
-    target = Target(model.parameters.get("objective", "binary"), tuple(model.content.get("classes", ())))
+    target = target_of(model, len(forest.start))
     aligned = _align(party, tables)
     links = {peer: steps.link_to(party, peer) for peer in sorted(party.peers)}
     for peer, link in links.items():
@@ -67,14 +95,10 @@ def lead(party: Party[PredictParams], tables: "Mapping[str, pa.Table]") -> Outco
     for rows in _chunks(len(scores)):
         scores[rows] = _scores(forest, owners, links, rules, [column.take(rows) for column in own], rows)
         party.progress("predict", int(rows[-1]) + 1, len(scores))
-    values, headings = target.predict(scores), _headings(target)
-    for peer, link in links.items():
-        if peer in party.job.receivers:
-            _send_values(link, values, headings)
-    return _outcome(party, tables, aligned, values, headings)
+    return Predicted(aligned, target, target.predict(scores))
 
 
-def follow(party: Party[PredictParams], tables: "Mapping[str, pa.Table]") -> Outcome:
+def follow(party: Party[PredictParams] | Party[EvaluateParams], tables: "Mapping[str, pa.Table]") -> Outcome:
     """A feature holder's part."""
     from mpc.federated import trees_wire as steps
     from mpc.federated.trees_forest import rules_from
@@ -95,7 +119,9 @@ def follow(party: Party[PredictParams], tables: "Mapping[str, pa.Table]") -> Out
     return _outcome(party, tables, aligned, *_receive_values(link, len(aligned.rows)))
 
 
-def _prepare(party: Party[PredictParams], tables: "Mapping[str, pa.Table]") -> "tuple[Model, list[Column]]":
+def _prepare(
+    party: Party[PredictParams] | Party[EvaluateParams], tables: "Mapping[str, pa.Table]"
+) -> "tuple[Model, list[Column]]":
     """The party's part of the model, and its columns in the order that the model has them."""
     from mpc.federated.columns import check_schema, read_columns
     from mpc.federated.model import Model
@@ -115,12 +141,14 @@ def _roles(job: Job) -> dict[str, str]:
     return {name: member.role for name, member in job.members.items()}
 
 
-def _align(party: Party[PredictParams], tables: "Mapping[str, pa.Table]") -> alignment.Alignment:
+def _align(
+    party: Party[PredictParams] | Party[EvaluateParams], tables: "Mapping[str, pa.Table]"
+) -> alignment.Alignment:
     leader = by_role(party.job, LABEL_HOLDER)
     return alignment.align(party, tables["key"], leader, party.params.normalisation, party.params.min_rows)
 
 
-def _owners(party: Party[PredictParams], model: "Model") -> list[str]:
+def _owners(party: Party[PredictParams] | Party[EvaluateParams], model: "Model") -> list[str]:
     """The parties that decide in the trees, by the number that stands for each there."""
     own = [party.name] if model.features else []
     owners = model.content.get("owners")
@@ -213,7 +241,7 @@ def _receive_values(link: "NamedChannel", rows: int) -> tuple[F64, list[str]]:
 
 
 def _outcome(
-    party: Party[PredictParams],
+    party: Party[PredictParams] | Party[EvaluateParams],
     tables: "Mapping[str, pa.Table]",
     aligned: alignment.Alignment,
     values: F64,
@@ -234,7 +262,7 @@ def _outcome(
     return Outcome(table, aligned.facts)
 
 
-def _check(job: Job, params: PredictParams) -> None:
+def check(job: Job, params: PredictParams | EvaluateParams) -> None:
     check_keys(job, Params(params.normalisation))
 
 
@@ -256,7 +284,7 @@ _SECONDS_A_DECISION = 3e-9
 _RULES = 200  # as a model of thirty trees of depth three has
 
 
-def _estimate(job: Job, _params: PredictParams, rows: Mapping[str, int], name: str) -> Estimate:
+def estimate(job: Job, _params: PredictParams | EvaluateParams, rows: Mapping[str, int], name: str) -> Estimate:
     leader = by_role(job, LABEL_HOLDER)
     aligned = alignment.estimate(job, leader, dict(rows), name)
     common, others = min(rows.values()), len(job.members) - 1 if name == leader else 1
@@ -271,12 +299,12 @@ def _estimate(job: Job, _params: PredictParams, rows: Mapping[str, int], name: s
     )
 
 
-_SLOTS = {
+SLOTS = {
     "key": Slot("key", least=1, most=8, doc="columns that identify a row, in the order all parties name theirs"),
     "feature": Slot("number", most=MAX_COLUMNS, doc="the columns of numbers that the model was trained with"),
     "category": Slot("any", most=MAX_COLUMNS, doc="the columns of categories that the model was trained with"),
-    "output": Slot("any", most=32, doc="columns of the party's own result beside the key"),
 }
+OUTPUT = {"output": Slot("any", most=32, doc="columns of the party's own result beside the key")}
 
 SPEC = Spec(
     name="predict.boosted_trees",
@@ -284,12 +312,12 @@ SPEC = Spec(
     summary="Predict by boosted trees that several parties trained, for the rows that all of them have.",
     params=PredictParams,
     roles={
-        LABEL_HOLDER: Role(lead, _SLOTS),
-        FEATURE_HOLDER: Role(follow, _SLOTS, most=alignment.MOST_PARTIES - 1),
+        LABEL_HOLDER: Role(lead, SLOTS | OUTPUT),
+        FEATURE_HOLDER: Role(follow, SLOTS | OUTPUT, most=alignment.MOST_PARTIES - 1),
     },
     reveals=_reveals,
-    estimate=_estimate,
+    estimate=estimate,
     minimum_result=lambda params: params.min_rows,
     model=lambda params: params.model,
-    check=_check,
+    check=check,
 )

@@ -16,6 +16,8 @@ Leaks:    as `mpc.federated.alignment`. The label holder sees, for each node tha
           told. `shuffle` hides which candidates belong to one column and in which order they come, though not from
           somebody who looks for nested sums; `min_bin_rows` and `min_node_rows` keep single rows out of bins and
           small nodes out of sums, at the start of each tree better than deep in it.
+          With `private_split` (one feature holder) it sees no sums: only, for each node, whether the feature holder's
+          best split is better than its own, and then which rows go left: see `mpc.federated.trees_private`.
           A feature holder sees which rows are in each node that is judged, and which of its own splits are best.
           Rows that end in one deep node tend to have one label: labels can be inferred that way, the better the
           model the better (arxiv.org/abs/2307.10318). `local_trees` leave it only what the first trees could not
@@ -34,6 +36,7 @@ Source:   Cheng et al., IEEE Intelligent Systems 2021, doi.org/10.1109/MIS.2021.
 import math
 from collections.abc import Mapping
 from dataclasses import asdict
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from mpc.errors import InputError
@@ -49,8 +52,10 @@ if TYPE_CHECKING:
 
     from mpc.federated.model import Feature, Model
     from mpc.federated.trees_boost import Fitted
-    from mpc.federated.trees_columns import OwnColumns
+    from mpc.federated.trees_columns import LocalSide, OwnColumns
     from mpc.federated.trees_forest import Rules
+    from mpc.federated.trees_grow import Judge
+    from mpc.federated.trees_label_side import Group
     from mpc.federated.trees_objective import Target
 
 LABEL_HOLDER, FEATURE_HOLDER = "label_holder", "feature_holder"
@@ -61,8 +66,8 @@ def lead(party: Party[TreesParams], tables: "Mapping[str, pa.Table]") -> Outcome
     from mpc.federated.columns import complete, read_columns, read_numbers
     from mpc.federated.trees_boost import boost, gains_by_side, training_rows
     from mpc.federated.trees_columns import LocalSide, OwnColumns
-    from mpc.federated.trees_grow import Side
-    from mpc.federated.trees_label_side import Group, RemoteSide
+    from mpc.federated.trees_grow import OpenJudge
+    from mpc.federated.trees_label_side import Group
     from mpc.federated.trees_objective import read_target
 
     params, columns = party.params, read_columns(tables)
@@ -73,11 +78,12 @@ def lead(party: Party[TreesParams], tables: "Mapping[str, pa.Table]") -> Outcome
     fitted = training_rows(params, len(labels))
     target, labels = read_target(params, name, labels, fitted)
     own = OwnColumns.make(party.name, [column.take(aligned.rows) for column in columns], params) if columns else None
-    local: list[Side] = [] if own is None else [LocalSide(own)]
+    local = [] if own is None else [LocalSide(own)]
     group = Group(party, len(labels))
     peers = list(group.links)
-    sides = local + [RemoteSide(group, peer, len(local) + i) for i, peer in enumerate(peers)]
-    found = boost(labels, target, params, sides, local, lambda done, total: party.progress("round", done, total))
+    judge = _judge(party, group, local, len(labels))
+    count = len(local) + len(peers)
+    found = boost(labels, target, params, judge, OpenJudge(local, params), count, partial(party.progress, "round"))
     owners = ([] if own is None else [party.name]) + peers
     gains = dict(zip(owners, gains_by_side(found.forest, len(owners)).values(), strict=True))
     group.finish(len(found.forest.trees), {peer: gains[peer] for peer in peers} if params.share_gains else {})
@@ -93,14 +99,15 @@ def follow(party: Party[TreesParams], tables: "Mapping[str, pa.Table]") -> Outco
 
     from mpc.federated.columns import read_columns
     from mpc.federated.trees_columns import OwnColumns, importance
-    from mpc.federated.trees_feature_side import FeatureSide
+    from mpc.federated.trees_feature_side import FeatureSide, OpenChooser
     from mpc.federated.trees_forest import rules_as_model
+    from mpc.federated.trees_private import PrivateChooser
 
     columns = read_columns(tables)
     aligned = _align(party, tables)
     own = OwnColumns.make(party.name, [column.take(aligned.rows) for column in columns], party.params)
-    side = FeatureSide(party, by_role(party.job, LABEL_HOLDER), own, len(aligned.rows))
-    ended = side.serve()
+    chooser = PrivateChooser if party.params.private_split else OpenChooser
+    ended = FeatureSide(party, by_role(party.job, LABEL_HOLDER), own, len(aligned.rows), chooser).serve()
     rules = own.rules().first_of_trees(ended.kept)
     content, arrays = rules_as_model(rules)
     rows = importance(rules, ended.gains, [column.name for column in columns])
@@ -109,6 +116,18 @@ def follow(party: Party[TreesParams], tables: "Mapping[str, pa.Table]") -> Outco
     table = pa.Table.from_pylist(rows) if party.name in party.job.receivers else None
     facts = {**aligned.facts, "trees": ended.kept, "own_splits": len(rules)}
     return Outcome(table, facts, model=model.to_bytes())
+
+
+def _judge(party: Party[TreesParams], group: "Group", local: "list[LocalSide]", rows: int) -> "Judge":
+    from mpc.federated.trees_grow import OpenJudge
+    from mpc.federated.trees_label_side import RemoteSide
+    from mpc.federated.trees_private import PrivateJudge
+
+    peers = list(group.links)
+    if party.params.private_split:
+        return PrivateJudge(party, group, peers[0], local[0] if local else None, rows)
+    remote = [RemoteSide(group, peer, len(local) + i, rows) for i, peer in enumerate(peers)]
+    return OpenJudge([*local, *remote], party.params)
 
 
 def _align(party: Party[TreesParams], tables: "Mapping[str, pa.Table]") -> alignment.Alignment:
@@ -188,12 +207,17 @@ def _part(party: Party[TreesParams], features: "tuple[Feature, ...]", **rest: An
 def _reveals(job: Job, params: TreesParams) -> dict[str, str]:
     leader = by_role(job, LABEL_HOLDER)
     said = alignment.reveals(job, leader)
+    sums = (
+        "whether the feature holder has a better split than itself"
+        if params.private_split
+        else "the sums of its own gradients over the rows that each of the feature holders' candidate splits sends "
+        "left, from which in small nodes it can find the rows"
+    )
     for name in said:
         if name == leader:
             said[name] += (
-                "; the trees; for each node that is judged, the sums of its own gradients over the rows that each of "
-                "the feature holders' candidate splits sends left, from which in small nodes it can find the rows; and "
-                "which rows go left by the splits that are made; not by which column or at which value"
+                f"; the trees; for each node that is judged, {sums}; and which rows go left by the splits that are "
+                "made; not by which column or at which value"
             )
             continue
         said[name] += (
@@ -208,11 +232,13 @@ def _reveals(job: Job, params: TreesParams) -> dict[str, str]:
 
 
 # Seconds on one core of about 3 GHz at 2048 bits; the work on a ciphertext grows with the square of the key's length.
-_SECONDS_TO_ENCRYPT = {"strict": 250e-6, "fast": 60e-6}
+_SECONDS_TO_ENCRYPT = {"strict": 210e-6, "fast": 70e-6}
 _SECONDS_TO_CHECK = 10e-6
-_SECONDS_TO_ADD = 4e-6
-_SECONDS_TO_PACK = 1.5e-3
-_SECONDS_TO_DECRYPT = 1.5e-3
+_SECONDS_TO_ADD = 2e-6
+_SECONDS_TO_PACK = 7.5e-3
+_SECONDS_TO_DECRYPT = 2e-3
+_SECONDS_ON_SHARES = 2e-3  # a candidate in a node, if splits are found on shares
+_BYTES_ON_SHARES = 30_000
 _SECONDS_AT_THE_START = 3.0
 _ROW_BYTES = 700  # a ciphertext of 2048 bits in memory
 
@@ -224,7 +250,7 @@ def _estimate(job: Job, params: TreesParams, rows: Mapping[str, int], name: str)
     counted = common * (1 - params.validation)
     counted *= params.goss_top + params.goss_rest if params.goss else params.row_sample
     trees = (params.trees - params.local_trees) * params.outputs
-    per = max(1, (params.key_bits - 2) // (2 * (22 + max(common, 1).bit_length())))
+    per = max(1, (params.key_bits - 2) // (160 if params.private_split else 2 * (22 + max(common, 1).bit_length())))
     measured = 1 + sum(2**level / 2 for level in range(1, params.depth))
     holders = sorted(set(job.members) - {leader}) if name == leader else [name]
     sent_back = 0.0
@@ -234,6 +260,11 @@ def _estimate(job: Job, params: TreesParams, rows: Mapping[str, int], name: str)
     ciphertext_bytes = params.key_bits // 4
     down, up = counted * trees * ciphertext_bytes * len(holders), sent_back * ciphertext_bytes
     nodes = trees * (2**params.depth) * (common / 8 + 100) * len(holders)
+    found = 0.0  # candidates judged on shares
+    if params.private_split:
+        found = (
+            trees * (2**params.depth - 1) * params.column_sample * sum(_columns(job, h) for h in holders) * params.bins
+        )
     if name == leader:
         seconds = counted * trees * _SECONDS_TO_ENCRYPT[params.encryption] + sent_back * _SECONDS_TO_DECRYPT
     else:
@@ -241,9 +272,9 @@ def _estimate(job: Job, params: TreesParams, rows: Mapping[str, int], name: str)
         seconds = trees * (additions * _SECONDS_TO_ADD + counted * _SECONDS_TO_CHECK) + sent_back * _SECONDS_TO_PACK
     sent, received = (down, up) if name == leader else (up, down)
     return Estimate(
-        seconds=aligned.seconds + _SECONDS_AT_THE_START + seconds * width**2,
-        sent_bytes=aligned.sent_bytes + int(sent + nodes),
-        received_bytes=aligned.received_bytes + int(received + nodes),
+        seconds=aligned.seconds + _SECONDS_AT_THE_START + seconds * width**2 + found * _SECONDS_ON_SHARES,
+        sent_bytes=aligned.sent_bytes + int(sent + nodes + found * _BYTES_ON_SHARES),
+        received_bytes=aligned.received_bytes + int(received + nodes + found * _BYTES_ON_SHARES),
         peak_bytes=aligned.peak_bytes
         + int(common * (8 * _columns(job, name) + 200))
         + int(counted * _ROW_BYTES * width * (name != leader)),
@@ -262,6 +293,8 @@ def _check(job: Job, params: TreesParams) -> None:
     for name in job.members:
         if name != leader and not _columns(job, name):
             raise InputError(f"{name}: a feature holder names columns for feature or category")
+    if params.private_split and len(job.members) > 2:
+        raise InputError("private_split is for one feature holder", hint="leave it out, or train with one of them")
     if params.local_trees and not _columns(job, leader):
         raise InputError(f"{leader}: local_trees use the label holder's own columns, and it names none")
 

@@ -154,7 +154,7 @@ def _hash_all(data: U8, offsets: I64, initial: U32, digests: U64, blocks: U64, w
 def _word(data: U8, at: int, left: int) -> np.uint64:
     """The bytes from data[at] on as a word, with zeros behind the first `left`."""
     if left >= 8:
-        return word_at(data, at)
+        return np.uint64(word_at(data, at))
     word = _ZERO
     for j in range(max(left, 0)):
         word |= np.uint64(data[at + j]) << np.uint64(8 * j)

@@ -32,7 +32,7 @@ def multiples(constant: np.uint64, table: U64) -> None:
             power = (power << _ONE) ^ (_REDUCTION * (power >> _TOP))
 
 
-@kernel("void(uint64[::1], uint64[::1], uint64[:, ::1])")
+@kernel("void(uint64[::1], const uint64[::1], const uint64[:, ::1])")
 def add_products(sums: U64, factors: U64, table: U64) -> None:
     """sums[i] += factors[i]·constant, for the constant that filled `table`."""
     for i in range(factors.shape[0]):
@@ -44,7 +44,20 @@ def add_products(sums: U64, factors: U64, table: U64) -> None:
         sums[i] = total
 
 
-@kernel("void(uint64[:, ::1], uint64[::1])")
+@kernel("void(uint64[:, ::1], const uint64[::1], const uint64[:, :, ::1])")
+def add_pairs_of_products(pairs: U64, factors: U64, tables: U64) -> None:
+    """pairs[i, 0] += factors[i]·a and pairs[i, 1] += factors[i]·b, for the constants a and b that filled `tables`."""
+    for i in range(factors.shape[0]):
+        rest = factors[i]
+        first, second = pairs[i, 0], pairs[i, 1]
+        for j in range(8):
+            first ^= tables[0, j, rest & _BYTE]
+            second ^= tables[1, j, rest & _BYTE]
+            rest >>= _EIGHT
+        pairs[i, 0], pairs[i, 1] = first, second
+
+
+@kernel("void(const uint64[:, ::1], uint64[::1])")
 def sum_of_shifts(rows: U64, sums: U64) -> None:
     """sums[j] = sum over i of X^i·rows[i, j], by Horner's rule."""
     sums[:] = 0

@@ -1,6 +1,6 @@
 """Instructions beyond Python's for the loops of this package, and what their emitters share.
 
-A vector is what fills a register, or a few: LLVM splits it where the processor's are narrower, so that emitters of plain
+A vector fills a register, or several where the processor's are narrower: LLVM splits it, so that emitters of plain
 vector operations run everywhere.
 """
 
@@ -22,6 +22,12 @@ def trailing_zeros(builder: Any, value: Any) -> Any:
 def word_at(builder: Any, data: Any, at: Any) -> Any:
     """The eight bytes from data[at] on, an array of bytes, as a little-endian word."""
     return builder.load(builder.bitcast(builder.gep(data, [at]), ir.IntType(64).as_pointer()), align=1)
+
+
+@instruction("void(array, int64)")
+def ask(builder: Any, array: Any, at: Any) -> None:
+    """Ask for the memory of element `at`, counted through all dimensions, to be read soon."""
+    prefetch(builder, array, at)
 
 
 def word(value: int) -> Any:

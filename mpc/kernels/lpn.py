@@ -70,7 +70,7 @@ def _convolve_row(builder: Any, rows: Any, chosen: Any) -> None:
 def _sum_of_entries(
     builder: Any, mixed: Any, choices: Any, later: Any, weight: Any, step: Any, length: Any, sums: Any
 ) -> None:
-    """Write the sum over the entries of one row of the matrix to `sums`; reduction, being linear, is left to the end."""
+    """Write the sum over the entries of one row of the matrix to `sums`; reduction, being linear, comes last."""
     kind = vector(64, LANES)
 
     def choice(row: Any, index: Any) -> Any:

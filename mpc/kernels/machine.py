@@ -2,14 +2,13 @@
 
 import ctypes
 import hashlib
-import inspect
 import os
 import sys
 from collections.abc import Sequence
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
-from types import FunctionType, ModuleType
+from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
 import llvmlite.binding as llvm
@@ -31,12 +30,17 @@ def features() -> frozenset[str]:
 
 def key(function: FunctionType, signature: str) -> str | None:
     """A hash, in hexadecimal, of all that the code of `function` depends on; None if its source is not in a file."""
-    state = hashlib.sha256()
     try:
-        for part in (*_environment(), signature, *_parts(function, set())):
-            state.update(len(part).to_bytes(8, "little") + part.encode())
+        return key_of(signature, *_parts(function, set()))
     except OSError:
         return None
+
+
+def key_of(*parts: str) -> str:
+    """A hash, in hexadecimal, of parts of which code was made, of the processor and of the compiler."""
+    state = hashlib.sha256()
+    for part in (*_environment(), *parts):
+        state.update(len(part).to_bytes(8, "little") + part.encode())
     return state.hexdigest()
 
 
@@ -45,12 +49,17 @@ def load(object_code: bytes, arguments: Sequence[Any]) -> Any:
 
     Its memory is never given back.
     """
+    return ctypes.CFUNCTYPE(ctypes.c_int, *arguments)(link(object_code).get_function_address(SYMBOL))
+
+
+def link(object_code: bytes) -> Any:
+    """LLVM's engine that holds `object_code`, for the life of the process, and knows the addresses of its functions."""
     target = llvm.Target.from_default_triple().create_target_machine(jit=True)
     engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), target)
     engine.add_object_file(llvm.ObjectFileRef.from_data(object_code))
     engine.finalize_object()
     _ENGINES.append(engine)
-    return ctypes.CFUNCTYPE(ctypes.c_int, *arguments)(engine.get_function_address(SYMBOL))
+    return engine
 
 
 _ENGINES: list[Any] = []  # an engine's functions live as long as it does
@@ -72,8 +81,11 @@ def _parts(function: FunctionType, seen: set[FunctionType]) -> list[str]:
         return []
     seen.add(function)
     parts = [function.__qualname__, _source(function.__code__.co_filename)]
-    used = inspect.getclosurevars(function)
-    for name, value in sorted({**used.globals, **used.nonlocals}.items()):
+    names = _names(function.__code__)
+    used = {name: value for name, value in function.__globals__.items() if name in names}
+    cells = [cell.cell_contents for cell in function.__closure__ or ()]
+    used.update(zip(function.__code__.co_freevars, cells, strict=True))
+    for name, value in sorted(used.items()):
         value = getattr(value, "function", value)  # of a kernel, an inline function or an instruction
         if isinstance(value, FunctionType):
             parts += [name, *_parts(value, seen)]
@@ -86,6 +98,11 @@ def _parts(function: FunctionType, seen: set[FunctionType]) -> list[str]:
         else:
             raise TypeError(f"{function.__qualname__} uses {name}, a {type(value).__name__}: it may change unnoticed")
     return parts
+
+
+def _names(code: CodeType) -> set[str]:
+    """All names in a function and in those within it, comprehensions included."""
+    return set(code.co_names).union(*(_names(part) for part in code.co_consts if isinstance(part, CodeType)))
 
 
 @cache

@@ -1,12 +1,14 @@
-"""Montgomery multiplication of many residues at once, one in each lane of a vector register.
+"""Montgomery multiplication modulo squares of many residues at once, one in each lane of a vector register.
 
-A residue modulo an odd N is a row of `limbs` limbs of `limb_bits` bits, least significant first, each in an integer of
-its own. With R = 2^(limb_bits·limbs) above 2^SPARE_BITS·N, rows may stand for residues up to 2^(SPARE_BITS / 2)·N, and
-a product a·b/R + c is below 2·N + c.
+A residue modulo N², N odd, is a pair a + a'·N, so that a product takes five eighths of the products of limbs that it
+would take otherwise, and a square seven twelfths. A row holds the limbs of a and then those of a', as many each, of
+`limb_bits` bits, least significant first, each in an integer of its own. With R = 2^(limb_bits·limbs of a), above
+2^SPARE_BITS·N, rows may hold parts up to 2^(SPARE_BITS / 2)·N, and a product a·b/R + c has parts below 3·N + 2 more than
+those of c.
 
-The functions are compiled for the processor of this machine when they are first asked for, which takes about a tenth
-of a second. Sources: Montgomery, Math. Comp. 44, 1985, doi.org/10.1090/S0025-5718-1985-0777282-X; vectors of limbs with
-few carries, Gueron and Krasnov, WAIFI 2012, doi.org/10.1007/978-3-642-31662-3_9.
+The functions are compiled for the processor of this machine when they are first asked for, and kept (see
+`mpc.kernels.store`). Sources: Montgomery, Math. Comp. 44, 1985, doi.org/10.1090/S0025-5718-1985-0777282-X; vectors of
+limbs with few carries, Gueron and Krasnov, WAIFI 2012.
 """
 
 import ctypes
@@ -18,6 +20,8 @@ from typing import Any
 import llvmlite.binding as llvm
 from llvmlite import ir
 
+from mpc.kernels import store
+from mpc.kernels.machine import features, key_of, link
 from mpc.kernels.montgomery_ir import BLOCK, MontgomeryModule, Multiplier, products_of_low_halves
 
 SPARE_BITS = 10
@@ -30,8 +34,8 @@ _PARAMETERS = {
     "powers": (_P, _P, _P, _N, _N, _N, _N, _P, _P, _P, _N),
     "split": (_P, _P, _N, _N, _N),
     "join": (_P, _P, _N, _N, _N),
+    "combine": (_P, _P, _P, _P, _N, _N),
 }
-_ENGINES: list[Any] = []  # functions live as long as the engine that compiled them
 
 
 @dataclass(frozen=True)
@@ -48,9 +52,9 @@ class Machine:
     def limb_bits(self) -> int:
         return self.multiplier.limb_bits
 
-    def limbs(self, modulus: int) -> int:
-        """Limbs of a row: they hold any integer in the words of the modulus, and the spare bits."""
-        bits = max(modulus.bit_length() + SPARE_BITS, 64 * -(-modulus.bit_length() // 64))
+    def limbs(self, root: int) -> int:
+        """Limbs of a part of a residue modulo root²: they hold any integer in the root's words, and the spare bits."""
+        bits = max(root.bit_length() + SPARE_BITS, 64 * -(-root.bit_length() // 64))
         return max(MIN_LIMBS, BLOCK * -(-bits // (self.limb_bits * BLOCK)))
 
     def text(self) -> str:
@@ -83,23 +87,29 @@ MACHINES = (  # the fastest first
 
 def best_machine() -> Machine | None:
     """The fastest that this processor has."""
-    present = {name for name, has in llvm.get_host_cpu_features().items() if has}
-    return next((machine for machine in MACHINES if machine.needs <= present), None)
+    return next((machine for machine in MACHINES if machine.needs <= features()), None)
 
 
 @cache
 def functions(machine: Machine) -> dict[str, Callable[..., None]]:
-    """The functions of the module by name, compiled; they take addresses and do not hold the interpreter's lock."""
-    llvm.initialize_native_target()
-    llvm.initialize_native_asmprinter()
-    target = llvm.Target.from_default_triple().create_target_machine(
-        cpu=llvm.get_host_cpu_name(), features=llvm.get_host_cpu_features().flatten(), opt=3
-    )
-    module = llvm.parse_assembly(machine.text())
-    module.verify()
-    engine = llvm.create_mcjit_compiler(module, target)
-    engine.finalize_object()
-    _ENGINES.append(engine)
+    """The functions of the module by name; they take addresses and do not hold the interpreter's lock."""
+    text = machine.text()
+    key = key_of("montgomery", text)
+    code = store.read(key)
+    if code is None:
+        code = _compiled(text)
+        store.write(key, code)
+    engine = link(code)
     return {
         name: ctypes.CFUNCTYPE(None, *kinds)(engine.get_function_address(name)) for name, kinds in _PARAMETERS.items()
     }
+
+
+def _compiled(text: str) -> bytes:
+    """Object code for this processor."""
+    module = llvm.parse_assembly(text)
+    module.verify()
+    target = llvm.Target.from_default_triple().create_target_machine(
+        cpu=llvm.get_host_cpu_name(), features=llvm.get_host_cpu_features().flatten(), opt=3, jit=True
+    )
+    return bytes(target.emit_object(module))

@@ -18,7 +18,7 @@ _ONE = np.uint64(1)
 _64 = np.uint64(64)
 
 
-@kernel("int64(uint64[:, ::1], int64[::1], uint64[::1], uint64[:, ::1], uint64[::1])")
+@kernel("int64(const uint64[:, ::1], const int64[::1], const uint64[::1], uint64[:, ::1], uint64[::1])")
 def eliminate(bands: U64, starts: I64, values: U64, pivots: U64, sides: U64) -> int:
     """Bring rows into echelon form, one after the other; gives the number of rows that depended on earlier ones.
 
@@ -57,7 +57,7 @@ def eliminate(bands: U64, starts: I64, values: U64, pivots: U64, sides: U64) -> 
     return dependent
 
 
-@kernel("void(uint64[:, ::1], uint64[::1])")
+@kernel("void(const uint64[:, ::1], uint64[::1])")
 def back_substitute(pivots: U64, solution: U64) -> None:
     """Solve the echelon form in place.
 
@@ -75,9 +75,12 @@ def back_substitute(pivots: U64, solution: U64) -> None:
             solution[column] ^= total  # cancels the pivot's own bit, which the sum took along
 
 
-@kernel("void(uint64[:, ::1], int64[::1], uint64[::1], uint64[::1], uint64[::1], uint64[::1])")
-def decode(bands: U64, starts: I64, low: U64, high: U64, low_out: U64, high_out: U64) -> None:
-    """The inner product of every row with a vector of pairs (low, high), each of as many entries as columns."""
+@kernel("void(const uint64[:, ::1], const int64[::1], const uint64[::1], const uint64[::1], uint64[:, ::1])")
+def decode(bands: U64, starts: I64, low: U64, high: U64, out: U64) -> None:
+    """The inner product of row i with a vector of pairs (low, high), as out[i, 0] and out[i, 1].
+
+    `low` and `high` have at least as many entries as columns; the other words of `out` stay as they are.
+    """
     for i in range(starts.shape[0]):
         first = _ZERO
         second = _ZERO
@@ -90,5 +93,5 @@ def decode(bands: U64, starts: I64, low: U64, high: U64, low_out: U64, high_out:
                 mask = _ZERO - ((bits >> np.uint64(j)) & _ONE)
                 first ^= low_window[j] & mask
                 second ^= high_window[j] & mask
-        low_out[i] = first
-        high_out[i] = second
+        out[i, 0] = first
+        out[i, 1] = second

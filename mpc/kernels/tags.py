@@ -3,13 +3,44 @@
 import numpy as np
 import numpy.typing as npt
 
+from mpc.kernels.instructions import ask
 from mpc.kernels.jit import kernel
 
 U64 = npt.NDArray[np.uint64]
+I64 = npt.NDArray[np.int64]
 BOOL = npt.NDArray[np.bool_]
 
+_AHEAD = 16  # rows for which memory is asked in advance
+_ZERO = np.uint64(0)
+_ONE = np.uint64(1)
 
-@kernel("boolean(uint64[::1], uint64[::1])")
+
+@kernel(
+    "boolean(const uint64[:, ::1], const int64[::1], const int64[::1], int64, uint64[::1], uint64[::1], int64[::1])"
+)
+def cut(words: U64, order: I64, places: I64, bits: int, high: U64, low: U64, ordered: I64) -> bool:
+    """Tags of `bits` and then 64 bits from the first two columns of `words`, row order[i] being written to place i.
+
+    `ordered` receives the `places` of these rows. Gives whether no two rows that follow each other have the same first
+    word.
+    """
+    up, down = np.uint64(bits), np.uint64(63 - bits)
+    different = True
+    last = _ZERO
+    last_row = order.shape[0] - 1
+    for i in range(order.shape[0]):
+        ask(words, order[min(i + _AHEAD, last_row)] * words.shape[1])
+        row = order[i]
+        first, second = words[row, 0], words[row, 1]
+        different &= i == 0 or first != last
+        last = first
+        high[i] = (first >> _ONE) >> down
+        low[i] = (first << up) | ((second >> _ONE) >> down)
+        ordered[i] = places[row]
+    return different
+
+
+@kernel("boolean(const uint64[::1], const uint64[::1])")
 def ascending(high: U64, low: U64) -> bool:
     """Whether no tag (high, low) is less than the one before it."""
     for i in range(1, high.shape[0]):
@@ -18,7 +49,9 @@ def ascending(high: U64, low: U64) -> bool:
     return True
 
 
-@kernel("boolean(uint64[::1], uint64[::1], uint64[::1], uint64[::1], boolean[::1], boolean[::1])")
+@kernel(
+    "boolean(const uint64[::1], const uint64[::1], const uint64[::1], const uint64[::1], boolean[::1], boolean[::1])"
+)
 def mark_common(high: U64, low: U64, other_high: U64, other_low: U64, hits: BOOL, other_hits: BOOL) -> bool:
     """Set `hits` and `other_hits`, all false at first, where a tag is in both lists.
 

@@ -4,7 +4,7 @@ A *row* is a residue's limbs, each in an integer of its own. A *group* holds a r
 integers in memory, limb by limb.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import reduce
 from typing import Any
@@ -50,6 +50,23 @@ class VectorCode:
         b.cbranch(b.icmp_unsigned("<", following, stop), body, after)
         b.position_at_end(after)
 
+    def fold(self, count: Value, start: Value, step: Callable[[Value, Value], Value]) -> Value:
+        """The last of value = step(i, value), from `start`, for i from 0 below `count`, which is 1 or more."""
+        b = self.builder
+        before, body, after = b.block, self.function.append_basic_block(), self.function.append_basic_block()
+        b.branch(body)
+        b.position_at_end(body)
+        i, value = b.phi(I64), b.phi(start.type)
+        i.add_incoming(self.number(0), before)
+        value.add_incoming(start, before)
+        stepped = step(i, value)
+        following = b.add(i, self.number(1))
+        i.add_incoming(following, b.block)
+        value.add_incoming(stepped, b.block)
+        b.cbranch(b.icmp_unsigned("<", following, count), body, after)
+        b.position_at_end(after)
+        return stepped
+
     def read(self, integers: Value, at: Value) -> Value:
         return self.builder.load(self.builder.gep(integers, [at]))
 
@@ -93,12 +110,35 @@ class VectorCode:
         self.builder.store(narrow, self.builder.gep(row, [limb]))
 
     def gather(self, group: Value, rows: Sequence[Value], limbs: Value) -> None:
-        """Fill a group from a row a lane."""
-        with self.loop(self.number(0), limbs, 1) as limb:
-            vector = ir.Constant(self._vector, ir.Undefined)
-            for lane, row in enumerate(rows):
-                vector = self.builder.insert_element(vector, self.load_limb(row, limb), self.number(lane))
-            self.store(vector, group, limb)
+        """Fill a group from a row a lane, as many limbs at once as there are lanes: rows have that many or more."""
+        kind = ir.VectorType(self._limb, self.lanes)
+        last = self.builder.sub(limbs, self.number(self.lanes))
+        with self.loop(self.number(0), limbs, self.lanes) as start:
+            first = self.minimum(start, last)
+            loaded = []
+            for row in rows:
+                address = self.builder.bitcast(self.builder.gep(row, [first]), kind.as_pointer())
+                vector = self.builder.load(address, align=self._limb.width // 8)
+                loaded.append(vector if self._limb == I64 else self.builder.zext(vector, self._vector))
+            for limb, vector in enumerate(self._transposed(loaded)):
+                self.store(vector, group, self.builder.add(first, self.number(limb)))
+
+    def _transposed(self, vectors: list[Value]) -> list[Value]:
+        """Vector i of the result holds lane i of each, for as many vectors as lanes, a power of two."""
+        size, half = len(vectors), len(vectors) // 2
+        while half:
+            masks = (
+                [lane - half + size if lane & half else lane for lane in range(size)],
+                [lane + size if lane & half else lane + half for lane in range(size)],
+            )
+            swapped = list(vectors)
+            for i in range(size):
+                if not i & half:
+                    for place, mask in zip((i, i + half), masks, strict=True):
+                        chosen = ir.Constant(ir.VectorType(ir.IntType(32), size), mask)
+                        swapped[place] = self.builder.shuffle_vector(vectors[i], vectors[i + half], chosen)
+            vectors, half = swapped, half // 2
+        return vectors
 
     def scatter(self, group: Value, rows: Sequence[Value], limbs: Value) -> None:
         """Write a group to a row a lane."""

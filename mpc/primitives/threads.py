@@ -28,20 +28,20 @@ def spread(work: Callable[[slice], None], count: int, piece: int) -> None:
 
     The calling thread works too: only the others are started, and none for a single slice.
     """
-    starts = range(0, count, piece)
-    remaining = iter(starts)
+    slices = pieces(count, piece)
+    remaining = iter(slices)
     failures: list[BaseException] = []
 
     def run() -> None:
         try:
-            for at in remaining:
+            for each in remaining:
                 if failures:
                     break
-                work(slice(at, min(at + piece, count)))
+                work(each)
         except BaseException as failure:  # raised below, by the calling thread
             failures.append(failure)
 
-    helpers = [threading.Thread(target=run) for _ in range(min(usable_cores(), len(starts)) - 1)]
+    helpers = [threading.Thread(target=run) for _ in range(min(usable_cores(), len(slices)) - 1)]
     for helper in helpers:
         helper.start()
     run()
@@ -49,3 +49,8 @@ def spread(work: Callable[[slice], None], count: int, piece: int) -> None:
         helper.join()
     if failures:
         raise failures[0]
+
+
+def pieces(count: int, piece: int) -> list[slice]:
+    """Slices of up to `piece` items that make up `count`."""
+    return [slice(at, min(at + piece, count)) for at in range(0, count, piece)]

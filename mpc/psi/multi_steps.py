@@ -145,7 +145,7 @@ def shares_of_zero(shared: Sequence[bytes], digests: fast.U64) -> fast.U64:
 def leader_prfs(
     party: Party[MultiParams], links: Sequence[steps.Link], digests: fast.U64
 ) -> tuple[list[fast.U64], int]:
-    """F of the leader's keys under each other party's PRF, and how often a seed was drawn in vain."""
+    """F (two words) of the leader's keys under each other party's PRF, and how often a seed was drawn in vain."""
     pairs = [pair_with(party, link.peer) for link in links]
     levels = fast.plan(pairs[0].params, len(digests))
     offers = [base_ot.offer(party.rng) for _ in links]
@@ -173,7 +173,7 @@ def leader_prfs(
 
 
 def other_prf(party: Party[MultiParams], link: steps.Link, offered: bytes, digests: fast.U64) -> fast.U64:
-    """F of the party's own keys under its own PRF, which the leader has then evaluated too."""
+    """F (two words) of the party's own keys under its own PRF, which the leader has then evaluated too."""
     pair = pair_with(party, party.name)
     secret = party.rng(vole.BASE_COUNT // 8)
     with naming(link.peer):
@@ -188,13 +188,13 @@ def other_prf(party: Party[MultiParams], link: steps.Link, offered: bytes, diges
         shares = fast.send_level(link, pair, sender, levels, index, shares)
     keys = oprf.arrange(digests, columns, _receive_seed(link))
     masked = fast.receive_bytes(link, "a masked vector", 8 * columns).view(np.uint64)
-    outputs = oprf.sender_outputs(keys, masked, sender.delta, np.ascontiguousarray(shares[:, :columns]))
+    outputs = oprf.sender_outputs(keys, masked, sender.delta, shares)
     return _in_order_of_digests(keys, outputs)
 
 
 def _in_order_of_digests(keys: oprf.Keys, outputs: fast.U64) -> fast.U64:
-    placed = np.empty_like(outputs)
-    placed[keys.rows.order] = outputs
+    placed = np.empty((len(outputs), 2), np.uint64)
+    placed[keys.rows.order] = outputs[:, :2]
     return placed
 
 
@@ -220,7 +220,9 @@ def receive_shares(link: steps.Link, digests: fast.U64) -> fast.U64:
     vector = fast.receive_bytes(link, "masked shares", 8 * columns).view(np.uint64)
     rows = oprf.arrange(digests, columns, seed).rows
     values = np.empty(len(digests), np.uint64)
-    values[rows.order] = okvs.decode(rows, seed, vector, vector)[0]
+    decoded = np.empty((len(digests), 4), np.uint64)
+    okvs.decode(rows, seed, vector, vector, decoded)
+    values[rows.order] = decoded[:, 0]
     return values
 
 

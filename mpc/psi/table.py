@@ -9,6 +9,7 @@ import pyarrow as pa
 from mpc.errors import InputError
 from mpc.keys import Digests, Keys, Quality, blake2b_digests, encode_keys, examine_keys
 from mpc.psi.params import MAX_KEYS, DryRunParams, Params, profile_names
+from mpc.psi.rows import take
 from mpc.spec import Party
 
 
@@ -29,13 +30,6 @@ def load_quality(party: Party[DryRunParams], tables: Mapping[str, pa.Table]) -> 
 def matched_rows(tables: Mapping[str, pa.Table], keys: Keys, matched: npt.NDArray[np.bool_]) -> pa.Table:
     """The party's own rows whose key matched, in their order: key columns, then output columns not among them."""
     return take(own_columns(tables), keys.rows_of(matched))
-
-
-def take(table: pa.Table, rows: npt.NDArray[np.int64]) -> pa.Table:
-    """`table.take(rows)` without the import of `pyarrow.compute`, which takes longer than a small job."""
-    from pyarrow._compute import TakeOptions, call_function
-
-    return call_function("take", [table, pa.array(rows)], TakeOptions(boundscheck=True))
 
 
 def own_columns(tables: Mapping[str, pa.Table]) -> pa.Table:

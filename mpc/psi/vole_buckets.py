@@ -96,10 +96,12 @@ class _Work:
 def receive(party: Party[BucketParams], tables: "Mapping[str, pa.Table]") -> Outcome:
     """The receiver's matching rows: key columns, then output columns, in their order."""
     work, theirs = _start(party, tables)
+    retries = 0
     for number in _buckets_to_do(party, work):
         keys = work.spread.bucket(number, work.count, work.link.own, party.rng)
         found = vole.find_common(work.link, _inner(party, number), keys)
         own = found.common[found.common < work.spread.count(number, work.count)].astype(np.uint32)
+        retries += found.retries
         hits = np.packbits(found.their_hits, bitorder="little")
         _finish(party, number, np.concatenate([hits, own.view(np.uint8)]))
     size = sum(len(_own_found(party, work, number)) for number in range(work.count))
@@ -111,7 +113,8 @@ def receive(party: Party[BucketParams], tables: "Mapping[str, pa.Table]") -> Out
     if tells:
         for number in range(work.count):
             fast.send_bytes(work.link.channel, _result(party, number)[: _bitmap_bytes(work.link.theirs)])
-    return _outcome(tables, work, theirs, lambda number: _own_found(party, work, number))
+    more = {"okvs_retries": retries}
+    return _outcome(tables, work, theirs, lambda number: _own_found(party, work, number), more)
 
 
 def send(party: Party[BucketParams], tables: "Mapping[str, pa.Table]") -> Outcome:
@@ -130,7 +133,7 @@ def send(party: Party[BucketParams], tables: "Mapping[str, pa.Table]") -> Outcom
     least, most = party.params.min_result, min(work.total_own(), theirs)
     if verdict.matched or verdict.size != sum(map(len, found)) or not least <= verdict.size <= most:
         raise ProtocolError(f"{work.link.peer}: sent a result that the sizes of the sets and the minimum exclude")
-    return _outcome(tables, work, theirs, found.__getitem__)
+    return _outcome(tables, work, theirs, found.__getitem__, {})
 
 
 def bucket_count(sizes: Mapping[str, int], job: Job, params: BucketParams) -> int:
@@ -255,6 +258,7 @@ def _outcome(
     work: _Work,
     theirs: int,
     found: Callable[[int], fast.I64],
+    more: Mapping[str, int],
 ) -> Outcome:
     import pyarrow as pa
 
@@ -268,7 +272,7 @@ def _outcome(
         for rows in work.spread.rows(number, work.count, common):
             chosen[rows] = True
     table = own_columns(tables).filter(pa.array(chosen))
-    return Outcome(table, {**_facts(work, theirs), "matched_distinct": matched, "matched_rows": table.num_rows})
+    return Outcome(table, {**_facts(work, theirs), **more, "matched_distinct": matched, "matched_rows": table.num_rows})
 
 
 def _facts(work: _Work, theirs: int) -> dict[str, int]:

@@ -14,6 +14,7 @@ from mpc.reports.measures import Factor, largest
 from mpc.reports.sides import I64, Side
 
 _SUM_BITS = 62
+_FEW_KEYS = 512
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,7 @@ class Extent:
 
 def limb_bits(extents: tuple[Extent, Extent], *, both: bool) -> int:
     """The bits of a limb when `both` factors of a product have limbs, or one."""
-    slots = 2 * max(*(extent.keys for extent in extents), 1)  # a cuckoo table has up to twice as many rows as keys
+    slots = 2 * max(*(extent.keys for extent in extents), _FEW_KEYS)  # bins of a hidden join are fewer than that
     repeats = extents[0].rows_of_key * extents[1].rows_of_key
     room = _SUM_BITS - (slots - 1).bit_length() - (repeats - 1).bit_length()
     return max(room // 2 if both else room, 1)

@@ -42,28 +42,52 @@ def stages(plan: Plan, job: Job, params: Params, rows: Mapping[str, int], name: 
     seconds = _SECONDS_AT_THE_START + _SECONDS_A_KEY * (rows[asker] + rows[other])
     found.append(Stage(f"join, {params.join}", "both", _JOIN_ROUNDS, sent, received, seconds))
 
-    def shared(what: str, elements: int, rounds: int, element_bytes: int) -> Stage:
-        size = elements * element_bytes
-        return Stage(what, "both, on shares", rounds, size, size, elements * _SECONDS_AN_ELEMENT)
+    def shared(what: str, rounds: int, count: int, size: int, seconds: float) -> Stage:
+        return Stage(what, "both, on shares", rounds, count * size, count * size, count * seconds)
 
     if plan.comparisons:
-        count = len(plan.comparisons) * common
-        found.append(shared("compare columns of both", count, _COMPARE_ROUNDS, _COMPARE_BYTES))
-    sums = (len(needed(plan)) + 1) * common * cells
-    found.append(shared("sum by group", sums, 2 * len(needed(plan)), _PRODUCT_BYTES))
-    found.append(shared("compare with the minimum", cells * (1 + (plan.having > 1)), _COMPARE_ROUNDS, _COMPARE_BYTES))
+        compared = len(plan.comparisons) * common
+        found.append(shared("compare columns of both", _COMPARE_ROUNDS, compared, _COMPARE_BYTES, _SECONDS_TO_COMPARE))
+    found += _sums(plan, common, groups, asker, other, name)
+    checked = cells * (1 + (plan.having > 1))
+    found.append(shared("compare with the minimum", _COMPARE_ROUNDS, checked, _COMPARE_BYTES, _SECONDS_TO_COMPARE))
     if plan.limit is not None:
-        found.append(shared("find the top groups", cells * (cells - 1) // 2, _COMPARE_ROUNDS, _COMPARE_BYTES))
+        pairs = cells * (cells - 1) // 2
+        found.append(shared("find the top groups", _COMPARE_ROUNDS, pairs, _COMPARE_BYTES, _SECONDS_TO_COMPARE))
     for aggregate in (each for each in plan.aggregates if each.function in EXTREMES):
         low, high = ranks.interval(params, aggregate)
         steps = (high - low).bit_length()
-        work = steps * common * cells * math.prod(groups.values())
-        found.append(shared(f"{aggregate.function} by bisection", work, steps * (2 + _COMPARE_ROUNDS), _PRODUCT_BYTES))
+        size = _PICK_BYTES * _bits(groups[asker]) + 8 * cells
+        rounds = steps * (2 + _COMPARE_ROUNDS)
+        found.append(
+            shared(f"{aggregate.function} by bisection", rounds, steps * common, size, cells * _SECONDS_TO_PICK)
+        )
     receivers = len([each for each in job.receivers if each != name])
     size = 8 * cells * (len(needed(plan)) + 1)
     incoming = size if name in job.receivers else 0
     found.append(Stage("open released groups", "to the receivers", 1, size * receivers, incoming, 0.0))
     return found
+
+
+def _sums(plan: Plan, common: int, groups: Mapping[str, int], asker: str, other: str, name: str) -> list[Stage]:
+    """The sums of all measures over the common rows, whose groups the asker knows."""
+    place = {party: plan.parties.index(party) for party in plan.parties}
+    measures = needed(plan)
+    products = sum(not measure[place[asker]].is_one for measure in measures) * groups[other]
+    columns = len(measures) * groups[other]
+    by_asker = common * _CHOICE_BYTES * _bits(groups[asker])
+    by_other = common * (_PICK_BYTES * _bits(groups[asker]) + 8 * columns)
+    sent, received = (by_asker, by_other) if name == asker else (by_other, by_asker)
+    found = []
+    if products:
+        size, seconds = common * products * _PRODUCT_BYTES, common * products * _SECONDS_A_PRODUCT
+        found.append(Stage("multiply columns of both", "both, on shares", 2, size, size, seconds))
+    found.append(Stage("sum by group", "both, on shares", 3, sent, received, common * columns * _SECONDS_TO_PICK))
+    return found
+
+
+def _bits(groups: int) -> int:
+    return max((groups - 1).bit_length(), 1)
 
 
 def total(plan: Plan, job: Job, params: Params, rows: Mapping[str, int], name: str) -> Estimate:
@@ -80,10 +104,14 @@ def total(plan: Plan, job: Job, params: Params, rows: Mapping[str, int], name: s
 _SECONDS_A_ROW = 3e-7
 _SECONDS_A_KEY = 1.5e-6
 _SECONDS_AT_THE_START = 1.5
-_SECONDS_AN_ELEMENT = 2e-6
+_SECONDS_A_PRODUCT = 4e-5
+_SECONDS_TO_COMPARE = 2e-5
+_SECONDS_TO_PICK = 1e-6
 _JOIN_ROUNDS = 9
 _COMPARE_ROUNDS = 8
 _COMPARE_BYTES = 200
-_PRODUCT_BYTES = 1100
+_PRODUCT_BYTES = 1700  # 64 transfers each way
+_PICK_BYTES = 30  # a row and bit of a group's number
+_CHOICE_BYTES = 10
 _BASE_BYTES = 300 * 2**20
 _ROW_BYTES = 600

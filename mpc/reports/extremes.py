@@ -15,7 +15,7 @@ from mpc.reports.expressions import Polynomial
 from mpc.reports.measures import declared
 from mpc.reports.ranks import Sought, argument_of, decimals_of, interval
 from mpc.reports.sides import BOOL, I64, Side
-from mpc.reports.tally import Tally
+from mpc.reports.tally import Brought, Tally
 from mpc.sharing.values import Secret
 
 
@@ -64,7 +64,7 @@ class _Search:
         if tally.keyed and self.owner == tally.asker:
             return self._counts_known(middle)
         most = tally.extents[self.owner].rows_of_key
-        below = tally.share(self.owner, self._below(middle), (count,), 0, most)
+        below = tally.bring(self.owner, Brought("below", self._below(middle), (count,), 0, most))
         if tally.keyed:
             return tally.by_known_group(below)[self._other_group, np.arange(count)]
         return tally.products(below, tally.rows(self._other))[np.arange(count), self._other_group]

@@ -25,12 +25,13 @@ Totals = Mapping[Measure, Sequence[tuple[int, Secret]]]
 def release(tally: Tally, receivers: Sequence[str]) -> dict[int, Group | None]:
     """The released cells, with their figures at a receiver and None elsewhere."""
     plan, engine = tally.plan, tally.engine
-    people, totals = tally.in_order(tally.people()), tally.totals(needed(plan))
+    totals = tally.totals(needed(plan))
+    ((_, counted),) = totals[needed(plan)[0]]
+    people = tally.in_order(tally.people(counted))
     flat: Totals = {m: [(shift, tally.in_order(limb)) for shift, limb in limbs] for m, limbs in totals.items()}
     large = people >= tally.params.minimum_group
     if plan.having > 1:
-        ((_, rows),) = flat[needed(plan)[0]]
-        large = large & (rows >= plan.having)
+        large = large & (tally.in_order(counted) >= plan.having)
     cells = np.flatnonzero(engine.open(large))
     if plan.limit is not None and len(cells) > plan.limit:
         cells = cells[_top(tally, flat, people, cells)]

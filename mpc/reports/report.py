@@ -9,9 +9,9 @@ Output:   each receiver learns the report: for each released group the figures a
           means and variances are made of; for the others, that they are suppressed.
 Leaks:    both learn how many different keys each other's own conditions leave, how many groups the other has, how many
           rows of one key at most (rounded up to a power of two), which groups are released, and, with LIMIT, the order
-          of the released groups. J0: both learn which of their keys are common; J1: the asker learns which of its are.
-          Who owns a column of which a minimum, maximum or quantile is asked learns that of each released group, and
-          both learn how many values there are in it.
+          of the released groups. J0: both learn which of their keys are common; J1: the asker learns which of its are;
+          J3: nobody does. Who owns a column of which a minimum, maximum or quantile is asked learns that of each
+          released group, and both learn how many values there are in it.
 Security: semi-honest; that of `mpc.joins` and `mpc.sharing.engine`. A report is exact, so it gives way to differencing:
           see docs/what-this-does-not-protect.md.
 Cost:     that of the join, and a product of shares for each common row, own group of each party and figure.
@@ -133,17 +133,29 @@ def _exchange(party: Party[Params], plan: "Plan", own: "OwnColumns") -> "dict[st
 
 def _join(party: Party[Params], plan: "Plan", own: "OwnColumns", extents: "Mapping[str, Extent]") -> "Tally":
     """The sums over the common rows, ready to be computed."""
+    import numpy as np
+
+    from mpc.joins.joined import Column as Bounds
     from mpc.joins.joined import Table
-    from mpc.joins.matching import join_one_sided, join_open
+    from mpc.joins.levels import LEVELS
     from mpc.reports.tally import Tally
     from mpc.sharing.engine import start
 
     asker = asker_of(party.job)
     other = next(name for name in party.job.members if name != asker)
     engine = start(party.name, party.peers, session=party.session, label=_LABEL, rng=party.rng)
-    join = {"J0": join_open, "J1": join_one_sided}[party.params.join]
-    joined = join(party, engine, _LABEL, asker, other, {}, Table(own.keys.digests))
-    tally = Tally(engine, plan, party.params, asker, other, extents, own, joined)
+    tally = Tally(engine, plan, party.params, asker, other, extents, own)
+    bounds: dict[str, Bounds] = {}
+    columns: dict[str, I64] = {}
+    for brought in tally.hidden() if party.params.join == "J3" else ():
+        values = brought.values() if party.name == other else None
+        for index in range(brought.shape[0]) if brought.shape else [None]:
+            name = brought.name if index is None else f"{brought.name}/{index}"
+            bounds[name] = Bounds(brought.low, brought.high)
+            if values is not None:
+                columns[name] = np.ascontiguousarray(values if index is None else values[:, index])
+    join = LEVELS[party.params.join].join
+    tally.joined = join(party, engine, _LABEL, asker, other, {other: bounds}, Table(own.keys.digests, columns))
     tally.compare(plan.comparisons)
     return tally
 
@@ -231,6 +243,11 @@ def _check(job: Job, params: Params) -> None:
     for aggregate in plan.aggregates:
         if aggregate.function in EXTREMES:
             ranks.interval(params, aggregate)
+            if params.join == "J3" and ranks.argument_of(aggregate).parties != {asker_of(job)}:
+                raise InputError(
+                    "at J3 a minimum, maximum or quantile is of the asker's columns",
+                    hint=f"let {' or '.join(ranks.argument_of(aggregate).parties)} be the asker, or join at J1",
+                )
     known = [group_count(plan, params, name) or 1 for name in plan.parties]
     if math.prod(known) > MAX_CELLS:
         raise InputError(f"the report has {math.prod(known)} groups (at most {MAX_CELLS})", hint="group by less")

@@ -13,7 +13,7 @@ import numpy as np
 from mpc.joins.joined import Joined
 from mpc.reports.columns import Extent, OwnColumns, limb_bits, limb_count
 from mpc.reports.expressions import Column
-from mpc.reports.measures import ONE, Factor, Measure, declared, largest
+from mpc.reports.measures import ONE, Factor, Measure, declared, largest, needed
 from mpc.reports.params import Params
 from mpc.reports.plan import Comparison, Plan
 from mpc.reports.sides import BOOL, I64
@@ -30,9 +30,24 @@ class _Limb:
     index: int
 
 
+@dataclass(frozen=True)
+class Brought:
+    """What a party brings to the sums under a name: an own array with an entry a key, of `shape` each."""
+
+    name: str
+    values: Callable[[], I64] = field(repr=False)
+    shape: tuple[int, ...]
+    low: int
+    high: int
+
+
 @dataclass
 class Tally:
-    """One party's side of the sums. `asker` and `other` are the two parties, `extents` what each brings."""
+    """One party's side of the sums. `asker` and `other` are the two parties, `extents` what each brings.
+
+    Before `joined` is set, `hidden` says what the other party must bring to a join that hides which rows are common:
+    nothing can be placed there later.
+    """
 
     engine: Engine
     plan: Plan
@@ -41,7 +56,7 @@ class Tally:
     other: str
     extents: Mapping[str, Extent]
     own: OwnColumns = field(repr=False)
-    joined: Joined = field(repr=False)
+    joined: Joined = field(init=False, repr=False)
     flags: Bits | None = field(default=None, repr=False)
     _cache: dict[tuple[str, "_Limb"], Secret] = field(default_factory=dict, repr=False)
 
@@ -63,25 +78,20 @@ class Tally:
     def compare(self, comparisons: Sequence[Comparison]) -> None:
         """From now on only rows count for which all comparisons hold; needs one row a key on both sides."""
         for comparison in comparisons:
-            decimals = max(declared(self.params, side).decimals for side in (comparison.left, comparison.right))
-            left, right = (
-                self._compared(side.party, side.name, decimals) for side in (comparison.left, comparison.right)
-            )
+            brought = self._comparison(comparison)
+            left, right = (self.bring(side.party, brought[side.party]) for side in (comparison.left, comparison.right))
             test = _TESTS[comparison.operator](left, right)
             self.flags = test if self.flags is None else self.flags & test
 
-    def people(self) -> Secret:
-        """How many different common keys each group has: shape (asker's groups, other's groups)."""
+    def people(self, rows: Secret) -> Secret:
+        """How many different common keys each group has: shape (asker's groups, other's groups), as `rows`, which are
+        how many rows it has."""
         if self.extents[self.asker].rows_of_key == self.extents[self.other].rows_of_key == 1:
-            return self.products(self.rows(self.asker), self.rows(self.other))
-        ours, theirs = (
-            self.share(party, self.own.people, (self.extents[party].groups,), 0, 1)
-            if party == self.other or not self.keyed
-            else None
-            for party in (self.asker, self.other)
-        )
-        assert theirs is not None
-        return self.by_known_group(theirs) if ours is None else self.products(ours, theirs)
+            return rows
+        theirs = self.bring(self.other, self._people(self.other))
+        if self.keyed:
+            return self.by_known_group(theirs)
+        return self.products(self.bring(self.asker, self._people(self.asker)), theirs)
 
     def totals(self, measures: Sequence[Measure]) -> dict[Measure, list[tuple[int, Secret]]]:
         """Each measure as (shift, secret) pairs whose sum of secret·2^shift it is, by (asker's, other's groups)."""
@@ -105,7 +115,7 @@ class Tally:
         if ours.factor.is_one:
             return self.by_known_group(columns)
         high = 2**ours.bits
-        own = self.share(self.asker, lambda: self.own.by_key(self._own(ours)), (), -high, high)
+        own = self.bring(self.asker, Brought("own", lambda: self.own.by_key(self._own(ours)), (), -high, high))
         return self.by_known_group(columns * own.reshape(-1, 1))
 
     def _pairs(self, measure: Measure) -> list[tuple["_Limb", "_Limb", int]]:
@@ -143,31 +153,59 @@ class Tally:
     def _column(self, party: str, limb: "_Limb") -> Secret:
         """A limb of a party's factor over the common rows, by its groups: shape (rows, groups)."""
         if (party, limb) not in self._cache:
-            extent, factor = self.extents[party], limb.factor
-            high = min(largest(self.params, party, factor), 2**limb.bits) * extent.rows_of_key
-            low = -high if factor.columns else 0
-            self._cache[party, limb] = self.share(
-                party, lambda: self.own.sums(self._own(limb)), (extent.groups,), low, high
-            )
+            self._cache[party, limb] = self.bring(party, self._limb(party, limb))
         return self._cache[party, limb]
+
+    def _limb(self, party: str, limb: "_Limb") -> Brought:
+        extent, factor = self.extents[party], limb.factor
+        high = min(largest(self.params, party, factor), 2**limb.bits) * extent.rows_of_key
+        low = -high if factor.columns else 0
+        name = f"{'*'.join(factor.columns)}/{'*'.join(factor.present)}/{limb.bits}/{limb.index}"
+        return Brought(name, lambda: self.own.sums(self._own(limb)), (extent.groups,), low, high)
+
+    def _people(self, party: str) -> Brought:
+        return Brought("people", self.own.people, (self.extents[party].groups,), 0, 1)
 
     def _own(self, limb: "_Limb") -> I64:
         return self.own.limb(limb.factor, limb.bits, limb.index)
 
-    def _compared(self, party: str, name: str, decimals: int) -> Secret:
-        bounds = declared(self.params, Column(party, name))
+    def _compared(self, side: Column, decimals: int) -> Brought:
+        bounds = declared(self.params, side)
         scale = 10 ** (decimals - bounds.decimals)
 
         def values() -> I64:
-            numbers = self.own.side.numbers(name)[0][self.own.counted] * scale
-            return self.own.by_key(numbers)
+            return self.own.by_key(self.own.side.numbers(side.name)[0][self.own.counted] * scale)
 
         low, high = min(bounds.scaled_lower * scale, 0), max(bounds.scaled_upper * scale, 0)
-        return self.share(party, values, (), low, high)
+        return Brought(f"compare/{side.name}/{decimals}", values, (), low, high)
 
-    def share(self, party: str, values: Callable[[], I64], shape: tuple[int, ...], low: int, high: int) -> Secret:
-        own = self.placed(values()) if self._is(party) else None
-        return self.engine.share(party, own, shape=(self.joined.rows, *shape), low=low, high=high)
+    def _comparison(self, comparison: Comparison) -> dict[str, Brought]:
+        """What the two parties bring to a comparison, in the same unit."""
+        sides = (comparison.left, comparison.right)
+        decimals = max(declared(self.params, side).decimals for side in sides)
+        return {side.party: self._compared(side, decimals) for side in sides}
+
+    def hidden(self) -> list[Brought]:
+        """All that the other party brings to the sums of the plan's measures and to its comparisons."""
+        measures = [(ONE,) * len(self.plan.tables), *needed(self.plan)]
+        limbs = dict.fromkeys(theirs for measure in measures for _, theirs, _ in self._pairs(measure))
+        found = [self._limb(self.other, limb) for limb in limbs]
+        if max(extent.rows_of_key for extent in self.extents.values()) > 1:
+            found.append(self._people(self.other))
+        compared = [self._comparison(each)[self.other] for each in self.plan.comparisons]
+        return found + list({each.name: each for each in compared}.values())
+
+    def bring(self, party: str, brought: Brought) -> Secret:
+        """What a party brings, over the common rows: shape (rows, ...)."""
+        if self.params.join == "J3" and party == self.other:
+            columns = self.joined.columns[party]
+            if not brought.shape:
+                return columns[brought.name]
+            parts = [columns[f"{brought.name}/{i}"].reshape(-1, 1) for i in range(brought.shape[0])]
+            return self.engine.concatenate(parts, axis=1)
+        own = self.placed(brought.values()) if self._is(party) else None
+        shape = (self.joined.rows, *brought.shape)
+        return self.engine.share(party, own, shape=shape, low=brought.low, high=brought.high)
 
     def placed(self, per_key: I64) -> I64:
         """An own array with an entry a key, in the order of the common rows; 0 where there is no own key."""

@@ -1,6 +1,7 @@
 """What a job leaves: its result, and the receipt that all parties signed."""
 
 import math
+import time
 from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
@@ -9,21 +10,25 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mpc.errors import InputError
-from parties.cli.command import Session, command, force_option, out_option
+from parties.cli import files
+from parties.cli.command import Session, command, force_option, out_option, yes_option
 from parties.cli.output import heading, say, show_facts, show_table
-from parties.cli.units import show_time
+from parties.cli.units import parse_duration, show_time
+from parties.jobs.states import ENDED
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
     from parties.datasets import Format
+    from parties.jobs.records import JobRecord
+    from parties.node import Node
 
 _FORMATS: "dict[str, Format]" = {".csv": "csv", ".parquet": "parquet"}
 
 
 @command("result")
 @click.argument("job_id", metavar="ID")
-@out_option("Where to write all of it: a name that ends in .csv or .parquet.")
+@out_option("Where to write all of it: a name that ends in .csv or .parquet; for a report also .html.")
 @click.option("--rows", type=click.IntRange(0, 10_000), default=20, show_default=True, help="How many to show.")
 @force_option
 def result(session: Session, job_id: str, out: Path | None, rows: int, force: bool) -> None:
@@ -33,13 +38,17 @@ def result(session: Session, job_id: str, out: Path | None, rows: int, force: bo
     Examples:
       sealane job result 4f2a
       sealane job result 4f2a --out common.csv
+      sealane job result 4f2a --out report.html
     """
     from parties.results import export_result
 
     node = session.node()
     record = node.job(job_id)
     path = node.result_path(record.id)
-    if out is not None:
+    if out is not None and out.suffix.lower() == ".html":
+        with files.new(out, force=force) as file:
+            file.write(_page(node, record).encode())
+    elif out is not None:
         if out.suffix.lower() not in _FORMATS:
             raise InputError(f"{out} has no known format", hint="choose a name that ends in .csv or .parquet")
         export_result(path, out, _FORMATS[out.suffix.lower()], overwrite=force)
@@ -61,6 +70,36 @@ def result(session: Session, job_id: str, out: Path | None, rows: int, force: bo
             say(f"{head.num_rows:,} of {count:,} rows; --out writes them all to a file")
 
     session.answer(document, show)
+
+
+@command("delete-result")
+@click.argument("job_id", metavar="[ID]", required=False)
+@click.option("--older-than", metavar="DURATION", help="Delete those of all jobs that ended longer ago, e.g. 90d.")
+@yes_option
+def delete_result(session: Session, job_id: str | None, older_than: str | None, yes: bool) -> None:
+    """Delete the result of a job, or all old ones, from this node.
+
+    Jobs, receipts and evidence stay; that a result was deleted becomes evidence too.
+
+    \b
+    Examples:
+      sealane job delete-result 4f2a
+      sealane job delete-result --older-than 90d --yes
+    """
+    if (job_id is None) == (older_than is None):
+        raise InputError("which result?", hint="name a job, or say --older-than DURATION")
+    node = session.node()
+    if job_id is not None:
+        node.result_path(job_id)
+        found = [node.job(job_id)]
+    else:
+        before = time.time() - parse_duration(older_than or "")
+        found = [job for job in node.jobs(ENDED) if job.result is not None and job.updated_at < before]
+    if found:
+        session.confirm(f"Delete {len(found)} {'result' if len(found) == 1 else 'results'} for good?", yes=yes)
+    for job in found:
+        node.delete_result(job.id)
+    session.answer([job.id for job in found], lambda: say(f"{len(found)} deleted"))
 
 
 @command("receipt")
@@ -99,6 +138,22 @@ def receipt(session: Session, job_id: str) -> None:
         )
 
     session.answer(asdict(signed) | {"hash": statement.hash}, show)
+
+
+def _page(node: "Node", record: "JobRecord") -> str:
+    """A report's page."""
+    if record.job.protocol != "report.sql":
+        raise InputError("only a report in SQL has a page", hint="choose a name that ends in .csv or .parquet")
+    from parties.reporting.report import html_page
+
+    facts = {
+        "Job": record.id,
+        "Parties": ", ".join(record.job.members),
+        "Receivers": ", ".join(record.job.receivers),
+        "Purpose": record.job.purpose,
+        "Computed": show_time(record.updated_at),
+    }
+    return html_page(record.job, node.result(record.id), title=record.job.purpose or "Joint report", facts=facts)
 
 
 def _head(path: Path, rows: int) -> "tuple[int, pa.Table]":

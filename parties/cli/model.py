@@ -7,12 +7,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mpc.errors import InputError
-from mpc.federated.jobs import prediction_job
 from parties.cli import files
 from parties.cli.command import Session, command, force_option, out_option, yes_option
 from parties.cli.job_text import SHORT
 from parties.cli.output import say, show_facts, show_markdown, show_table
-from parties.cli.proposing import deadline_option, propose_shown, purpose_option
 from parties.cli.units import iso_time, show_time
 
 if TYPE_CHECKING:
@@ -92,47 +90,6 @@ def export(session: Session, job_id: str, out: Path, force: bool) -> None:
     session.answer({"job": part.job, "file": str(out)}, lambda: say(f"written to {out}"))
 
 
-@command("predict", model)
-@click.argument("job_id", metavar="ID")
-@click.option(
-    "--dataset", "named", multiple=True, metavar="NAME=DATASET", help="A party's data, if not as in training."
-)
-@click.option("--receiver", "receivers", multiple=True, required=True, metavar="NAME", help="Learns the predictions.")
-@click.option("--output", multiple=True, metavar="NAME=COLUMN,...", help="A receiver's own columns beside its key.")
-@click.option("--min-rows", type=click.IntRange(1), default=1, show_default=True, help="Fewer common rows: no result.")
-@purpose_option
-@deadline_option
-@yes_option
-def predict(
-    session: Session,
-    job_id: str,
-    named: tuple[str, ...],
-    receivers: tuple[str, ...],
-    output: tuple[str, ...],
-    min_rows: int,
-    purpose: str | None,
-    deadline: str | None,
-    yes: bool,
-) -> None:
-    """Propose a prediction by the model that the job ID trained, for the rows that all its parties have.
-
-    \b
-    Examples:
-      sealane model predict 4f2a --receiver bank
-      sealane model predict 4f2a --receiver bank --dataset bank=applicants --output bank=defaulted
-    """
-    node = session.node()
-    wanted = prediction_job(
-        node.job(node.model(job_id).job).job,
-        receivers,
-        datasets=dict(_pair(text) for text in named),
-        output={name: columns.split(",") for name, columns in map(_pair, output)},
-        purpose=purpose or "",
-        min_rows=min_rows,
-    )
-    propose_shown(session, node, wanted, deadline, yes=yes)
-
-
 @command("remove", model)
 @click.argument("job_id", metavar="ID")
 @yes_option
@@ -156,13 +113,6 @@ def _part(session: Session, job_id: str) -> "Part":
     from mpc.federated.model import Model as Part  # loads numpy
 
     return Part.from_bytes(session.node().model_part(job_id))
-
-
-def _pair(text: str) -> tuple[str, str]:
-    name, equals, value = text.partition("=")
-    if not (name and equals and value):
-        raise InputError(f"{text[:80]!r} is not NAME=...", hint="write a party, an equals sign, and what it brings")
-    return name, value
 
 
 def _document(found: "Model") -> dict[str, Any]:

@@ -19,9 +19,12 @@ from parties.cli import (
     job_result,
     job_watch,
     model,
+    model_use,
     node,
     peer,
     protocol,
+    schedule,
+    sql,
 )
 from parties.cli.exits import Exit
 
@@ -50,11 +53,23 @@ sealane.params += [
     command.home_option(default=lambda: Path.home() / ".sealane", envvar="SEALANE_HOME"),
     command.json_option(),
 ]
-for _part in (job_watch.watch, job_result.result, job_result.receipt):
+for _part in (job_watch.watch, job_result.result, job_result.delete_result, job_result.receipt):
     job.job.add_command(_part)
+for _part in (model_use.predict, model_use.evaluate, model_use.report):
+    model.model.add_command(_part)
 for _part in (node.init, node.serve, node.status):
     sealane.add_command(_part)
-for _noun in (peer.peer, dataset.dataset, grant.grant, protocol.protocol, job.job, model.model, evidence.evidence):
+sealane.add_command(sql.sql)
+for _noun in (
+    peer.peer,
+    dataset.dataset,
+    grant.grant,
+    protocol.protocol,
+    job.job,
+    schedule.schedule,
+    model.model,
+    evidence.evidence,
+):
     sealane.add_command(_noun)
 
 

@@ -57,6 +57,7 @@ KINDS: Mapping[str, Kind] = {
     "model_kept": Kind({**_JOB, "model": "digest"}),
     "model_removed": Kind({**_JOB, "model": "digest"}),
     "result_released": Kind(_JOB),
+    "result_deleted": Kind(_JOB),
     "result_withheld": Kind(_JOB),
     "receipt_signed": Kind({**_JOB, "statement": "digest"}),  # before the own signature leaves the node
     "receipt_completed": Kind({**_JOB, "statement": "digest"}),  # when every party's signature is there

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import structlog
 from google.protobuf.message import DecodeError
@@ -18,6 +19,13 @@ from protos import control_pb2
 _LOG = structlog.get_logger()
 
 
+class Applied(NamedTuple):
+    """A message as read, and whether all it led to was a record: of a misdeed, a conflict, a job denied at once."""
+
+    envelope: control_pb2.Envelope
+    fruitless: bool
+
+
 @dataclass(frozen=True)
 class Desk:
     """What messages are applied to: this party's database, identity, folder of results and limits."""
@@ -27,8 +35,8 @@ class Desk:
     results: Path
     settings: Settings
 
-    def apply(self, peer: str, data: bytes, takes_work: bool, now: float) -> control_pb2.Envelope:
-        """Apply a message of `peer`; gives it as read.
+    def apply(self, peer: str, data: bytes, takes_work: bool, now: float) -> Applied:
+        """Apply a message of `peer`; gives it as read, and whether it led to nothing but a record of it here.
 
         A durable message takes effect once; one that the protocol does not allow is recorded instead and takes
         none. Raises `ProtocolError`, recorded too, if it cannot be read or its number is not the next, `StoreError`
@@ -40,6 +48,7 @@ class Desk:
             error = ProtocolError("sent a control message that cannot be read")
             self._record(peer, control_pb2.Envelope(), error, now)
             raise error from None
+        fruitless = False
         try:
             with self.store.transaction() as db:
                 if envelope.HasField("confirm"):
@@ -48,21 +57,24 @@ class Desk:
                     if outbox.resume(db, peer, envelope.heard):
                         _LOG.warning("a database was restored or made anew, here or at the peer", peer=peer)
                 elif envelope.id and outbox.is_new(db, peer, envelope):
-                    self._dispatch(peer, envelope, takes_work, now)
+                    fruitless = not self._dispatch(peer, envelope, takes_work, now)
         except (ProtocolError, InputError, IllegalTransition) as error:
             if not self._record(peer, envelope, error, now):
                 raise ProtocolError(str(error)) from None
-        return envelope
+            fruitless = True
+        return Applied(envelope, fruitless)
 
-    def _dispatch(self, peer: str, envelope: control_pb2.Envelope, takes_work: bool, now: float) -> None:
+    def _dispatch(self, peer: str, envelope: control_pb2.Envelope, takes_work: bool, now: float) -> bool:
+        """Whether it came to anything."""
         db, me = self.store.connection(), self.identity
         match envelope.WhichOneof("body"):
             case "propose":
-                proposals.receive(db, me, peer, envelope.propose, self.settings.max_open_jobs, now)
+                return proposals.receive(db, me, peer, envelope.propose, self.settings.max_open_jobs, now)
             case "decide":
                 proposals.decided(db, me, peer, envelope.decide, now)
             case "conflict":
                 proposals.conflicting(db, me, peer, envelope.conflict, now)
+                return False
             case "start":
                 has_worker = takes_work and attempts.running(db) < self.settings.max_running_jobs
                 attempts.started(db, me, peer, envelope.start, has_worker, now)
@@ -80,6 +92,13 @@ class Desk:
                 endings.completed(db, me, peer, envelope.receipt, now)
             case _:
                 raise ProtocolError("sent a control message of a kind that is not known here")
+        return True
+
+    def too_fast(self, peer: str, now: float) -> None:
+        """Put it in the evidence that the peer is heard more slowly from now on."""
+        with self.store.transaction() as db:
+            evidence.peer_misbehaved(db, self.identity, peer, "rate", now)
+        _LOG.warning("peer is heard more slowly", peer=peer, what="RESOURCE_EXHAUSTED: too much that leads to nothing")
 
     def _record(self, peer: str, envelope: control_pb2.Envelope, error: Exception, now: float) -> bool:
         """Put it in the evidence and count the message as dealt with; False if its number does not allow that."""

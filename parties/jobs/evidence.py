@@ -57,6 +57,10 @@ def result_released(db: sqlite3.Connection, me: Identity, record: JobRecord, now
     _append(db, me, "result_released", record, now)
 
 
+def result_deleted(db: sqlite3.Connection, me: Identity, record: JobRecord, now: float) -> None:
+    _append(db, me, "result_deleted", record, now)
+
+
 def model_kept(db: sqlite3.Connection, me: Identity, record: JobRecord, model: str, now: float) -> None:
     """`model` is the digest of this party's part."""
     _append(db, me, "model_kept", record, now, model=model)

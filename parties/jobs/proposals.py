@@ -71,8 +71,10 @@ def propose(db: sqlite3.Connection, me: Identity, job: Job, now: float) -> JobRe
 
 def receive(
     db: sqlite3.Connection, me: Identity, peer: str, message: control_pb2.Propose, open_jobs: int, now: float
-) -> None:
+) -> bool:
     """A peer proposes a job: record it and, if the grants are automatic, approve it; else it waits for a person.
+
+    Gives whether it may still come to anything.
 
     What cannot be accepted is denied in words that reveal nothing about the data here. At most `open_jobs` of one
     peer are open at a time.
@@ -85,8 +87,7 @@ def receive(
         raise ProtocolError(f"proposed a job that cannot be read: {error}") from None
     known = find(db, job.id)
     if known is not None:
-        _again(db, me, peer, known, digest, now)
-        return
+        return _again(db, me, peer, known, digest, now)
     record = _insert(db, job, peer, now)
     evidence.job_received(db, me, record, now)
     _note_rows(db, record, {hint.party: hint.rows for hint in message.rows[: len(job.members)]})
@@ -96,16 +97,18 @@ def receive(
     ).fetchone()[0]
     if mine > open_jobs:
         _deny(db, me, record, "limit", f"RESOURCE_EXHAUSTED: at most {open_jobs} open jobs of one party", now)
-        return
+        return False
     try:
         authority = authorise(db, me.fingerprint, job, now)
     except InputError as error:
         _deny(db, me, record, "input", _public(job), now, str(error), error.hint)
-        return
+        return False
     if isinstance(authority.decision, policy.Refused):
         _deny(db, me, record, "policy", policy.TOLD_TO_PEER, now, authority.decision.reason, authority.decision.hint)
-    elif authority.decision.automatic:
+        return False
+    if authority.decision.automatic:
         _approve(db, me, record, authority, now)
+    return True
 
 
 def approve(db: sqlite3.Connection, me: Identity, job_id: str, digest: str, now: float) -> JobRecord:
@@ -181,13 +184,14 @@ def _check_members(db: sqlite3.Connection, me: Identity, peer: str, job: Job) ->
         raise InputError("it has no deadline")
 
 
-def _again(db: sqlite3.Connection, me: Identity, peer: str, known: JobRecord, digest: str, now: float) -> None:
-    """An id that is known here was proposed again, which may only happen with the same contents by the same party."""
+def _again(db: sqlite3.Connection, me: Identity, peer: str, known: JobRecord, digest: str, now: float) -> bool:
+    """An id that is known here was proposed again: whether with the same contents and by the same party, as it must."""
     if known.digest == digest and known.initiator == peer:
-        return
+        return True
     evidence.job_conflict(db, me, known, peer, digest, now)
     message = control_pb2.Conflict(job=known.id, held=bytes.fromhex(known.digest), offered=bytes.fromhex(digest))
     queue(db, peer, control_pb2.Envelope(conflict=message))
+    return False
 
 
 def _insert(db: sqlite3.Connection, job: Job, initiator: str, now: float) -> JobRecord:

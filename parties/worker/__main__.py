@@ -37,7 +37,7 @@ def main() -> None:
     """Exit code 0: delivered; 1: a failure was reported."""
     # A crash dump would hold the party's data.
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    sys.meta_path.insert(0, _NoPandas())
+    sys.meta_path.insert(0, NoPandas())
     _load_ahead()
     data = sys.stdin.buffer.read()
     if not data:
@@ -66,7 +66,7 @@ def _work(task: Task, descriptor: int) -> bool:
     return True
 
 
-class _NoPandas:
+class NoPandas:
     """Lets nothing import pandas: where it is there, Arrow loads it to see whether what it is given is from it."""
 
     def find_spec(self, name: str, _path: object, _target: object = None) -> None:

@@ -18,6 +18,7 @@ from parties.jobs.proposals import APPROVAL_DOMAIN
 from parties.jobs.states import State
 from parties.node import Node
 from parties.sandbox import Party, Sandbox, sandbox
+from parties.throttle import BURST
 from parties.transport.status import Credentials, Limits, LinkStatus
 from parties.transport.transport import Transport
 from protos import control_pb2
@@ -284,6 +285,16 @@ def test_a_peer_has_so_many_open_jobs_and_an_honest_one_is_served_meanwhile(node
     _honest_jobs_run(nodes)
 
 
+@pytest.mark.parametrize("size", [0, 10, 700_000])
+def test_a_link_is_measured_back_with_no_more_bytes_than_came(mallory: Mallory, size: int) -> None:
+    del mallory.heard[:]
+    probe = control_pb2.Probe(call=7, index=0, count=1, filler=bytes(size))
+    mallory.send_bytes(control_pb2.Envelope(probe=probe).SerializeToString())
+    until(lambda: any(said.probe.back and said.probe.index + 1 == said.probe.count for said in mallory.heard))
+    assert [said.probe_answer.received_bytes for said in mallory.heard if said.HasField("probe_answer")] == [size]
+    assert sum(len(said.probe.filler) for said in mallory.heard) <= size
+
+
 def test_strangers_at_the_port_get_nowhere_and_an_honest_peer_is_served_meanwhile(nodes: Sandbox) -> None:
     address = ("127.0.0.1", nodes["bob"].port)
     with contextlib.ExitStack() as stack:
@@ -312,3 +323,15 @@ def test_the_evidence_verifies_after_all_this(nodes: Sandbox, mallory: Mallory) 
     for party in nodes.values():
         assert party.process.poll() is None, party.log.read_text()[-6000:]
         assert "could not be handled" not in party.log.read_text()
+
+
+def test_a_peer_that_sends_what_leads_to_nothing_is_heard_more_slowly_and_an_honest_one_is_not(
+    nodes: Sandbox, mallory: Mallory
+) -> None:
+    for _ in range(2 * BURST):  # the last test with Mallory: nothing of hers is heard for minutes
+        mallory.send_bytes(b"\xff")
+    until(lambda: any(entry["rule"] == "rate" for entry in evidence(nodes["bob"], "peer_misbehaved")))
+    _honest_jobs_run(nodes)
+    rules = [entry["rule"] for entry in evidence(nodes["bob"], "peer_misbehaved")]
+    assert rules.count("rate") == 1
+    assert len(rules) <= BURST + 10

@@ -115,6 +115,27 @@ def test_the_command_proposes_a_prediction_for_an_evaluation(trained: tuple[Sand
     assert "telecoms takes no part in the model" in bank(*words, "--dataset", "telecoms=rows", code=2).err
 
 
+def test_the_command_evaluates_a_model_and_writes_a_page_for_people(
+    trained: tuple[Sandbox, str], tmp_path: Path
+) -> None:
+    nodes, job_id = trained
+    bank = Party(nodes["bank"].node.home.path)
+    proposed = bank("model", "evaluate", job_id, "--threshold", "0.4", "--yes", "--json").json
+    nodes["bank"].node.wait(proposed["id"])
+    document = bank("model", "report", proposed["id"], "--json").json
+    assert (document["model"], document["rows"]) == (job_id, ROWS - ROWS // 3)
+    assert document["measures"]["auc"] > 0.95
+    assert "auc" in bank("model", "report", proposed["id"]).out
+    page = tmp_path / "model.html"
+    bank("model", "report", proposed["id"], "--out", str(page))
+    assert page.read_text().count("<svg") > 3
+    assert "evaluates no model" in bank("model", "report", job_id, code=2).err
+    assert (
+        "its receivers are bank"
+        in Party(nodes["telecom"].node.home.path)("model", "report", proposed["id"], code=2).err
+    )
+
+
 def test_a_model_that_a_party_does_not_have_is_an_error_at_once(trained: tuple[Sandbox, str]) -> None:
     nodes, _ = trained
     with pytest.raises(InputError, match=r"this party has no part of a model that job 0{32} trained"):

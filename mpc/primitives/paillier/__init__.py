@@ -14,7 +14,7 @@ hard modulo n, and, as randomizers are h_s^alpha for a fixed h_s (Damgard, Jurik
 look like random elements of the group that h_s generates:
 
 - `strict`, alpha of |n|/2 bits: follows from the hardness of factoring n (Goldreich and Rosen, J. Cryptology 16,
-  2003, doi.org/10.1007/s00145-003-0038-9);
+  2003; ECCC TR02-049);
 - `fast`, alpha of 256 bits: an assumption of its own, that discrete logarithms with 256-bit exponents (short-exponent
   indistinguishability) are hard modulo the factors of n. The best generic attack takes 2^128 steps.
 

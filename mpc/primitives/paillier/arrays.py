@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 from mpc.errors import InputError, ProtocolError
 from mpc.primitives.paillier.keys import PublicKey
 from mpc.primitives.paillier.residues import Rows
-from mpc.primitives.paillier.words import U64, above, ints_from_words
+from mpc.primitives.paillier.words import U64, above, in_pieces, ints_from_words
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Ciphertexts:
     """A batch of ciphertexts. `rows` is their internal form, see `residues`.
 
@@ -33,13 +33,17 @@ class Ciphertexts:
 
     def to_words(self) -> U64:
         """The integers in (0, n²), as little-endian 64-bit words, of shape (count, words)."""
-        return self.public.residues.leave(self.rows)
+        return in_pieces(lambda piece: self.public.residues.leave(self.rows[piece]), len(self))
 
     def to_bytes(self) -> bytes:
         """Each in `public.ciphertext_bytes`, little-endian, one after another."""
-        width, words = self.public.ciphertext_bytes, self.to_words()
-        data = words.view(np.uint8).reshape(len(self), 8 * words.shape[1])
-        return _padded(data[:, :width], width).tobytes()
+        width, residues = self.public.ciphertext_bytes, self.public.residues
+
+        def work(piece: slice) -> NDArray[np.uint8]:
+            words = residues.leave(self.rows[piece])
+            return _padded(words.view(np.uint8).reshape(len(words), 8 * residues.words)[:, :width], width)
+
+        return in_pieces(work, len(self)).tobytes()
 
     def to_ints(self) -> list[int]:
         """The integers in (0, n²)."""
@@ -52,13 +56,7 @@ class Ciphertexts:
         if count < 0 or len(data) != count * width:
             raise ProtocolError(f"{count} ciphertexts have {count * width} bytes, not {len(data)}")
         raw = np.frombuffer(data, np.uint8).reshape(count, width)
-        size = 8 * public.residues.words
-        if size < width and raw[:, size:].any():
-            raise ProtocolError("a ciphertext is not below n²")
-        words = _padded(raw[:, :size], size).view(np.uint64)
-        if above(words, public.n_squared - 1).any():
-            raise ProtocolError("a ciphertext is not below n²")
-        found = cls(public, public.residues.affine(words, 1, 0))
+        found = cls(public, in_pieces(lambda piece: _rows_of_bytes(raw[piece], public), count))
         if not _are_units(found):
             raise ProtocolError("a ciphertext is no unit modulo n²")
         return found
@@ -85,6 +83,15 @@ def check_same_key(a: Ciphertexts, b: Ciphertexts) -> None:
     """Raises `InputError` unless both are under one key."""
     if a.public != b.public:
         raise InputError("ciphertexts are of different Paillier keys")
+
+
+def _rows_of_bytes(raw: NDArray[np.uint8], public: PublicKey) -> Rows:
+    """The rows of integers below n²."""
+    size = 8 * public.residues.words
+    words = _padded(raw[:, :size], size).view(np.uint64)
+    if raw[:, size:].any() or above(words, public.n_squared - 1).any():
+        raise ProtocolError("a ciphertext is not below n²")
+    return public.residues.affine(words, 1, 0)
 
 
 def _are_units(a: Ciphertexts) -> bool:

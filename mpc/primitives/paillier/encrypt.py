@@ -12,7 +12,7 @@ from mpc.errors import InputError
 from mpc.primitives.paillier.arrays import Ciphertexts
 from mpc.primitives.paillier.keys import PrivateKey, PublicKey
 from mpc.primitives.paillier.residues import Residues, Rows
-from mpc.primitives.paillier.words import U64, above, bits_at, rows_of_words, widened
+from mpc.primitives.paillier.words import U64, above, bits_at, in_pieces, rows_of_words, widened
 from mpc.rng import Rng
 
 Mode = Literal["strict", "fast"]
@@ -20,14 +20,14 @@ Mode = Literal["strict", "fast"]
 FAST_BITS = 256  # of alpha: twice the security level
 
 _WINDOW_BITS = {"strict": 8, "fast": 10}  # of alpha, that index a row of the table: tables of some ten megabytes
-_PIECE = 4096  # ciphertexts at once: bounds the memory for exponents
 
 
 class Encryptor:
     """Encrypts and re-randomises under one key; whoever has the private key gives that, which is faster.
 
     `mode` says how long the exponents are, see the package's security notes: `strict`, or `fast` with its extra
-    assumption. The tables take some seconds and some ten megabytes: make one encryptor a key and keep it.
+    assumption. The tables take up to some seconds and some ten megabytes: make one encryptor a key and keep it. It
+    serves one caller at a time, on all cores.
     """
 
     def __init__(self, key: PublicKey | PrivateKey, rng: Rng, mode: Mode = "strict") -> None:
@@ -59,15 +59,23 @@ class Encryptor:
             raise InputError(f"plaintexts have shape {words.shape}, not (count, {public.words})")
         if above(words, public.n - 1).any():
             raise InputError("a plaintext is not below the modulus n of its key")
-        residues = public.residues
-        return Ciphertexts(public, residues.multiply(encode(words, public), self._randomizers(len(words))))
+
+        def work(piece: slice) -> Rows:
+            randomizers = self._randomizers(len(words[piece]))
+            return public.residues.multiply(encode(words[piece], public), randomizers)
+
+        return Ciphertexts(public, in_pieces(work, len(words)))
 
     def rerandomise(self, ciphertexts: Ciphertexts) -> Ciphertexts:
         """Ciphertexts of the same plaintexts whose randomness says nothing of how they came about."""
         if ciphertexts.public != self.public:
             raise InputError("ciphertexts are of different Paillier keys")
-        rows = self.public.residues.multiply(ciphertexts.rows, self._randomizers(len(ciphertexts)))
-        return Ciphertexts(self.public, rows)
+
+        def work(piece: slice) -> Rows:
+            rows = ciphertexts.rows[piece]
+            return self.public.residues.multiply(rows, self._randomizers(len(rows)))
+
+        return Ciphertexts(self.public, in_pieces(work, len(ciphertexts)))
 
     def _randomizers(self, count: int) -> Rows:
         """As many randomizers as asked, from the pool as far as it reaches."""
@@ -81,10 +89,10 @@ class Encryptor:
         return np.concatenate([*taken, self._fresh(count)]) if taken else self._fresh(count)
 
     def _fresh(self, count: int) -> Rows:
-        pieces = [self._piece(min(_PIECE, count - at)) for at in range(0, count, _PIECE)]
-        return np.concatenate(pieces) if pieces else self.public.residues.affine(_no_words(self.public), 1, 0)
+        return in_pieces(lambda piece: self._powers(piece.stop - piece.start), count)
 
-    def _piece(self, count: int) -> Rows:
+    def _powers(self, count: int) -> Rows:
+        """The base to the power of fresh exponents."""
         size = -(-self._alpha_bits // 8)
         random = np.frombuffer(self._rng(count * size), np.uint8).reshape(count, size)
         alphas = np.zeros((count, -(-size // 8)), np.uint64)
@@ -112,10 +120,6 @@ class Encryptor:
 def encode(words: U64, public: PublicKey) -> Rows:
     """1 + m·n modulo n², the ciphertexts without randomness of plaintexts."""
     return public.residues.affine(widened(words, public.residues.words), public.n, 1)
-
-
-def _no_words(public: PublicKey) -> U64:
-    return np.zeros((0, public.residues.words), np.uint64)
 
 
 def _table(field: Residues, base: int, windows: int, window_bits: int) -> Rows:

@@ -1,11 +1,28 @@
 """Integers as rows of little-endian 64-bit words: arrays of shape (count, words)."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 U64 = NDArray[np.uint64]
+
+
+_PIECE_ROWS = 2**12
+
+
+def in_pieces(work: Callable[[slice], NDArray[Any]], count: int) -> NDArray[Any]:
+    """What `work` gives for `count` rows, done for some thousand at once: what it needs on the way stays small."""
+    first = work(slice(0, min(count, _PIECE_ROWS)))
+    if count <= _PIECE_ROWS:
+        return first
+    out = np.empty((count, *first.shape[1:]), first.dtype)
+    out[:_PIECE_ROWS] = first
+    for at in range(_PIECE_ROWS, count, _PIECE_ROWS):
+        piece = slice(at, min(count, at + _PIECE_ROWS))
+        out[piece] = work(piece)
+    return out
 
 
 def rows_of_words(values: Iterable[int], words: int) -> U64:

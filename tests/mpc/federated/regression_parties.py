@@ -18,7 +18,7 @@ from mpc.primitives.paillier import Encryptor, PrivateKey
 from mpc.rng import system_rng
 from mpc.sharing.links import Links
 from mpc.spec import Party, no_progress
-from mpc.testing import insecure_paillier
+from mpc.testing import InsecureSeededRng, insecure_paillier
 
 INSECURE_BITS = 512
 with insecure_paillier(INSECURE_BITS):
@@ -53,17 +53,17 @@ def train_together(
     if params.intercept:
         x[names[0]] = np.concatenate([x[names[0]], np.full((len(targets), 1), ONE, np.int64)], axis=1)
     counts = {name: x[name].shape[1] for name in who.all}
-    session = system_rng(16)
 
     def part(name: str) -> Callable[[Mapping[str, Channel]], Trained]:
         def play(peers: Mapping[str, Channel]) -> Trained:
-            party = Party(name, job, params, peers, system_rng, no_progress, session)
+            rng = InsecureSeededRng(name.encode())  # rounding depends on masks: the same in every run
+            party = Party(name, job, params, peers, rng, no_progress, bytes(16))
             own = keys.get(name)
             products = Products(
                 name,
                 who,
                 Links(peers),
-                system_rng,
+                rng,
                 None if own is None else KEYS[own],
                 None if own is None else OWN[own],
                 {peer: THEIRS[keys[peer]] for peer in who.pair if peer != name},

@@ -84,7 +84,7 @@ def test_measures_of_numbers_counts_and_classes_are_those_of_scikit_learn():
 def test_it_is_plain_data_that_survives_arrow_and_json():
     labels, p = sample(50)
     found = evaluate(labels, p, "binary")
-    assert Evaluation.from_arrow(found.to_arrow(), "binary") == found
+    assert Evaluation.from_arrow(found.to_arrow()) == found
     assert json.loads(json.dumps(found.to_dict()))["measures"]["auc"] == found.measures["auc"]
 
 

@@ -69,7 +69,7 @@ def test_each_class_is_trained_against_the_rest():
 
 @pytest.mark.parametrize("fields", [{}, {"family": "linear"}])
 def test_early_stopping_keeps_the_best_epoch_and_tells_the_label_holder_the_errors(fields):
-    columns, targets = data(seed=3)
+    columns, targets = data(seed=5)  # no two epochs' errors are within 0.003 of each other where it matters
     params = insecure_params(epochs=12, patience=2, validation=0.25, batch_rows=24, learning_rate=0.7, **fields)
     found, expected = check(columns, targets, params)
     assert found["m"].validation == pytest.approx(expected["validation"], abs=2e-3)

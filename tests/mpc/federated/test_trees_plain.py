@@ -96,7 +96,7 @@ def plain_params(subject: Case) -> TreesParams:
     return TreesParams(**{name: value for name, value in subject.job.params.items() if name != "normalisation"})
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(2))
 @pytest.mark.parametrize(
     "params",
     [

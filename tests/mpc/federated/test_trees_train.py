@@ -27,9 +27,10 @@ from mpc.federated import trees_train
 from mpc.federated.model import Model
 from mpc.federated.model_card import model_card
 from mpc.federated.trees_forest import Forest, Rules, forest_of, rules_from
+from mpc.federated.trees_label_side import RemoteSide
 from mpc.job import Job
 from mpc.local import run_job
-from mpc.primitives.paillier import Ciphertexts, Encryptor, PrivateKey
+from mpc.primitives.paillier import Encryptor, PrivateKey
 from mpc.registry import get
 from mpc.spec import Outcome
 from mpc.testing import InsecureSeededRng, insecure_paillier
@@ -83,6 +84,8 @@ def test_trees_are_those_of_training_in_the_clear(labels: str, holders: Sequence
         {"gamma": 3.0, "reg_lambda": 0.0, "bins": 200},
         {"bins": 2, "min_node_rows": 200},
         {"encryption": "strict"},
+        {"private_split": True, "bins": 8, "trees": 2},
+        {"private_split": True, "bins": 5, "trees": 2, "local_trees": 1, "reg_lambda": 0.0, "row_sample": 0.7},
     ],
     ids=lambda params: "-".join(params),
 )
@@ -287,28 +290,20 @@ def test_the_first_trees_on_the_label_holder_alone_send_nothing() -> None:
 def test_candidates_come_in_another_order_for_each_tree_if_shuffled() -> None:
     def orders(shuffle: bool) -> list[list[list[int]]]:
         seen: list[list[list[int]]] = []
-        real_open = trees_train_open()
+        received = RemoteSide._receive_sums
 
-        def watch(self: Any, peer: str, ciphertexts: Ciphertexts, count: int) -> Any:
-            sums = real_open(self, peer, ciphertexts, count)
+        def watch(self: Any, total: int) -> Any:
+            sums = received(self, total)
             seen.append(sums.tolist())
             return sums
 
-        from mpc.federated.trees_label_side import Group
-
-        with patch.object(Group, "open", watch):
+        with patch.object(RemoteSide, "_receive_sums", watch):
             run(with_params(mixed(), trees=1, depth=1, shuffle=shuffle))
         return seen
 
     (plainly,), (shuffled,) = orders(False), orders(True)
     assert plainly != shuffled
     assert sorted(plainly) == sorted(shuffled)
-
-
-def trees_train_open() -> Any:
-    from mpc.federated.trees_label_side import Group
-
-    return Group.open
 
 
 def test_the_estimate_is_near_what_is_sent() -> None:
@@ -357,10 +352,14 @@ def test_a_column_that_cannot_be_used_is_named(name: str, column: str, values: S
         run(broken(name, column, values))
 
 
-def test_labels_that_would_overflow_are_refused() -> None:
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [([1e200, -1e200], "squares would overflow"), ([1e-200, 2e-200], "differ by less than 1e-100")],
+)
+def test_labels_that_would_overflow_are_refused(labels: list[float], message: str) -> None:
     subject = mixed(60, labels="regression")
-    table = subject.tables["bank"].set_column(1, "y", pa.array([1e200, -1e200] * 30))
-    with pytest.raises(InputError, match="squares would overflow"):
+    table = subject.tables["bank"].set_column(1, "y", pa.array(labels * 30))
+    with pytest.raises(InputError, match=message):
         run(Case({**subject.tables, "bank": table}, subject.job))
 
 
@@ -674,11 +673,11 @@ def test_a_feature_holder_that_fails_leaves_the_label_holder_without_a_model() -
             raise
         return ends["outcome"]
 
-    from mpc.federated.trees_feature_side import FeatureSide
+    from mpc.federated.trees_feature_side import OpenChooser
 
     with (
         patch.dict(trees_train.SPEC.roles, {"label_holder": replace(role, run=watched)}),
-        patch.object(FeatureSide, "_split", fail),
+        patch.object(OpenChooser, "choose", fail),
         pytest.raises(RuntimeError, match="as if"),
     ):
         run(mixed(100))

@@ -24,7 +24,7 @@ def test_the_sender_computes_what_the_receiver_got_and_nothing_else_agrees() -> 
     for plane, part in zip(b, delta, strict=True):
         gf64.add_products(plane, a, gf64.table_of(part))
     keys = oprf.arrange(theirs, total, query.keys.seed)
-    received, sent = np.empty((2, 4000, 2), np.uint64)
+    received, sent = np.empty((2, 4000, 4), np.uint64)
     received[query.keys.rows.order] = oprf.receiver_outputs(query, c)
     sent[keys.rows.order] = oprf.sender_outputs(keys, query.vector ^ a, delta, b)
     assert query.retries == 0

@@ -49,7 +49,7 @@ def test_psi_multi_keeps_the_bounds_of_its_page(parties: int) -> None:
 
 
 def test_the_bound_of_the_okvs_has_the_slope_that_its_authors_measured_and_is_stricter() -> None:
-    """Bienstock et al., section 4, for ten columns for nine keys: 0.2691 bits a band bit, less 15.21."""
+    """Bienstock et al., section 4, for eleven columns for ten keys: 0.2691 bits a band bit, less 15.21."""
     slope = okvs.failure_bits(2**20, 257) - okvs.failure_bits(2**20, 256)
     assert slope == pytest.approx(0.2691, abs=0.002)
     for keys in (2**18, 2**20, 2**22, 2**24):

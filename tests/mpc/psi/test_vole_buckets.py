@@ -18,6 +18,7 @@ from mpc.channel import Channel, Pipe
 from mpc.errors import ChannelError, InputError, ProtocolError, ResultWithheld
 from mpc.job import Job
 from mpc.local import run_job, run_parties
+from mpc.primitives import okvs
 from mpc.psi import buckets, vole_buckets
 from mpc.psi.vole_buckets import SPEC, BucketParams, bucket_count
 from mpc.session import run_role
@@ -92,6 +93,22 @@ def test_each_receiver_gets_the_rows_of_a_plaintext_join(count: int, receivers: 
     assert outcomes["bob"].facts["nulls"] == 1
     assert {name: outcome.facts["own_distinct"] for name, outcome in outcomes.items()} == {"alice": 40, "bob": 30}
     assert outcomes["alice"].facts["buckets"] == count
+    assert outcomes["alice"].facts["okvs_retries"] == 0
+
+
+def test_seeds_that_were_drawn_in_vain_are_counted_over_all_buckets() -> None:
+    encode, calls = okvs.encode, []
+
+    def fails_first(*arguments: Any) -> Any:
+        calls.append(arguments)
+        if len(calls) in (1, 3, 4):
+            raise okvs.Unsolvable("made to")
+        return encode(*arguments)
+
+    with in_buckets(2), patch.object(okvs, "encode", fails_first):
+        outcomes = run(job())
+    check(outcomes)
+    assert outcomes["alice"].facts["okvs_retries"] == 3
 
 
 def test_many_keys_in_buckets_that_follow_from_the_memory_limit() -> None:

@@ -246,7 +246,7 @@ def test_bytes_in_each_direction_stay_as_they_are() -> None:
     run_pair(pair_job("psi.vole", BOTH), tables, wrap=wire.wrap)
     assert (
         RecordingPipe.digest(wire.records["alice"].sent)
-        == "1ed1a43f0fa5585246dfdc0b37514064852d29b23726694adb0821f60d91e2c3"
+        == "eb4ff99f7809338e846e859ae47d1ed0387b0129125d6dd65cabca798ffe7dab"
     )
     assert (
         RecordingPipe.digest(wire.records["bob"].sent)
@@ -511,37 +511,39 @@ def test_prefixes_of_another_number_of_tags_are_refused() -> None:
     assert str(error) == "bob: sent prefixes of other than 5064 tags"
 
 
-ALL_BUT_ONE = (1 << 70) - 2
+ALL = ((1 << 70) - 1).to_bytes(9, "little")
 
 
 @pytest.mark.parametrize(
-    "verdict",
+    ("verdict", "words"),
     [
-        psi_pb2.Verdict(),
-        psi_pb2.Verdict(matched=bytes(8)),
-        psi_pb2.Verdict(matched=bytes(10)),
-        psi_pb2.Verdict(matched=bytes(9)),
-        psi_pb2.Verdict(matched=((1 << 71) - 1).to_bytes(9, "little")),
-        psi_pb2.Verdict(matched=ALL_BUT_ONE.to_bytes(9, "little"), size=4),
-        psi_pb2.Verdict(size=4),
+        (psi_pb2.Verdict(size=6), "0 bytes that say"),
+        (psi_pb2.Verdict(size=6, matched=bytes(8)), "8 bytes that say"),
+        (psi_pb2.Verdict(size=6, matched=bytes(10)), "10 bytes that say"),
+        (psi_pb2.Verdict(size=6, matched=bytes(9)), "were not found"),
+        (psi_pb2.Verdict(size=6, matched=((1 << 71) - 1).to_bytes(9, "little")), "more tags matched than there are"),
+        (psi_pb2.Verdict(size=5, matched=ALL), "found 5 common keys, and marked 6"),
+        (psi_pb2.Verdict(size=7, matched=ALL), "the sizes of the sets and the minimum exclude"),
+        (psi_pb2.Verdict(matched=ALL), "the sizes of the sets and the minimum exclude"),
     ],
-    ids=["no bitmap", "too short", "too long", "nothing found", "bit behind the end", "with a size", "only a size"],
 )
-def test_a_false_bitmap_is_refused(verdict: psi_pb2.Verdict) -> None:
-    assert isinstance(run_against("alice", psi_pb2.Verdict, 0, lambda _m: [verdict]), ProtocolError)
+def test_a_false_result_is_refused(verdict: psi_pb2.Verdict, words: str) -> None:
+    error = run_against("alice", psi_pb2.Verdict, 0, lambda _m: [verdict])
+    assert isinstance(error, ProtocolError)
+    assert words in str(error)
 
 
 def test_a_bitmap_without_the_keys_that_both_added_is_refused() -> None:
     def edit(message: Any) -> Sequence[Message]:
         bits = int.from_bytes(message.matched, "little")
-        return [psi_pb2.Verdict(matched=(bits & (bits - 1)).to_bytes(9, "little"))]
+        return [psi_pb2.Verdict(matched=(bits & (bits - 1)).to_bytes(9, "little"), size=message.size)]
 
     error = run_against("alice", psi_pb2.Verdict, 0, edit, size=2, min_result=0)
     assert str(error) == "alice: 1 of the 64 keys that both added were not found"
 
 
 def test_more_matches_than_keys_are_refused() -> None:
-    full = psi_pb2.Verdict(matched=((1 << 70) - 1).to_bytes(9, "little"))
+    full = psi_pb2.Verdict(matched=ALL, size=6)
     ends: dict[str, BaseException] = {}
 
     def wrap(name: str, _peer: str, pipe: Pipe) -> Pipe:

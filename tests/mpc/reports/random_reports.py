@@ -8,6 +8,7 @@ from typing import Any
 import pyarrow as pa
 
 from mpc.reports.compiling import compile_sql
+from mpc.reports.plan import EXTREMES
 
 DECLARED: dict[str, Any] = {
     "hk.age": {"lower": "0", "upper": "99", "nulls": True},
@@ -58,7 +59,14 @@ def random_report(seed: int) -> RandomReport:
     if ordered:
         sql += " ORDER BY n DESC, " + ", ".join(str(i + 1) for i in range(len(groups)))
     used = {name: declared for name, declared in DECLARED.items() if uses(sql, name)}
-    return RandomReport(sql, tables, used, minimum, random.choice(["J0", "J1"]), ordered)
+    levels = ["J0", "J1", "J3"] if hidden_values(sql) else ["J0", "J1"]
+    return RandomReport(sql, tables, used, minimum, random.choice(levels), ordered)
+
+
+def hidden_values(sql: str) -> bool:
+    """Whether extremes are of hk's columns alone, as at J3 they must be."""
+    extremes = [each for each in compile_sql(sql).aggregates if each.function in EXTREMES]
+    return all(each.argument is not None and each.argument.parties == {"hk"} for each in extremes)
 
 
 def uses(sql: str, name: str) -> bool:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pytest
 from google.protobuf.message import Message
@@ -19,8 +20,9 @@ from mpc.reports.query import report_job
 from mpc.session import run_role
 from mpc.spec import Outcome, no_progress
 from mpc.testing import InsecureSeededRng
-from protos import report_pb2
+from protos import report_pb2, sharing_pb2
 
+ENGINE_MESSAGE = b"sealane.sharing.v1.Part"
 FROM = " FROM hk.cards JOIN cn.accounts USING (doc)"
 HK = pa.table(
     {
@@ -210,6 +212,13 @@ def test_a_job_that_cannot_be_run_is_refused_before_it_is_proposed(more: dict[st
         report_job(BY_PRODUCT, **{**wanted, **more})
 
 
+def test_at_j3_extremes_are_of_the_askers_columns() -> None:
+    sql = "SELECT MAX(cn.balance) AS m" + FROM
+    assert job(sql, "cn.balance", receivers=("cn",), join="J3").members["cn"].role == "asker"
+    with pytest.raises(InputError, match="at J3 a minimum, maximum or quantile is of the asker's columns"):
+        job(sql, "cn.balance", join="J3")
+
+
 def test_a_job_whose_columns_are_not_those_of_its_text_is_refused() -> None:
     made = job("SELECT COUNT(*) AS n" + FROM + " WHERE hk.limit > 3")
     members = dict(made.members)
@@ -337,3 +346,73 @@ def test_what_each_party_sends_is_the_same_in_every_run() -> None:
     assert runs[0]["cn"].sent == runs[1]["cn"].sent
     own = [data for data in runs[0]["cn"].sent if data[1 : 1 + data[0]].startswith(b"sealane.report.v1.")]
     assert RecordingPipe.digest(own)[:16] == "73dc376349993351"
+
+
+class Tamperer:
+    """Changes the last array of shares that a party sends, by `amount` in each word."""
+
+    def __init__(self, inner: Pipe, number: int, amount: int) -> None:
+        self._inner = inner
+        self._left = number
+        self._amount = amount
+
+    def send_bytes(self, data: bytes, /) -> None:
+        if data[1 : 1 + data[0]] == ENGINE_MESSAGE:
+            self._left -= 1
+            if self._left == 0:
+                message = decode(data, sharing_pb2.Part)
+                words = np.frombuffer(message.data, np.uint64) + np.uint64(self._amount)
+                message.data = words.tobytes()
+                data = encode(message)
+        self._inner.send_bytes(data)
+
+    def recv_bytes(self) -> bytes:
+        return self._inner.recv_bytes()
+
+
+class Replayer:
+    """Sends, in place of the last part of an array, the one before it again."""
+
+    def __init__(self, inner: Pipe, number: int) -> None:
+        self._inner = inner
+        self._left = number
+        self._before = b""
+
+    def send_bytes(self, data: bytes, /) -> None:
+        if data[1 : 1 + data[0]] == ENGINE_MESSAGE:
+            self._left -= 1
+            data, self._before = (self._before if self._left == 0 else data), data
+        self._inner.send_bytes(data)
+
+    def recv_bytes(self) -> bytes:
+        return self._inner.recv_bytes()
+
+
+def opened_parts(made: Job) -> int:
+    """How many parts of arrays cn sends when nobody meddles; the last opens the figures to hk."""
+    records: dict[str, RecordingPipe] = {}
+
+    def record(name: str, _peer: str, pipe: Pipe) -> Pipe:
+        records[name] = RecordingPipe(pipe)
+        return records[name]
+
+    run_recorded(made, record)
+    return sum(data[1 : 1 + data[0]] == ENGINE_MESSAGE for data in records["cn"].sent)
+
+
+def test_shares_that_open_to_what_no_data_can_have_are_refused_by_name() -> None:
+    made = job(BY_PRODUCT, "hk.product", "cn.balance")
+    made = Job(made.protocol, made.members, made.receivers, made.params, id="0" * 32)
+    parts = opened_parts(made)
+    for amount in (2**63, 2**40, 2**64 - 2**20):
+        with pytest.raises(ProtocolError, match="cn: its shares open figures that no data can have"):
+            run_recorded(made, lambda name, _peer, pipe, by=amount: Tamperer(pipe, parts, by) if name == "cn" else pipe)
+
+
+def test_a_part_of_shares_that_is_replayed_is_refused_by_name() -> None:
+    made = job(BY_PRODUCT, "hk.product", "cn.balance")
+    made = Job(made.protocol, made.members, made.receivers, made.params, id="0" * 32)
+    parts = opened_parts(made)
+
+    with pytest.raises(ProtocolError, match="cn: "):
+        run_recorded(made, lambda name, _peer, pipe: Replayer(pipe, parts) if name == "cn" else pipe)

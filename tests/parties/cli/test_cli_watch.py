@@ -175,3 +175,26 @@ def test_a_receipt_shows_that_all_signatures_hold(proposed: World) -> None:
     canonical = json.dumps(json.loads(forged), sort_keys=True, separators=(",", ":"))
     change(proposed.hk, "UPDATE jobs SET receipt = ? WHERE id = ?", canonical, JOB_ID)
     assert proposed.hk("job", "receipt", JOB_ID, "--json", code=5).error["kind"] == "ProtocolError"
+
+
+def test_a_deleted_result_is_gone_and_its_job_and_evidence_stay(succeeded: World) -> None:
+    (path,) = Home.load(succeeded.hk.home).results.glob("*.parquet")
+    assert "--yes" in succeeded.hk("job", "delete-result", JOB_ID, "--json", code=2).err
+    assert path.exists()
+    assert succeeded.hk("job", "delete-result", JOB_ID, "--yes", "--json").json == [JOB_ID]
+    assert not path.exists()
+    assert "was deleted here" in succeeded.hk("job", "result", JOB_ID, code=2).err
+    assert "was deleted here" in succeeded.hk("job", "delete-result", JOB_ID, "--yes", code=2).err
+    assert succeeded.hk("job", "show", JOB_ID, "--json").json["state"] == "succeeded"
+    assert [entry["kind"] for entry in succeeded.hk("evidence", "list", "--json").json][-1] == "result_deleted"
+
+
+def test_results_are_deleted_by_age(succeeded: World) -> None:
+    (path,) = Home.load(succeeded.hk.home).results.glob("*.parquet")
+    assert succeeded.hk("job", "delete-result", "--older-than", "1d", "--yes", "--json").json == []
+    assert path.exists()
+    change(succeeded.hk, "UPDATE jobs SET updated_at = updated_at - 86401 WHERE id = ?", JOB_ID)
+    assert "1 deleted" in succeeded.hk("job", "delete-result", "--older-than", "1d", "--yes").out
+    assert not path.exists()
+    for words in ((), (JOB_ID, "--older-than", "1d")):
+        assert "which result?" in succeeded.hk("job", "delete-result", *words, code=2).err

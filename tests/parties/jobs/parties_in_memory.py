@@ -86,7 +86,7 @@ class PartyInMemory:
 
     def hear(self, peer: "PartyInMemory", data: bytes, *, takes_work: bool = True) -> control_pb2.Envelope:
         """A control message of `peer` arrives."""
-        return self.desk.apply(peer.fingerprint, data, takes_work, self.clock.now)
+        return self.desk.apply(peer.fingerprint, data, takes_work, self.clock.now).envelope
 
     def pending(self, peer: "PartyInMemory") -> list[tuple[int, bytes]]:
         return outbox.pending(self.store.connection(), peer.fingerprint, 0, 1000)

@@ -1,9 +1,21 @@
+import math
+
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from paillier_setup import ENCRYPTOR, KEY, decrypted, encrypted
 
 from mpc.errors import InputError, ProtocolError
-from mpc.primitives.paillier import Ciphertexts, PrivateKey, decrypt
+from mpc.primitives.paillier import (
+    Ciphertexts,
+    Encryptor,
+    PrivateKey,
+    PublicKey,
+    decrypt,
+    int64_from_words,
+    words_from_int64,
+)
 from mpc.testing import InsecureSeededRng, insecure_paillier
 
 PUBLIC = KEY.public
@@ -29,8 +41,6 @@ def test_ciphertexts_travel_as_bytes_of_fixed_width():
 def test_keys_of_lengths_that_are_no_whole_words_or_bytes_do_as_well(bits):
     with insecure_paillier():
         key = PrivateKey.generate(InsecureSeededRng(b"odd"), bits)
-    from mpc.primitives.paillier import Encryptor, int64_from_words, words_from_int64
-
     values = np.array([0, 1, -1, 2**63 - 1, -(2**63)])
     for owner in (key, key.public):
         ciphertexts = Encryptor(owner, InsecureSeededRng(b"x"), "fast").encrypt(words_from_int64(values, key.public))
@@ -96,3 +106,43 @@ def test_nothing_prints_a_ciphertext():
     ciphertexts = encrypted([5])
     assert repr(ciphertexts) == "Ciphertexts(public=PublicKey(512 bits))"
     assert repr(ENCRYPTOR) == "Encryptor(PublicKey(512 bits), 'fast')"
+
+
+def test_long_arrays_keep_their_order_and_one_bad_ciphertext_in_a_later_piece_is_found():
+    values = np.arange(9001) % 1000 - 500
+    few = encrypted(range(-500, 500))
+    many = ENCRYPTOR.rerandomise(few[values + 500])
+    assert len(set(many.to_ints())) == 9001
+    data = many.to_bytes()
+    again = Ciphertexts.from_bytes(PUBLIC, data, 9001)
+    assert again.to_bytes() == data
+    places = [0, 4095, 4096, 8191, 8192, 9000]
+    assert decrypted(again[places]) == values[places].tolist()
+    for place in (4096, 9000):
+        bad = data[: place * WIDTH] + as_bytes(KEY.p) + data[(place + 1) * WIDTH :]
+        with pytest.raises(ProtocolError, match="no unit"):
+            Ciphertexts.from_bytes(PUBLIC, bad, 9001)
+
+
+@pytest.mark.fuzz
+@given(st.binary(max_size=3 * WIDTH), st.integers(-1, 4))
+def test_any_bytes_are_ciphertexts_or_refused(data, count):
+    try:
+        found = Ciphertexts.from_bytes(PUBLIC, data, count)
+    except ProtocolError:
+        return
+    assert found.to_bytes() == data
+    assert all(0 < c < PUBLIC.n_squared and math.gcd(c, PUBLIC.n) == 1 for c in found.to_ints())
+
+
+@pytest.mark.fuzz
+@given(st.binary(min_size=192, max_size=192))
+def test_any_bytes_are_a_public_key_or_refused(data):
+    with insecure_paillier():
+        try:
+            found = PublicKey.from_bytes(data, 512)
+        except ProtocolError:
+            return
+    assert found.to_bytes() == data
+    assert found.n % 2
+    assert found.bits == 512

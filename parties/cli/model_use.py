@@ -1,0 +1,178 @@
+"""Jobs that use a model, and the page that an evaluation makes."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from mpc.errors import InputError
+from mpc.federated.jobs import EVALUATE, evaluation_job, prediction_job
+from mpc.job import Job
+from parties.cli import files
+from parties.cli.command import Session, command, force_option, out_option, yes_option
+from parties.cli.output import say, show_facts
+from parties.cli.proposing import deadline_option, propose_shown, purpose_option
+
+if TYPE_CHECKING:
+    from mpc.federated.evaluation import Evaluation
+    from parties.node import Node
+
+_dataset_option = click.option(
+    "--dataset", "datasets", multiple=True, metavar="NAME=DATASET", help="A party's data, if not as in training."
+)
+_min_rows_option = click.option(
+    "--min-rows", type=click.IntRange(1), default=1, show_default=True, help="Fewer common rows: no result."
+)
+
+
+@command("predict")
+@click.argument("job_id", metavar="ID")
+@_dataset_option
+@click.option("--receiver", "receivers", multiple=True, required=True, metavar="NAME", help="Learns the predictions.")
+@click.option("--output", multiple=True, metavar="NAME=COLUMN,...", help="A receiver's own columns beside its key.")
+@_min_rows_option
+@purpose_option
+@deadline_option
+@yes_option
+def predict(
+    session: Session,
+    job_id: str,
+    datasets: tuple[str, ...],
+    receivers: tuple[str, ...],
+    output: tuple[str, ...],
+    min_rows: int,
+    purpose: str | None,
+    deadline: str | None,
+    yes: bool,
+) -> None:
+    """Propose a prediction by the model that the job ID trained, for the rows that all its parties have.
+
+    \b
+    Examples:
+      sealane model predict 4f2a --receiver bank
+      sealane model predict 4f2a --receiver bank --dataset bank=applicants --output bank=account
+    """
+    node = session.node()
+    wanted = prediction_job(
+        _training(node, job_id),
+        receivers,
+        datasets=dict(map(_pair, datasets)),
+        output={name: columns.split(",") for name, columns in map(_pair, output)},
+        purpose=purpose or "",
+        min_rows=min_rows,
+    )
+    propose_shown(session, node, wanted, deadline, yes=yes)
+
+
+@command("evaluate")
+@click.argument("job_id", metavar="ID")
+@_dataset_option
+@click.option("--threshold", type=click.FloatRange(0, 1), default=0.5, show_default=True, help="Tells classes apart.")
+@_min_rows_option
+@purpose_option
+@deadline_option
+@yes_option
+def evaluate(
+    session: Session,
+    job_id: str,
+    datasets: tuple[str, ...],
+    threshold: float,
+    min_rows: int,
+    purpose: str | None,
+    deadline: str | None,
+    yes: bool,
+) -> None:
+    """Propose an evaluation of the model that the job ID trained: the label holder learns how well it predicts.
+
+    \b
+    Example:
+      sealane model evaluate 4f2a --dataset bank=borrowers2024 --dataset telecom=users2024
+    """
+    node = session.node()
+    wanted = evaluation_job(
+        _training(node, job_id),
+        datasets=dict(map(_pair, datasets)),
+        threshold=threshold,
+        purpose=purpose or "",
+        min_rows=min_rows,
+    )
+    propose_shown(session, node, wanted, deadline, yes=yes)
+
+
+@command("report")
+@click.argument("job_id", metavar="ID")
+@out_option("Where to write the page: a name that ends in .html.")
+@force_option
+def report(session: Session, job_id: str, out: Path | None, force: bool) -> None:
+    """Show what the evaluation job ID measured; with --out, as a page with plots.
+
+    \b
+    Examples:
+      sealane model report 7c01
+      sealane model report 7c01 --out default-model.html
+    """
+    from mpc.federated.evaluation import Evaluation
+
+    if out is not None and out.suffix.lower() != ".html":
+        raise InputError(f"{out} has no known format", hint="choose a name that ends in .html")
+    node = session.node()
+    record = node.job(job_id)
+    if not record.job.protocol.startswith(EVALUATE):
+        raise InputError(f"job {record.id} evaluates no model: it runs {record.job.protocol}")
+    found = Evaluation.from_arrow(node.result(record.id))
+    if out is not None:
+        with files.new(out, force=force) as file:
+            file.write(_page(node, record.job, found).encode())
+    document = {
+        "job": record.id,
+        "model": record.job.params["model"],
+        "rows": found.rows,
+        "measures": dict(found.measures),
+        "file": None if out is None else str(out),
+    }
+
+    def show() -> None:
+        if out is None:
+            show_facts({"rows": f"{found.rows:,}"} | {name: f"{value:.4g}" for name, value in found.measures.items()})
+        else:
+            say(f"written to {out}")
+
+    session.answer(document, show)
+
+
+def _page(node: "Node", job: Job, found: "Evaluation") -> str:
+    from parties.reporting.evaluation import html_page
+
+    trained_by = str(job.params["model"])
+    facts = {
+        "Model": trained_by,
+        "Evaluated by job": job.id,
+        "Parties": ", ".join(job.members),
+        "Purpose": job.purpose,
+    }
+    return html_page(found, title="How well the model predicts", facts=facts, fit=_fit(node, trained_by))
+
+
+def _fit(node: "Node", trained_by: str) -> dict[str, Any]:
+    """What the training told this party of each epoch or round, if it told it anything by number."""
+    import pyarrow as pa
+
+    if node.job(trained_by).result is None:
+        return {}
+    table = node.result(trained_by)
+    return {
+        name.replace("_", " "): table[name].to_pylist()
+        for name in table.column_names
+        if table.num_rows > 1 and pa.types.is_floating(table[name].type) and not table[name].null_count
+    }
+
+
+def _training(node: "Node", job_id: str) -> Job:
+    return node.job(node.model(job_id).job).job
+
+
+def _pair(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not (name and equals and value):
+        raise InputError(f"{text[:80]!r} is not NAME=...", hint="write a party, an equals sign, and what it brings")
+    return name, value

@@ -1,0 +1,130 @@
+"""`sealane sql`: a joint report from its text."""
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from mpc.errors import InputError
+from parties.cli.command import Session, command, yes_option
+from parties.cli.output import heading, say, show_facts, show_table
+from parties.cli.proposing import deadline_option, propose_shown, purpose_option
+from parties.cli.units import show_bytes, show_duration
+
+if TYPE_CHECKING:
+    from mpc.reports.explain import Explanation
+
+
+@command("sql")
+@click.argument("text", metavar="SELECT")
+@click.option("--receiver", "receivers", multiple=True, required=True, metavar="NAME", help="Learns the report.")
+@click.option(
+    "--numbers", multiple=True, metavar="COLUMN=LOWER..UPPER", help="Bounds, with the column's decimals; repeat it."
+)
+@click.option("--values", multiple=True, metavar="COLUMN=A|B|...", help="What is grouped by; repeat it.")
+@click.option("--asker", default="", metavar="NAME", help="May learn which of its keys match; else the first receiver.")
+@click.option("--join", type=click.Choice(["J0", "J1", "J3"]), default="J1", show_default=True, help="Level of leaks.")
+@click.option("--min-group", type=click.IntRange(min=1), default=10, show_default=True, help="People in a group.")
+@click.option("--normalise", multiple=True, metavar="PROFILE", help="One a key column, e.g. national_id/1.")
+@click.option("--in-memory", is_flag=True, help="No party writes rows to disk.")
+@click.option("--explain", "only_explain", is_flag=True, help="Show stages, costs and leaks, and propose nothing.")
+@purpose_option
+@deadline_option
+@yes_option
+def sql(
+    session: Session,
+    text: str,
+    receivers: tuple[str, ...],
+    numbers: tuple[str, ...],
+    values: tuple[str, ...],
+    asker: str,
+    join: Any,
+    min_group: int,
+    normalise: tuple[str, ...],
+    in_memory: bool,
+    only_explain: bool,
+    purpose: str | None,
+    deadline: str | None,
+    yes: bool,
+) -> None:
+    """Propose a joint report over the rows that two parties have in common.
+
+    A table is written party.dataset. See docs/reports.md for what a report may be.
+
+    \b
+    Example:
+      sealane sql 'SELECT hk.product, COUNT(*) AS n, SUM(cn.balance) AS total FROM hk.cards
+        JOIN cn.accounts USING (document) GROUP BY hk.product' --receiver hk --purpose "wealth report" \\
+        --numbers cn.balance=0.00..1000000.00 --values 'hk.product=cards|loans' --explain
+    """
+    from mpc.reports.explain import explain
+    from mpc.reports.query import report_job
+
+    job = report_job(
+        text,
+        receivers=receivers,
+        columns=_declared(numbers, values),
+        asker=asker,
+        join=join,
+        minimum_group=min_group,
+        normalisation=normalise,
+        in_memory=in_memory,
+        purpose=purpose or "",
+    )
+    node = session.node()
+    whole = node.complete(job)
+    preview = node.preview(whole)
+    explanation = explain(whole, preview.rows, node.name)
+    if only_explain:
+        refusal = None if preview.refusal is None else {"message": str(preview.refusal), "hint": preview.refusal.hint}
+        session.answer(asdict(explanation) | {"refusal": refusal}, lambda: _show(explanation, node.name))
+        if preview.refusal is not None and not session.as_json:
+            raise preview.refusal
+        return
+    if not session.as_json:
+        _show(explanation, node.name)
+        say()
+    propose_shown(session, node, job, deadline, yes=yes)
+
+
+def _declared(numbers: tuple[str, ...], values: tuple[str, ...]) -> dict[str, dict[str, Any]]:
+    """What the options say that columns hold."""
+    found: dict[str, dict[str, Any]] = {}
+    for option in numbers:
+        column, _, bounds = option.partition("=")
+        lower, dots, upper = bounds.partition("..")
+        if not dots or not lower or not upper:
+            raise InputError("--numbers is written COLUMN=LOWER..UPPER", hint="e.g. cn.balance=0.00..1000000.00")
+        found.setdefault(column, {}).update(lower=lower, upper=upper)
+    for option in values:
+        column, equals, listed = option.partition("=")
+        if not equals or not listed:
+            raise InputError("--values is written COLUMN=A|B|...", hint="e.g. hk.product=cards|loans")
+        labels: list[Any] = listed.split("|")
+        if all(label.removeprefix("-").isdecimal() for label in labels):
+            labels = [int(label) for label in labels]
+        found.setdefault(column, {}).update(values=labels)
+    return found
+
+
+def _show(explanation: "Explanation", me: str) -> None:
+    show_facts({"plan": explanation.plan})
+    heading(f"Stages, as {me} pays for them")
+    show_table(
+        ("STAGE", "COMPUTED BY", "ROUNDS", "SENDS", "RECEIVES", "TIME"),
+        [
+            (
+                stage.name,
+                stage.who,
+                str(stage.rounds),
+                show_bytes(stage.sent_bytes),
+                show_bytes(stage.received_bytes),
+                show_duration(stage.seconds),
+            )
+            for stage in explanation.stages
+        ],
+        right=("ROUNDS", "SENDS", "RECEIVES", "TIME"),
+    )
+    heading("What each party learns")
+    show_table(("PARTY", "LEARNS"), sorted(explanation.reveals.items()))
+    say(explanation.suppression)

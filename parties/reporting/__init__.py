@@ -1,0 +1,1 @@
+"""Pages for people of what a protocol gives as data."""

@@ -1,0 +1,203 @@
+"""private_split: the search on shares against the same in the clear, what reaches the label holder, and cheating."""
+
+from collections.abc import Mapping
+from typing import Any
+from unittest.mock import patch
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from test_trees_train import Links, assert_same, edited, run_against, telco_first
+from tree_parties import BITS, mixed, plain, run, with_params
+
+from mpc.channel import Channel, RecordingPipe
+from mpc.errors import InputError
+from mpc.federated.trees_grow import (
+    LARGEST_LAMBDA,
+    LARGEST_WORTH,
+    PRIVATE_GRADIENT_BITS,
+    WEIGHT_BITS,
+    Judging,
+    fraction_bits,
+)
+from mpc.federated.trees_objective import area_under_curve
+from mpc.federated.trees_params import TreesParams
+from mpc.federated.trees_private import Known, Search
+from mpc.federated.trees_wire import Masking
+from mpc.job import Job, Member
+from mpc.local import run_parties
+from mpc.spec import Party, no_progress
+from mpc.testing import InsecureSeededRng, insecure_paillier
+from protos import federated_pb2
+from protos import federated_trees_pb2 as wire
+
+JOB = Job("train.any", {"bank": Member("any"), "telco": Member("any")}, ("bank",), id="0" * 32)
+
+
+def search(rows: int, sums: Any, known: Known) -> tuple[list[bool], list[int]]:
+    """What both parties find for sums (nodes, candidates, 2) that they share."""
+    rng = np.random.default_rng(9)
+    mask = rng.integers(0, 2**64, sums.shape, np.uint64)
+    shares = {"bank": list(sums.astype(np.int64).view(np.uint64) - mask), "telco": list(mask)}
+
+    def part(name: str) -> Any:
+        def play(peers: Mapping[str, Channel]) -> Any:
+            seeded = InsecureSeededRng(name.encode())
+            party: Party[TreesParams] = Party(name, JOB, TreesParams(), peers, seeded, no_progress, bytes(16))
+            return Search(party, "bank", "telco", rows).best(shares[name], known if name == "bank" else None)
+
+        return play
+
+    found = run_parties({name: part(name) for name in shares})
+    (wins, nothing), (same, places) = found["bank"], found["telco"]
+    assert wins.tolist() == same.tolist()
+    assert nothing is None
+    return wins.tolist(), [] if places is None else places.tolist()
+
+
+def judged(rows: int, sums: Any, least: int = 1, reg_lambda: int = 0, floor: int = 0) -> Judging:
+    return Judging(np.array(sums), least, reg_lambda, floor, fraction_bits(rows), 1.0)
+
+
+def expected(sums: Any, known: Known) -> tuple[list[bool], list[int]]:
+    scores = [by.scores(own) for by, own in zip(known.by, sums, strict=True)]
+    wins = [int(own.max()) > bar for own, bar in zip(scores, known.bars, strict=True)]
+    return wins, [int(own.argmax()) for own, win in zip(scores, wins, strict=True) if win]
+
+
+@given(data=st.data(), rows=st.sampled_from([50, 3000, 2**20, 2**24]), candidates=st.integers(1, 9))
+@settings(max_examples=8, deadline=None)
+def test_the_search_finds_the_first_of_the_best_candidates(data: Any, rows: int, candidates: int) -> None:
+    rng = np.random.default_rng(data.draw(st.integers(0, 2**32)))
+    most = rows << PRIVATE_GRADIENT_BITS
+    h = rng.integers(0, most, (3, 1, 1), endpoint=True)
+    left_h = (rng.random((3, candidates, 1)) * h).astype(np.int64)
+    left_g = rng.integers(-most // 2, most // 2, (3, candidates, 1))
+    left_g[1] //= 1000
+    left_h[2, ::2] = 1
+    sums = np.concatenate([left_g, left_h], axis=2)
+    sums = np.concatenate([sums, sums[:, :1]], axis=1)  # the first candidate again, which never wins over itself
+    whole = np.concatenate([rng.integers(-most // 2, most // 2, (3, 1)), h[:, :, 0]], axis=1)
+    least = int(data.draw(st.sampled_from([1, 1000, LARGEST_LAMBDA])))
+    reg_lambda = int(data.draw(st.sampled_from([0, 4096, LARGEST_LAMBDA])))
+    by = [judged(rows, own, least, reg_lambda) for own in whole]
+    most_worth = [int(each.scores(own).max()) for each, own in zip(by, sums, strict=True)]
+    bars = [0, max(most_worth[1], 0), max(most_worth[2] - 1, 0)]
+    known = Known(by, bars)
+    assert search(rows, sums, known) == expected(sums, known)
+
+
+@given(g=st.integers(-(2**34), 2**34), h=st.integers(1, 2**34), reg_lambda=st.integers(0, 2**20), rows=st.just(2**22))
+@settings(deadline=None)
+def test_what_a_split_is_worth_is_that_of_the_definition(g: int, h: int, reg_lambda: int, rows: int) -> None:
+    fraction = fraction_bits(rows)
+    by = judged(rows, [2 * g, 3 * h], 1, reg_lambda)
+
+    def worth(child_g: int, child_h: int) -> int:
+        weight = (abs(child_g) << fraction) // (child_h + reg_lambda)
+        return abs(child_g) * min(weight, 2 ** (WEIGHT_BITS + fraction) - 1)
+
+    assert by.scores(np.array([[g, h]]))[0] == worth(g, h) + worth(g, 2 * h)
+    assert 2 * (rows << PRIVATE_GRADIENT_BITS) * (2 ** (WEIGHT_BITS + fraction) - 1) <= LARGEST_WORTH
+
+
+def test_a_child_too_light_is_worth_nothing() -> None:
+    by = judged(100, [10, 30], least=10)
+    assert (by.scores(np.array([[5, 9], [5, 21], [5, 10], [5, 20]])) == -1).tolist() == [True, True, False, False]
+
+
+def test_models_are_as_good_as_those_from_open_sums() -> None:
+    subject = with_params(mixed(2000, 3), trees=20, min_bin_rows=1)
+    labels = subject.tables["bank"]["y"].to_numpy().astype(np.float64)
+    areas = [
+        area_under_curve(labels, plain(with_params(subject, private_split=private)).fitted.scores[:, 0])
+        for private in (False, True)
+    ]
+    assert abs(areas[0] - areas[1]) < 1e-3
+
+
+def test_it_works_for_a_label_holder_without_columns_and_for_numbers() -> None:
+    tables = dict(mixed(100).tables)
+    tables["bank"] = tables["bank"].select(["id", "y"])
+    from tree_parties import case
+
+    alone = case(tables, private_split=True, trees=1, depth=2, bins=4)
+    assert_same(run(alone), alone)
+    subject = with_params(
+        mixed(100, labels="regression"), private_split=True, trees=1, depth=2, bins=4, share_gains=True
+    )
+    assert_same(run(subject), subject)
+
+
+def test_the_label_holder_decrypts_no_sum() -> None:
+    seen: list[Any] = []
+    real = Masking.fields
+
+    def watch(self: Any, words: Any, pairs: int) -> Any:
+        seen.append(real(self, words, pairs))
+        return seen[-1]
+
+    subject = with_params(mixed(200), private_split=True, trees=1, depth=1, bins=8)
+    with patch.object(Masking, "fields", watch):
+        run(subject)
+    bound = 200 << PRIVATE_GRADIENT_BITS + 1
+    assert len(seen) == 1
+    assert np.count_nonzero(seen[0] < bound) == 0
+    assert len(np.unique(seen[0])) == seen[0].size
+
+
+def test_bytes_in_each_direction_stay_as_they_are() -> None:
+    links = Links()
+    run(with_params(mixed(60), private_split=True, trees=1, depth=1, bins=4), wrap=links.wrap)
+    digests = {name: RecordingPipe.digest(record.sent[1:]) for (name, _), record in links.records.items()}
+    assert digests == {
+        "bank": "9fce041e3490d591a80fc3b63d13720783caa077a7cd72b05e03b44e264f0d57",
+        "telco": "0de5297db20c632e35e52a3c4f0f9d1a8175dcd4bd5ec050f69afdc5194bbd9b",
+    }
+
+
+def test_it_is_for_one_feature_holder() -> None:
+    subject = with_params(mixed(holders=("telco", "shop")), private_split=True)
+    with insecure_paillier(), pytest.raises(InputError, match="for one feature holder"):
+        subject.params  # noqa: B018
+
+
+def test_it_says_that_no_sums_are_seen() -> None:
+    from mpc.registry import get
+
+    subject = with_params(mixed(), private_split=True)
+    with insecure_paillier():
+        said = get("train.boosted_trees").reveals(subject.job, subject.params)
+    assert "whether the feature holder has a better split than itself" in said["bank"]
+    assert "sums" not in said["bank"]
+
+
+def test_more_rows_than_masks_have_room_for_are_refused() -> None:
+    from tree_parties import _one_key
+
+    with pytest.raises(InputError, match="too many for private_split"):
+        Masking(_one_key(None).public, 2**27)
+
+
+def private_case() -> Any:
+    return with_params(telco_first(), private_split=True, depth=1, bins=4)
+
+
+@pytest.mark.parametrize(
+    ("bitmaps", "reason"),
+    [
+        ([], "0 bitmaps for 1 nodes"),
+        ([bytes(12)], "were due"),
+        ([bytes(13)], "other rows than were found best"),
+        ([b"\xff" * 12 + b"\x0f"], "other rows than were found best"),
+    ],
+)
+def test_rows_that_go_left_are_checked(bitmaps: list[bytes], reason: str) -> None:
+    assert reason in str(run_against("telco", wire.Lefts, edited(bitmaps=bitmaps), subject=private_case()))
+
+
+def test_ciphertexts_are_checked() -> None:
+    for cheat in ("bank", "telco"):
+        zero = edited(data=bytes(BITS // 4))
+        assert "ciphertext" in str(run_against(cheat, federated_pb2.Piece, zero, subject=private_case()))

@@ -1,0 +1,144 @@
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.base import clone
+from sklearn.linear_model import LinearRegression, LogisticRegression
+from sklearn.metrics import roc_auc_score
+
+from mpc.errors import InputError
+from mpc.estimators import (
+    HorizontalLogisticRegression,
+    VerticalBoostedTrees,
+    VerticalLinearRegression,
+    VerticalLogisticRegression,
+    VerticalPoissonRegression,
+)
+from mpc.federated.model import Model
+from mpc.testing import insecure_paillier
+
+DATA = Path(__file__).parents[1] / "data"
+ALL = (
+    VerticalLogisticRegression,
+    VerticalLinearRegression,
+    VerticalPoissonRegression,
+    VerticalBoostedTrees,
+    HorizontalLogisticRegression,
+)
+
+
+@pytest.fixture(autouse=True)
+def _short_keys():
+    with insecure_paillier():
+        yield
+
+
+def breast():
+    """The bank's and the telecom's tables; the telecom lacks some of the bank's rows and has another order."""
+    bank = pd.read_csv(DATA / "breast_hetero_guest.csv")
+    telecom = pd.read_csv(DATA / "breast_hetero_host.csv").add_prefix("t_").rename(columns={"t_id": "id"})
+    return {"bank": bank[:300], "telecom": telecom[20:].sample(frac=1, random_state=1)}
+
+
+def test_a_joint_model_is_fitted_and_predicts_for_the_holders_rows():
+    tables = breast()
+    model = VerticalLogisticRegression(
+        key_bits=512, sigmoid="linear", epochs=8, batch_rows=300, learning_rate=0.4, momentum=0.5
+    )
+    assert model.fit(tables, label="y", holder="bank") is model
+    p = model.predict_proba(tables)
+    bank = tables["bank"]
+    missing = ~bank["id"].isin(tables["telecom"]["id"]).to_numpy()
+    assert p.shape == (300, 2)
+    assert (np.isnan(p[:, 1]) == missing).all() and missing.sum() == 20
+    assert roc_auc_score(bank["y"][~missing], p[~missing, 1]) > 0.98
+    assert p[~missing].sum(axis=1) == pytest.approx(1)
+    classes = model.predict(tables)
+    assert set(classes[~missing]) == {0.0, 1.0}
+    assert model.evaluate(tables).measures["auc"] == pytest.approx(roc_auc_score(bank["y"][~missing], p[~missing, 1]))
+    assert {name: Model.from_bytes(part).party for name, part in model.parts_.items()} == {n: n for n in tables}
+
+
+def test_numbers_are_predicted_in_the_labels_unit():
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((200, 3))
+    y = 50 + x @ [3.0, -2.0, 1.0] + rng.standard_normal(200)
+    bank, shop = (
+        pd.DataFrame({"id": range(200), "a": x[:, 0], "y": y}),
+        pd.DataFrame({"id": range(200), "b": x[:, 1], "c": x[:, 2]}),
+    )
+    model = VerticalLinearRegression(key_bits=512, epochs=20, batch_rows=200, learning_rate=0.5)
+    found = model.fit({"bank": bank, "shop": shop}, label="y", holder="bank").predict({"bank": bank, "shop": shop})
+    assert np.abs(found - LinearRegression().fit(x, y).predict(x)).max() < 0.1
+    assert model.evaluate({"bank": bank, "shop": shop}).measures["r2"] > 0.8
+
+
+def test_several_classes_have_probabilities_that_sum_up_to_one():
+    bank = pd.read_csv(DATA / "vehicle_scale_hetero_guest.csv")[:300]
+    telecom = pd.read_csv(DATA / "vehicle_scale_hetero_host.csv").add_prefix("t_").rename(columns={"t_id": "id"})
+    tables = {"bank": bank, "telecom": telecom}
+    model = VerticalLogisticRegression(
+        key_bits=512, classes=4, sigmoid="linear", epochs=6, batch_rows=300, learning_rate=0.3
+    )
+    model.fit(tables, label="y", holder="bank")
+    p = model.predict_proba(tables)
+    assert model.classes_.tolist() == [0, 1, 2, 3]
+    assert p.shape == (300, 4)
+    assert p.sum(axis=1) == pytest.approx(1)
+    assert model.evaluate(tables).measures["auc"] > 0.75
+    assert (model.predict(tables) == bank["y"]).mean() > 0.5
+
+
+def test_boosted_trees_take_categories_and_give_probabilities():
+    rng = np.random.default_rng(1)
+    n = 300
+    plan, amount = rng.choice(["basic", "gold"], n), rng.random(n)
+    y = ((plan == "gold") ^ (amount > 0.5)).astype(int)
+    tables = {
+        "bank": pd.DataFrame({"id": range(n), "amount": amount, "y": y}),
+        "shop": pd.DataFrame({"id": range(n), "plan": plan}),
+    }
+    model = VerticalBoostedTrees(key_bits=512, trees=3, depth=2, min_child_weight=0.0)
+    model.fit(tables, label="y", holder="bank")
+    assert (model.predict(tables) == y).mean() > 0.95
+    assert model.predict_proba(tables).shape == (n, 2)
+
+
+def test_the_horizontal_model_is_that_of_all_rows():
+    table = pd.read_csv(DATA / "breast_hetero_guest.csv").drop(columns="id")
+    parts = {"p0": table[:200], "p1": table[200:350], "p2": table[350:]}
+    model = HorizontalLogisticRegression(l2=0.01).fit(parts, label="y")
+    x, y = table.drop(columns="y").to_numpy(), table["y"]
+    standard = (x - x.mean(axis=0)) / x.std(axis=0)
+    reference = LogisticRegression(C=1 / (0.01 * len(y)), tol=1e-9, max_iter=1000).fit(standard, y)
+    assert np.abs(model.predict_proba(table) - reference.predict_proba(standard)).max() < 1e-5
+    assert (model.predict(table) == reference.predict(standard)).all()
+
+
+@pytest.mark.parametrize("kind", ALL)
+def test_parameters_are_those_of_the_protocol_and_can_be_cloned(kind):
+    model = kind(min_rows=7)
+    assert model.get_params()["min_rows"] == 7
+    copy = clone(model)
+    assert copy is not model and copy.get_params() == model.get_params()
+    assert copy.set_params(min_rows=8) is copy
+    assert (copy.min_rows, model.min_rows) == (8, 7)
+    assert repr(model) == f"{kind.__name__}(min_rows=7)"
+    with pytest.raises(InputError, match="has no parameter 'surprise', only"):
+        kind(surprise=1)
+    with pytest.raises(InputError, match=r"has no parameter '(family|unknown)'"):
+        kind(**({"unknown": 1} if kind is VerticalBoostedTrees else {"family": "linear"}))
+
+
+def test_what_is_missing_is_named():
+    tables = breast()
+    model = VerticalLogisticRegression(key_bits=512)
+    with pytest.raises(InputError, match="not fitted"):
+        model.predict_proba(tables)
+    with pytest.raises(InputError, match="bank: the table has no column 'default'"):
+        model.fit(tables, label="default", holder="bank")
+    with pytest.raises(InputError, match="shop has no table"):
+        model.fit(tables, label="y", holder="shop")
+    with pytest.raises(InputError, match="not fitted"):
+        HorizontalLogisticRegression().predict(tables["bank"])

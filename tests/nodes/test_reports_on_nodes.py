@@ -1,0 +1,116 @@
+"""Reports between two nodes: the true answer, exactly once; and no second one that differs by a few people."""
+
+import time
+from collections.abc import Iterator
+
+import pyarrow as pa
+import pytest
+
+from mpc.job import Job
+from mpc.reports.query import report_job
+from parties.node import JobFailed
+from parties.sandbox import Sandbox, sandbox
+
+pytestmark = pytest.mark.nodes
+
+HK = pa.table(
+    {
+        "doc": [f"P{i}" for i in range(60)],
+        "product": ["cards" if i % 3 else "loans" for i in range(60)],
+        "age": list(range(20, 80)),
+    }
+)
+CN = pa.table({"doc": [f"P{i}" for i in range(10, 80)], "balance": [10 * i for i in range(70)]})
+
+
+def report(where: str = "", **more: object) -> Job:
+    sql = f"SELECT hk.product, COUNT(*) AS n, SUM(cn.balance) AS s FROM hk.cards JOIN cn.accounts USING (doc) {where} "
+    return report_job(
+        sql + "GROUP BY hk.product ORDER BY n",
+        receivers=("cn",),
+        columns={"cn.balance": {"lower": "0", "upper": "1000"}, "hk.product": {"values": ["cards", "loans"]}},
+        minimum_group=5,
+        purpose="wealth",
+        **more,  # type: ignore[arg-type]
+    )
+
+
+@pytest.fixture(scope="module")
+def nodes() -> Iterator[Sandbox]:
+    with sandbox("hk", "cn") as made:
+        made["hk"].node.add_dataset("cards", HK, ["doc"])
+        made["cn"].node.add_dataset("accounts", CN, ["doc"])
+        made.allow(report("WHERE hk.age > 0"))
+        yield made
+
+
+def truth(least: int = 0) -> list[dict[str, object]]:
+    """The report of customers older than `least`."""
+    common = [i for i in range(10, 60) if 20 + i > least]
+    groups = {"loans": [i for i in common if not i % 3], "cards": [i for i in common if i % 3]}
+    return [
+        {"product": name, "n": len(rows), "s": sum(10 * (i - 10) for i in rows), "suppressed": False}
+        for name, rows in groups.items()
+    ]
+
+
+def test_a_report_is_the_truth_and_may_be_asked_for_again(nodes: Sandbox) -> None:
+    for _ in range(2):
+        job = report("WHERE hk.age > 0", in_memory=True)
+        assert nodes.run(job)["cn"].to_pylist() == truth()
+    rows = nodes["hk"].node._store.connection().execute("SELECT * FROM row_sets").fetchall()
+    assert len(rows) == 1
+    # cn alone is given figures, and of its own rows it may know all.
+    assert nodes["cn"].node._store.connection().execute("SELECT * FROM row_sets").fetchall() == []
+
+
+def test_a_text_is_all_that_a_query_of_a_node_takes(nodes: Sandbox) -> None:
+    job = report("WHERE hk.age > 0")
+    params = {name: job.params[name] for name in ("columns", "minimum_group")}
+    table = nodes["hk"].node.query(job.params["sql"], receivers=("cn",), purpose="wealth", **params)
+    assert table is None  # hk is no receiver
+    (last,) = [record for record in nodes["cn"].node.jobs() if record.initiator == nodes["hk"].node.fingerprint][-1:]
+    assert nodes["cn"].node.result(last.id).to_pylist() == truth()
+
+
+def test_one_that_differs_by_a_few_people_is_refused_and_the_reason_stays_home(nodes: Sandbox) -> None:
+    job = report("WHERE hk.age > 23")
+    with pytest.raises(JobFailed) as failure:
+        nodes.run(job)
+    assert "rule differencing" in str(failure.value)
+    nodes.await_receipt("cn", job.id)
+    told, seen = nodes["cn"].node.job(job.id), nodes["hk"].node.job(job.id)
+    assert told.reason == "hk: its policy no longer allows the job"
+    assert told.detail == ""
+    assert "fewer people than the minimum group of 5" in seen.detail
+
+
+def test_one_that_differs_by_enough_people_is_released(nodes: Sandbox) -> None:
+    assert nodes.run(report("WHERE hk.age > 50"))["cn"].to_pylist() == truth(50)
+
+
+def test_a_column_that_was_granted_for_conditions_is_not_summed(nodes: Sandbox) -> None:
+    sql = "SELECT SUM(hk.age) AS s FROM hk.cards JOIN cn.accounts USING (doc)"
+    bounds = {"hk.age": {"lower": "0", "upper": "100"}}
+    job = report_job(sql, receivers=("cn",), columns=bounds, minimum_group=5, purpose="wealth")
+    nodes["cn"].node.grant("hk", "report.sql", "accounts", ["doc:join_key"], purpose="wealth", receivers=["cn"])
+    nodes["cn"].node.propose(job)
+    nodes.await_receipt("hk", job.id)
+    seen = nodes["hk"].node.job(job.id)
+    assert seen.state == "denied"
+    assert "has column age as filter_only; the job sums or counts it" in seen.detail
+    assert "--column age:aggregate_only" in seen.hint
+
+
+def test_it_survives_the_end_of_a_node_in_the_middle(nodes: Sandbox) -> None:
+    job = report("WHERE hk.age > 0")
+    nodes["hk"].node.propose(job)
+    deadline = time.monotonic() + 60
+    while nodes["hk"].node.job(job.id).state != "running" and time.monotonic() < deadline:
+        time.sleep(0.02)
+    nodes["hk"].kill()
+    nodes["hk"].start()
+    nodes.connect()
+    assert nodes.results(job)["cn"].to_pylist() == truth()
+    rows = nodes["hk"].node._store.connection().execute("SELECT count(*) FROM row_sets").fetchone()
+    assert rows[0] == 2

@@ -1,0 +1,56 @@
+"""`sealane sql`: explained, refused with what would allow it, proposed."""
+
+import shlex
+
+from tests.parties.cli.driving import World
+
+TEXT = (
+    'SELECT hk.id_kind, COUNT(*) AS n FROM "hk-bank".cards AS hk JOIN "cn-bank".accounts AS cn ON hk.id = cn.card '
+    "GROUP BY hk.id_kind"
+)
+SUM = (
+    'SELECT SUM(hk.balance) AS total FROM "hk-bank".cards AS hk JOIN "cn-bank".accounts AS cn ON hk.id = cn.card '
+    "WHERE cn.city IN ('a', 'b')"
+)
+REPORT = ("sql", SUM, "--receiver", "hk-bank", "--numbers", "hk-bank.balance=0..9", "--purpose", "wealth")
+
+
+def test_a_report_is_explained_and_not_proposed(world: World) -> None:
+    world.hk("grant", "add", "cn-bank", "--protocol", "report.sql", "--dataset", "cards", "--purpose", "wealth",
+             "--receiver", "hk-bank", "--column", "id:join_key", "--column", "balance:aggregate_only")  # fmt: skip
+    told = world.hk(*REPORT, "--explain").out
+    for words in ("join, J1", "sum by group", "open released groups", "ROUNDS", "fewer than 10 different people"):
+        assert words in told
+    assert "which of its keys cn-bank also has" in told
+    assert world.hk("job", "list", "--json").json == []
+
+
+def test_an_explanation_is_one_document(world: World) -> None:
+    document = world.hk(*REPORT, "--explain", "--json").json
+    assert len(document["plan"]) == 64
+    assert document["filters"] == {"hk-bank": 0, "cn-bank": 1}
+    assert [stage["name"] for stage in document["stages"]][:2] == ["filter and group own rows", "join, J1"]
+    assert "cn-bank has no grant" in document["refusal"]["message"]
+
+
+def test_a_refused_report_says_the_smallest_grant_which_then_allows_it(world: World) -> None:
+    refused = world.hk(*REPORT, "--yes", "--json", code=3)
+    command = refused.error["hint"].splitlines()[-1]
+    assert "--column id:join_key --column balance:aggregate_only" in command
+    world.hk(*shlex.split(command)[1:])
+    proposed = world.hk(*REPORT, "--yes", "--json").json
+    assert proposed["state"] == "waiting"
+    (listed,) = world.hk("grant", "list", "--all", "--json").json
+    assert listed["rules"] == {"id": ["join_key"], "balance": ["aggregate_only"]}
+
+
+def test_what_cannot_be_a_report_is_refused_in_a_sentence(world: World) -> None:
+    for words, sentence in (
+        (("SELECT 1",), "has no FROM"),
+        ((SUM,), "has no declared bounds"),
+        ((SUM, "--numbers", "hk-bank.balance"), "--numbers is written COLUMN=LOWER..UPPER"),
+        ((SUM, "--numbers", "hk-bank.balance=0..9", "--values", "hk-bank.kind"), "--values is written COLUMN=A|B"),
+        ((TEXT, "--values", "hk-bank.id_kind=1|2", "--values", "hk-bank.x=1"), "the report does not use it"),
+    ):
+        told = world.hk("sql", *words, "--receiver", "hk-bank", "--json", code=2)
+        assert sentence in told.error["message"]
