@@ -4,6 +4,7 @@ Each method gives this party's parts of fresh random values; both parties call t
 are shared additively modulo 2^64, planes of packed bits by exclusive or.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
 from mpc.sharing.ring import I64, U64
@@ -11,21 +12,25 @@ from mpc.sharing.ring import I64, U64
 Shape = tuple[int, ...]
 
 
+#: An array that may still be on its way; to be called once, when it is needed.
+Later = Callable[[], U64]
+
+
 class Triple(NamedTuple):
     """Parts of a, b and c = a·b (or the matrix product, or the conjunction)."""
 
     a: U64
     b: U64
-    c: U64
+    c: Later
 
 
 class Selector(NamedTuple):
-    """Parts of random bits r, packed, of the same bits as words, and of words a and r·a."""
+    """Parts of random bits r, packed, of words a, of the same bits as words, and of r·a."""
 
     bits: U64
-    words: U64
     a: U64
-    product: U64
+    words: Later
+    product: Later
 
 
 class Source(Protocol):
@@ -43,11 +48,11 @@ class Source(Protocol):
         """Planes a of a shape, `stack` times as many planes b, and for each b its conjunction with a."""
         ...
 
-    def private_conjunctions(self, shape: Shape) -> tuple[U64, U64]:
+    def private_conjunctions(self, shape: Shape) -> tuple[U64, Later]:
         """Planes that only this party knows, and its part of their conjunction with those of the other."""
         ...
 
-    def bits(self, count: int) -> tuple[U64, U64]:
+    def bits(self, count: int) -> tuple[U64, Later]:
         """Parts of random bits, packed, and of the same bits as words."""
         ...
 

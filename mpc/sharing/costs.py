@@ -27,7 +27,7 @@ class Cost:
 
 @dataclass
 class Costs:
-    """Counts up as an engine works. A round is a wait for a message that could not have been sent earlier."""
+    """Counts up as an engine works. A round is a wait for messages, other than those that fill a stock of transfers."""
 
     _operations: dict[str, Cost] = field(default_factory=dict)
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from mpc.errors import ProtocolError
 from mpc.sharing import permutation
-from mpc.sharing.correlations import Selector, Shape, Triple
+from mpc.sharing.correlations import Later, Selector, Shape, Triple
 from mpc.sharing.ring import I64, U64, matmul, unpack, words_of
 from mpc.sharing.wire import Wire
 from protos import sharing_pb2
@@ -46,18 +46,18 @@ class Dealt:
         self._ask("conjunctions", stack, *shape)
         return Triple(self._words(*shape), self._words(stack, *shape), self._corrected(stack, *shape))
 
-    def private_conjunctions(self, shape: Shape) -> tuple[U64, U64]:
+    def private_conjunctions(self, shape: Shape) -> tuple[U64, Later]:
         self._ask("private_conjunctions", *shape)
         return self._words(*shape), self._corrected(*shape)
 
-    def bits(self, count: int) -> tuple[U64, U64]:
+    def bits(self, count: int) -> tuple[U64, Later]:
         self._ask("bits", count)
         return self._words(words_of(count)), self._corrected(count)
 
     def selectors(self, count: int) -> Selector:
         self._ask("selectors", count)
         bits, a = self._words(words_of(count)), self._words(count)
-        return Selector(bits, self._corrected(count), a, self._corrected(count))
+        return Selector(bits, a, self._corrected(count), self._corrected(count))
 
     def sums_by(self, groups: I64 | None, numbers: U64, count: int) -> U64:
         """The holder's rows in the order of groups, which only the chooser knows; running sums; those at the ends."""
@@ -86,8 +86,12 @@ class Dealt:
     def _words(self, *shape: int) -> U64:
         return self._wire.words(self._helper, *shape)
 
-    def _corrected(self, *shape: int) -> U64:
-        return self._words(*shape) if self._first else self._wire.receive(self._helper, shape)
+    def _corrected(self, *shape: int) -> Later:
+        """Does not wait for the helper, so that the parties' own messages need not."""
+        if self._first:
+            part = self._words(*shape)
+            return lambda: part
+        return lambda: self._wire.receive(self._helper, shape)
 
     def _ask(self, correlation: str, *sizes: int) -> None:
         if not self._first:

@@ -104,30 +104,41 @@ class Replicated:
 
     def multiply(self, x: Words, y: Words, shape: Shape) -> Words:
         self._wire.begin("multiply", _count(shape))
-        z = x[0] * (y[0] + y[1])
-        z += x[1] * y[0]
-        return self._reshare(z, added=True)
+        return self.product(x, y)
 
     def matmul(self, x: Words, y: Words, sizes: tuple[int, int, int]) -> Words:
         self._wire.begin("matmul", sizes[0] * sizes[1] * sizes[2])
         z = matmul(np.concatenate(x, axis=1), np.concatenate([y[0] + y[1], y[0]]))
-        return self._reshare(z, added=True)
+        return self._reshare(z)
 
     def conjoin(self, x: BitParts, y: BitParts, shape: Shape) -> BitParts:
         self._wire.begin("conjoin", _count(shape))
         left, right = tuple(pack(part) for part in x), tuple(pack(part) for part in y)
-        return tuple(unpack(part, shape) for part in self._and(left, right))
+        return tuple(unpack(part[0], shape) for part in self._and(left, tuple(part[None] for part in right)))
 
-    def _reshare(self, z: U64, *, added: bool) -> Words:
+    def _reshare(self, z: U64) -> Words:
         """From one's own summand of a value to its parts, the summands hidden by a sharing of zero."""
         zero = self._wire.words(self._previous, *z.shape)
         other = self._wire.words(self._next, *z.shape)
-        z = z + zero - other if added else z ^ zero ^ other
+        z = z + zero - other
         self._wire.send(self._previous, z)
         return z, self._wire.receive(self._next, z.shape)
 
     def _and(self, x: Planes, y: Planes) -> Planes:
-        return self._reshare((x[0] & (y[0] ^ y[1])) ^ (x[1] & y[0]), added=False)
+        """x & y for each y of a stack."""
+        from mpc.kernels.shares import replicated_conjunctions
+
+        shape, rows = y[0].shape, (len(y[0]), -1)
+        left = [np.ascontiguousarray(part).reshape(-1) for part in x]
+        right = [np.ascontiguousarray(part).reshape(rows) for part in y]
+        masks = [self._wire.words(peer, *right[0].shape) for peer in (self._previous, self._next)]
+        own = np.empty_like(right[0])
+        replicated_conjunctions(left[0], left[1], right[0], right[1], masks[0], masks[1], own)
+        self._wire.send(self._previous, own)
+        return own.reshape(shape), self._wire.receive(self._next, shape)
+
+    def _and_planes(self, x: Planes, y: Planes) -> Planes:
+        return tuple(part[0] for part in self._and(x, tuple(part[None] for part in y)))
 
     def sign(self, x: Words, shape: Shape, width: int) -> BitParts:
         """The sum of A = x_0 + x_1, known to party 0, and B = x_2, known to the others: its highest bit."""
@@ -137,7 +148,7 @@ class Replicated:
         if width > 1:
             a, b = tuple(p[:-1] for p in a), tuple(p[:-1] for p in b)
             propagate = tuple(p ^ q for p, q in zip(a, b, strict=True))
-            into_top = circuits.carry(propagate, self._and(a, b), self._and)
+            into_top = circuits.carry(propagate, self._and_planes(a, b), self._and)
             top = tuple(p ^ q for p, q in zip(top, into_top, strict=True))
         return tuple(unpack(part, shape) for part in top)
 
@@ -250,7 +261,15 @@ class Replicated:
 
     def product(self, x: Words, y: Words) -> Words:
         """Products of elements, within a step."""
-        return self._reshare(x[0] * (y[0] + y[1]) + x[1] * y[0], added=True)
+        from mpc.kernels.shares import replicated_products
+
+        shape = x[0].shape
+        x0, x1, y0, y1 = (np.ascontiguousarray(part).reshape(-1) for part in (*x, *y))
+        masks = [self._wire.words(peer, x[0].size) for peer in (self._previous, self._next)]
+        own = np.empty(x[0].size, np.uint64)
+        replicated_products(x0, x1, y0, y1, masks[0], masks[1], own)
+        self._wire.send(self._previous, own)
+        return own.reshape(shape), self._wire.receive(self._next, shape)
 
 
 def _count(shape: Shape) -> int:

@@ -15,7 +15,7 @@ import numpy as np
 from mpc.primitives.prg import SEED_BYTES, Prg
 from mpc.rng import Rng
 from mpc.sharing import bucket_sums, network
-from mpc.sharing.correlations import Selector, Shape, Triple
+from mpc.sharing.correlations import Later, Selector, Shape, Triple
 from mpc.sharing.random_transfers import RandomTransfers
 from mpc.sharing.ring import I64, U64, unpack, words_of
 from mpc.sharing.wire import Wire
@@ -37,65 +37,69 @@ class Transferred:
         self._transfers = RandomTransfers(wire, peer, rng, session)
 
     def triples(self, count: int) -> Triple:
-        triple = Triple(*np.empty((3, count), np.uint64))
+        a, b, c = self._products_of_random(count)
+        return Triple(a, b, lambda: c)
+
+    def _products_of_random(self, count: int) -> tuple[U64, U64, U64]:
+        whole = np.empty((3, count), np.uint64)
         for start in range(0, count, SLICE):
             part = slice(start, min(start + SLICE, count))
-            for whole, piece in zip(triple, self._triples(part.stop - start), strict=True):
-                whole[part] = piece
-        return triple
+            whole[:, part] = self._slice_of_products(part.stop - part.start)
+        return whole[0], whole[1], whole[2]
 
-    def _triples(self, count: int) -> Triple:
+    def _slice_of_products(self, count: int) -> tuple[U64, U64, U64]:
         a, chosen, (low, high) = self._both(_BITS * count)
         b = self._random(count)
         shifted = b[:, None] << np.arange(_BITS, dtype=np.uint64)
         self._wire.wait(1)
         mine, theirs = self._products(a, chosen[:, 0], low[:, 0], high[:, 0], shifted.reshape(-1))
         c = a * b + mine.reshape(count, _BITS).sum(axis=1) + theirs.reshape(count, _BITS).sum(axis=1)
-        return Triple(a, b, c)
+        return a, b, c
 
     def matrices(self, sizes: tuple[int, int, int]) -> Triple:
         """Products of the elements, column by column of the right matrix."""
         m, k, n = sizes
         a, b, c = self._random(m, k), self._random(k, n), np.empty((m, n), np.uint64)
         for column in range(n):
-            triple = self.triples(m * k)
+            left, right, product = self._products_of_random(m * k)
             self._wire.wait(1)
-            d = a.reshape(-1) - triple.a
-            e = np.broadcast_to(b[:, column], (m, k)).reshape(-1) - triple.b
+            d, e = a.reshape(-1) - left, np.broadcast_to(b[:, column], (m, k)).reshape(-1) - right
             opened = np.stack([d, e]) + self._exchange(np.stack([d, e]))
-            right = triple.b + opened[1] if self._first else triple.b
-            products = opened[0] * right + triple.a * opened[1] + triple.c
+            right = right + opened[1] if self._first else right
+            products = opened[0] * right + left * opened[1] + product
             c[:, column] = products.reshape(m, k).sum(axis=1)
-        return Triple(a, b, c)
+        return Triple(a, b, lambda: c)
 
     def conjunctions(self, stack: int, shape: Shape) -> Triple:
         words = int(np.prod(shape))
         a, received = self._transfers.choose_bits(words, stack)
         low, high = self._transfers.offer_bits(words, stack)
         b = low ^ high
-        c = (a & b) ^ received ^ low
-        return Triple(a.reshape(shape), b.reshape(stack, *shape), c.reshape(stack, *shape))
+        c = ((a & b) ^ received ^ low).reshape(stack, *shape)
+        return Triple(a.reshape(shape), b.reshape(stack, *shape), lambda: c)
 
-    def private_conjunctions(self, shape: Shape) -> tuple[U64, U64]:
+    def private_conjunctions(self, shape: Shape) -> tuple[U64, Later]:
         words = int(np.prod(shape))
         if self._first:
             choices, received = self._transfers.choose_bits(words, 1)
-            return choices.reshape(shape), received.reshape(shape)
+            return choices.reshape(shape), lambda: received.reshape(shape)
         low, high = self._transfers.offer_bits(words, 1)
-        return (low ^ high).reshape(shape), low.reshape(shape)
+        return (low ^ high).reshape(shape), lambda: low.reshape(shape)
 
-    def bits(self, count: int) -> tuple[U64, U64]:
+    def bits(self, count: int) -> tuple[U64, Later]:
         """r_0 + r_1 - 2·r_0·r_1, the first party choosing by r_0."""
         packed = words_of(count)
         self._wire.wait(1)
         if self._first:
             choices, chosen = self._transfers.choose(_BITS * packed)
             own = unpack(choices, (count,)).astype(np.uint64)
-            return choices, own + self._chosen(own, chosen[:count, 0])
+            words = own + self._chosen(own, chosen[:count, 0])
+            return choices, lambda: words
         low, high = self._transfers.offer(_BITS * packed)
         bits = self._random(packed)
         own = unpack(bits, (count,)).astype(np.uint64)
-        return bits, own + self._offered(low[:count, 0], high[:count, 0], _MINUS_TWO * own)
+        words = own + self._offered(low[:count, 0], high[:count, 0], _MINUS_TWO * own)
+        return bits, lambda: words
 
     def selectors(self, count: int) -> Selector:
         packed = words_of(count)
@@ -109,7 +113,8 @@ class Transferred:
             cross = self._chosen(own, chosen[:, 1])
         else:
             cross = self._offered(low[:, 1], high[:, 1], _MINUS_TWO * own)
-        return Selector(bits, own + cross, a, own * a + mine + theirs)
+        words, product = own + cross, own * a + mine + theirs
+        return Selector(bits, a, lambda: words, lambda: product)
 
     def sums_by(self, groups: I64 | None, numbers: U64, count: int) -> U64:
         session, width = self._step_session(), numbers.shape[1]

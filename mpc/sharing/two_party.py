@@ -68,12 +68,16 @@ class TwoParty:
 
     def multiply(self, x: Words, y: Words, shape: Shape) -> Words:
         """x·y = d·(b + e) + a·e + c with d = x - a, e = y - b opened."""
+        from mpc.kernels.shares import opened_products
+
         count = _count(shape)
         self._wire.begin("multiply", count)
         triple = self._source.triples(count)
         masked = np.stack([x[0].reshape(-1) - triple.a, y[0].reshape(-1) - triple.b])
-        d, e = masked + self._exchange(masked)
-        z = d * (triple.b + e if self._first else triple.b) + triple.a * e + triple.c
+        opened = self._exchange(masked)
+        opened += masked
+        z = np.empty(count, np.uint64)
+        opened_products(opened[0], opened[1], triple.a, triple.b, triple.c(), np.uint64(self._first), z)
         return (z.reshape(shape),)
 
     def matmul(self, x: Words, y: Words, sizes: tuple[int, int, int]) -> Words:
@@ -85,7 +89,7 @@ class TwoParty:
         d = d + self._wire.receive(self._peer, d.shape)
         e = e + self._wire.receive(self._peer, e.shape)
         right = triple.b + e if self._first else triple.b
-        return (matmul(np.concatenate([d, triple.a], axis=1), np.concatenate([right, e])) + triple.c,)
+        return (matmul(np.concatenate([d, triple.a], axis=1), np.concatenate([right, e])) + triple.c(),)
 
     def conjoin(self, x: BitParts, y: BitParts, shape: Shape) -> BitParts:
         self._wire.begin("conjoin", _count(shape))
@@ -94,13 +98,20 @@ class TwoParty:
 
     def _and(self, x: Planes, y: Planes) -> Planes:
         """x & y for each y of a stack."""
+        from mpc.kernels.shares import opened_conjunctions
+
         stack = len(y[0])
         triple = self._source.conjunctions(stack, x[0].shape)
-        masked = np.concatenate([(x[0] ^ triple.a)[None], y[0] ^ triple.b])
-        opened = masked ^ self._exchange(masked)
-        d, e = opened[0], opened[1:]
-        z = (d & triple.b) ^ (triple.a & e) ^ triple.c
-        return (z ^ (d & e) if self._first else z,)
+        masked = np.empty((1 + stack, *x[0].shape), np.uint64)
+        np.bitwise_xor(x[0], triple.a, out=masked[0])
+        np.bitwise_xor(y[0], triple.b, out=masked[1:])
+        opened = self._exchange(masked)
+        opened ^= masked
+        d, e = opened[0].reshape(-1), opened[1:].reshape(stack, -1)
+        a, b, c = triple.a.reshape(-1), triple.b.reshape(stack, -1), triple.c().reshape(stack, -1)
+        z = np.empty_like(b)
+        opened_conjunctions(d, e, a, b, c, np.uint64(2**64 - 1 if self._first else 0), z)
+        return (z.reshape(y[0].shape),)
 
     def sign(self, x: Words, shape: Shape, width: int) -> BitParts:
         """The highest bit of x_0 + x_1, each known to one party."""
@@ -118,7 +129,7 @@ class TwoParty:
         mask, product = self._source.private_conjunctions(own.shape)
         masked = own ^ mask
         theirs = self._exchange(masked)
-        return (own if self._first else mask) & theirs ^ product
+        return (own if self._first else mask) & theirs ^ product()
 
     def zero(self, x: Words, shape: Shape, width: int) -> BitParts:
         """Whether x_0 and -x_1 have the same bits."""
@@ -134,7 +145,7 @@ class TwoParty:
         bits, words = self._source.bits(count)
         masked = pack(x[0]) ^ bits
         opened = unpack(masked ^ self._exchange(masked), (count,)).astype(np.uint64)
-        z = words * (np.uint64(1) - np.uint64(2) * opened)
+        z = words() * (np.uint64(1) - np.uint64(2) * opened)
         return ((z + opened if self._first else z).reshape(shape),)
 
     def select(self, bits: BitParts, x: Words, shape: Shape) -> Words:
@@ -149,7 +160,7 @@ class TwoParty:
         theirs = self._wire.receive(self._peer, masked_bits.shape)
         opened = unpack(masked_bits ^ theirs, (count,)).astype(np.uint64)
         difference = masked + self._wire.receive(self._peer, masked.shape)
-        product = chosen.words * difference + chosen.product
+        product = chosen.words() * difference + chosen.product()
         return ((opened * words + (np.uint64(1) - np.uint64(2) * opened) * product).reshape(shape),)
 
     def shuffle(self, x: Words, shape: tuple[int, int]) -> Words:
