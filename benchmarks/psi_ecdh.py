@@ -25,7 +25,7 @@ from benchmarks.processes import Part, together
 from mpc import ahead
 from mpc.channel import CountingPipe, MessageChannel
 from mpc.job import Job, Member
-from mpc.primitives.ristretto import multiply, point_from_uniform, random_scalar
+from mpc.primitives.ristretto import multiply_each, point_from_uniform, random_scalar
 from mpc.primitives.threads import start, usable_cores
 from mpc.psi.ecdh import SPEC
 from mpc.rng import system_rng
@@ -37,10 +37,6 @@ TARGET = 1.2
 SAMPLE = 10_000  # multiplications a process, before and after
 
 
-def _multiply_all(scalar: bytes, points: bytes) -> bytes:
-    return b"".join(multiply(scalar, points[i : i + 32]) for i in range(0, len(points), 32))
-
-
 def _multiplications(go: Connection) -> None:
     """Time SAMPLE multiplications spread over the cores, together with the other process."""
     scalar = random_scalar(system_rng)
@@ -49,7 +45,7 @@ def _multiplications(go: Connection) -> None:
         go.send(None)
         go.recv()
         began, cpu = time.perf_counter(), time.process_time()
-        start(pool, partial(_multiply_all, scalar), points, 32)()
+        start(pool, partial(multiply_each, scalar), points, 32)()
         go.send((time.perf_counter() - began, time.process_time() - cpu))
 
 

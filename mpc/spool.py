@@ -4,12 +4,13 @@ What is kept is as sensitive as the input. A protocol never keeps its randomness
 """
 
 import threading
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
-import numpy as np
-import numpy.typing as npt
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
 
-U8 = npt.NDArray[np.uint8]
+U8: TypeAlias = "npt.NDArray[np.uint8]"
 
 
 class Spool(Protocol):
@@ -55,6 +56,8 @@ class MemorySpool:
             self._kept[name] = bytearray(data.tobytes())
 
     def read(self, name: str, /) -> U8:
+        import numpy as np  # here: whoever decides about a job holds a spool's type, and needs no array
+
         with self._lock:
             return np.frombuffer(bytearray(self._kept.get(name, b"")), np.uint8)
 

@@ -55,6 +55,7 @@ class Answerer:
     _asked: dict[int, tuple[str, float]] = field(default_factory=dict)  # call -> the peer, and when it was asked
     _answers: dict[int, dict[str, Any]] = field(default_factory=dict)
     _received: dict[tuple[str, int], int] = field(default_factory=dict)
+    _way_out: dict[int, tuple[dict[str, Any], float]] = field(default_factory=dict)  # call -> measured, and since when
 
     async def ask_peer(self, row: sqlite3.Row) -> None:
         """Send the peer what it takes to answer a row of `calls`."""
@@ -81,6 +82,8 @@ class Answerer:
                 await self.send(peer, control_pb2.Envelope(catalogue=answer))
             case "catalogue":
                 self._take_catalogue(peer, envelope.catalogue)
+            case "probe" if envelope.probe.back:
+                self._take_way_back(peer, envelope.probe, now)
             case "probe":
                 await self._count_probe(peer, envelope.probe, now)
             case "probe_answer":
@@ -91,6 +94,7 @@ class Answerer:
         answers, self._answers = self._answers, {}
         for call in answers:
             self._asked.pop(call, None)
+            self._way_out.pop(call, None)
         return answers
 
     def give_up(self, now: float) -> None:
@@ -100,9 +104,12 @@ class Answerer:
                 self._answers[call] = {"error": "the peer did not answer", "hint": "look at its node's log"}
 
     async def _probe(self, peer: str, call: int) -> None:
-        filler = bytes(_PROBE_BYTES)
-        for index in range(_PROBES):
-            probe = control_pb2.Probe(call=call, index=index, count=_PROBES, filler=filler)
+        await self._send_probes(peer, call, _PROBES, _PROBE_BYTES, back=False)
+
+    async def _send_probes(self, peer: str, call: int, count: int, size: int, *, back: bool) -> None:
+        filler = bytes(size)
+        for index in range(count):
+            probe = control_pb2.Probe(call=call, index=index, count=count, filler=filler, back=back)
             await self.send(peer, control_pb2.Envelope(probe=probe))
 
     async def _count_probe(self, peer: str, probe: control_pb2.Probe, now: float) -> None:
@@ -114,6 +121,9 @@ class Answerer:
             return
         answer = control_pb2.ProbeAnswer(call=probe.call, clock=now, received_bytes=received)
         await self.send(peer, control_pb2.Envelope(probe_answer=answer))
+        size = min(received, _PROBE_BYTES)
+        count = min(received // size, _PROBES) if size else 1  # nobody gets more than it sent
+        await self._send_probes(peer, probe.call, count, size, back=True)
 
     def _take_catalogue(self, peer: str, catalogue: control_pb2.Catalogue) -> None:
         if self._asked_at(peer, catalogue.call) is None:
@@ -141,4 +151,12 @@ class Answerer:
             "received_bytes": answer.received_bytes,
             "clock_offset_s": answer.clock - (asked + seconds),
         }
-        self._answers[answer.call] = {"value": value}
+        self._way_out[answer.call] = value | {"returned_bytes": 0}, now
+
+    def _take_way_back(self, peer: str, probe: control_pb2.Probe, now: float) -> None:
+        if self._asked_at(peer, probe.call) is None or probe.call not in self._way_out:
+            return
+        value, since = self._way_out[probe.call]
+        value["returned_bytes"] += len(probe.filler)
+        if probe.index + 1 >= probe.count:
+            self._answers[probe.call] = {"value": value | {"return_seconds": max(now - since, 1e-6)}}

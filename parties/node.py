@@ -184,7 +184,11 @@ class Node:
         return {row["peer"]: {key: row[key] for key in row.keys() if key != "peer"} for row in rows}  # noqa: SIM118
 
     def diagnose(self, who: str) -> dict[str, Any]:
-        """Measure the link to a peer: throughput both ways included, clock difference. Needs the running node."""
+        """Measure the link to a peer: throughput there and back, clock difference. Needs the running node.
+
+        Gives `sent_bytes`, `received_bytes` (by the peer) and `seconds` of the way there, `returned_bytes` and
+        `return_seconds` of the way back, and `clock_offset_s`, positive when the peer's clock is ahead.
+        """
         answer: dict[str, Any] = calls.ask(self._store, "diagnose", {"peer": self.peer(who).fingerprint}, 30.0)
         return answer
 

@@ -224,16 +224,18 @@ class Catalogue(_message.Message):
     def __init__(self, call: _Optional[int] = ..., json: _Optional[bytes] = ...) -> None: ...
 
 class Probe(_message.Message):
-    __slots__ = ("call", "index", "count", "filler")
+    __slots__ = ("call", "index", "count", "filler", "back")
     CALL_FIELD_NUMBER: _ClassVar[int]
     INDEX_FIELD_NUMBER: _ClassVar[int]
     COUNT_FIELD_NUMBER: _ClassVar[int]
     FILLER_FIELD_NUMBER: _ClassVar[int]
+    BACK_FIELD_NUMBER: _ClassVar[int]
     call: int
     index: int
     count: int
     filler: bytes
-    def __init__(self, call: _Optional[int] = ..., index: _Optional[int] = ..., count: _Optional[int] = ..., filler: _Optional[bytes] = ...) -> None: ...
+    back: bool
+    def __init__(self, call: _Optional[int] = ..., index: _Optional[int] = ..., count: _Optional[int] = ..., filler: _Optional[bytes] = ..., back: _Optional[bool] = ...) -> None: ...
 
 class ProbeAnswer(_message.Message):
     __slots__ = ("call", "clock", "received_bytes")

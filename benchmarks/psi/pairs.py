@@ -1,6 +1,7 @@
 """Two parties in two processes, from CSV to CSV: Sealane's and SPU's, run in turn and measured alike."""
 
 import json
+import os
 import resource
 import socket
 import statistics
@@ -83,8 +84,12 @@ def free_port() -> int:
 def _run(commands: Sequence[Sequence[str]], descriptors: Sequence[int] = ()) -> tuple[list[dict[str, float]], float]:
     """Start both parties and wait; gives what each said, among whatever else it printed, and their CPU seconds."""
     before = _children_cpu()
+    # Installed packages have their bytecode; so are both measured.
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     processes = [
-        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, pass_fds=descriptors)
+        subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, pass_fds=descriptors, env=environment
+        )
         for command in commands
     ]
     outputs = [process.communicate()[0] for process in processes]

@@ -9,6 +9,8 @@ from typing import Self
 
 _CHUNK_BYTES = 2**14
 _WAITING_CHUNKS = 64  # a sender that is ahead by more waits
+_PATIENCE_S = 60.0
+_TRY_EVERY_S = 0.02
 
 
 class SlowLink:
@@ -62,9 +64,8 @@ class SlowLink:
                 caller, _ = listener.accept()
             except OSError:
                 return
-            try:
-                called = socket.create_connection(("127.0.0.1", port))
-            except OSError:  # nobody listens yet: the caller tries again
+            called = _reach(port)
+            if called is None:
                 caller.close()
                 continue
             for end in (caller, called):
@@ -98,6 +99,16 @@ class SlowLink:
 
         for work in (read, write):
             threading.Thread(target=work, daemon=True).start()
+
+
+def _reach(port: int) -> socket.socket | None:
+    """A connection to a port at which somebody may yet begin to listen."""
+    deadline = time.monotonic() + _PATIENCE_S
+    while time.monotonic() < deadline:
+        with contextlib.suppress(OSError):
+            return socket.create_connection(("127.0.0.1", port))
+        time.sleep(_TRY_EVERY_S)
+    return None
 
 
 class _Way:

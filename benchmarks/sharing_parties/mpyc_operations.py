@@ -1,4 +1,4 @@
-"""MPyC 0.11 on loopback, started once with -M3: `python mpyc_operations.py -M3 SIZE`. Prints a line of JSON at party 0."""
+"""MPyC 0.11 on loopback, started once: `python mpyc_operations.py SIZE -M3`. Prints a line of JSON at party 0."""
 
 import json
 import sys
@@ -22,7 +22,7 @@ async def run(size):
     right = bool(np.array_equal(np.array(await mpc.output(product[:1000]), np.int64), (x * y)[:1000]))
     if mpc.pid == 0:
         print(
-            json.dumps({"case": "multiply", "seconds": [seconds], "sent_bytes": 0, "peak_mb": 0, "ok": right}),
+            json.dumps({"case": "multiply", "seconds": [seconds], "cpu": [], "peak_mb": 0, "ok": right}),
             flush=True,
         )
     await mpc.shutdown()

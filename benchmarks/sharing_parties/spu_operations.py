@@ -48,7 +48,7 @@ def run(rank, protocol, ports, folder, repeats, wanted):
         names = [f"in{i}" for i in range(len(inputs))]
         secret = libspu.Visibility.VIS_SECRET
         executable, _ = frontend.compile(
-            frontend.Kind.JAX, function, inputs, {}, names, [secret] * len(inputs), lambda out: ["out"]
+            frontend.Kind.JAX, function, inputs, {}, names, [secret] * len(inputs), lambda _: ["out"]
         )
         for i, value in enumerate(inputs):
             runtime.set_var(names[i], own_share(io, rank, len(ports), value, folder / f"{name}{i}", link))

@@ -20,6 +20,7 @@ from mpc.federated.encoding import (
     read_label,
 )
 from mpc.federated.regression_params import Params
+from mpc.federated.regression_residuals import MAX_SQUARES
 from mpc.federated.regression_training import Data
 from mpc.spec import Party
 
@@ -51,6 +52,8 @@ def load(party: Party[Params], tables: Mapping[str, pa.Table], rows: I64) -> Loa
     held_out = int(params.validation * len(x)) if params.patience else 0
     if params.patience and not held_out:
         raise InputError("the share of validation rows leaves none", hint="give a larger share")
+    if held_out * params.outputs > MAX_SQUARES:
+        raise InputError(f"more than {MAX_SQUARES} validation errors to sum up", hint="give a smaller share")
     targets = None if label is None else label.targets
     return Loaded(Data(x, targets, row_weights, held_out), scaling, encoded.clipped, label)
 

@@ -23,8 +23,8 @@ Rate = Annotated[float, Field(gt=0, le=1)]
 class Params:
     """The parameters of train.regression.
 
-    `family` is logistic (labels 0 and 1, or `classes` of any numbers, one against the rest), linear, or poisson
-    (counts). Weights start at 0 and follow mini-batches of `batch_rows` rows, in an order that `seed` gives, for
+    `family` is logistic (labels 0 and 1, or `classes` of any numbers, one against the rest), linear, or poisson (counts
+    up to 1,000). Weights start at 0 and follow mini-batches of `batch_rows` rows, in an order that `seed` gives, for
     `epochs` passes: v = momentum·v + learning_rate·gradient, w = w - v. The gradient is of the mean loss and
     l2·|w|²/2; `l1` shrinks each weight towards 0 by learning_rate·l1 a step. The intercept is not regularised.
 

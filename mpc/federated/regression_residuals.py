@@ -28,6 +28,7 @@ _FRACTION = 20  # of scores that are compared
 _CLASS_WEIGHT_FRACTION = 14
 _ERROR_FRACTION = 10  # of residuals that are squared
 _ERROR_LIMIT = 1 << (_ERROR_FRACTION + 12)
+MAX_SQUARES = 2**18  # that are summed up: below 2^62
 _WEIGHT_LIMIT = 1 << 60
 _LINEAR_LIMIT = 1 << 37  # of linear residuals that are weighted
 _MOST_WEIGHT = 1000  # of a class

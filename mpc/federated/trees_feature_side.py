@@ -1,7 +1,7 @@
 """A feature holder's part while trees grow: sums on ciphertexts, splits of its own. Contract: `trees_train`."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -67,6 +67,9 @@ class Chooser(Protocol):
         ...
 
 
+MakeChooser = Callable[[Party[TreesParams], NamedChannel, PublicKey, int], Chooser]
+
+
 class OpenChooser:
     """Sends the sums of all candidates, and is told which are best."""
 
@@ -97,18 +100,14 @@ class OpenChooser:
 class FeatureSide:
     """The feature holder's end of the link to the label holder, for `rows` aligned rows."""
 
-    def __init__(self, party: Party[TreesParams], leader: str, own: OwnColumns, rows: int) -> None:
+    def __init__(
+        self, party: Party[TreesParams], leader: str, own: OwnColumns, rows: int, chooser: MakeChooser
+    ) -> None:
         self._party, self._params, self._own, self._rows = party, party.params, own, rows
         self._link: NamedChannel = steps.link_to(party, leader)
         self._public = receive_key(self._link, self._params.key_bits)
-        self._chooser = self._make_chooser()
+        self._chooser = chooser(party, self._link, self._public, rows)
         self._fitted = training_rows(self._params, rows)
-
-    def _make_chooser(self) -> Chooser:
-        from mpc.federated.trees_private import PrivateChooser
-
-        kind = PrivateChooser if self._params.private_split else OpenChooser
-        return kind(self._party, self._link, self._public, self._rows)
 
     def serve(self) -> Ended:
         """Take part in every tree until the label holder says that training has ended."""

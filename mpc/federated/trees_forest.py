@@ -96,7 +96,10 @@ def forest_of(model: Model, owners: int) -> Forest:
     seen = [0] * owners
     for tree in trees:
         _check_tree(tree, seen)
-    return Forest(model.array("start", "float64", (-1,)), trees)
+    start = model.array("start", "float64", (-1,))
+    if not len(start) or len(trees) % len(start):
+        raise InputError("not a model of boosted trees: a round lacks a tree")
+    return Forest(start, trees)
 
 
 def _check_tree(tree: Tree, seen: list[int]) -> None:

@@ -5,11 +5,13 @@ Scores have shape (rows, outputs): one output, or one a class. Labels are float6
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import get_args
 
 import numpy as np
 import numpy.typing as npt
 
 from mpc.errors import InputError
+from mpc.federated.model import Model
 from mpc.federated.trees_params import Objective, TreesParams
 
 F64 = npt.NDArray[np.float64]
@@ -94,6 +96,8 @@ def read_target(params: TreesParams, name: str, labels: F64, fitted: BOOL) -> tu
     if objective == "regression":
         if np.abs(values).max() > _LARGEST_LABEL:
             raise InputError(f"label column {name!r} has numbers beyond 1e100: squares would overflow")
+        if np.ptp(values) < 1 / _LARGEST_LABEL:
+            raise InputError(f"label column {name!r} has numbers that differ by less than 1e-100")
         return Target(objective), labels
     if len(values) != params.classes:
         raise InputError(
@@ -101,6 +105,20 @@ def read_target(params: TreesParams, name: str, labels: F64, fitted: BOOL) -> tu
             f"{params.classes} classes"
         )
     return Target(objective, tuple(values.tolist())), np.searchsorted(values, labels).astype(np.float64)
+
+
+def target_of(model: Model, outputs: int) -> Target:
+    """What a model with so many scores a row was trained for; raises `InputError` unless it says so."""
+    objectives: dict[str, Objective] = {name: name for name in get_args(Objective)}
+    objective, classes = objectives.get(str(model.parameters.get("objective"))), model.content.get("classes")
+    if objective is None or not isinstance(classes, list):
+        raise InputError("not a model of boosted trees: it does not say what it was trained for")
+    numbers = all(isinstance(value, (int, float)) for value in classes)
+    if not numbers or classes != sorted(set(classes)) or (len(classes) or 1) != outputs:
+        raise InputError("not a model of boosted trees: its classes are not those of its trees")
+    if (objective == "multiclass") != bool(classes):
+        raise InputError("not a model of boosted trees: it has classes, and was trained for one output, or none")
+    return Target(objective, tuple(float(value) for value in classes))
 
 
 def area_under_curve(labels: F64, scores: F64) -> float:

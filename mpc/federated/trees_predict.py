@@ -80,12 +80,12 @@ def predict_common(party: Party[PredictParams] | Party[EvaluateParams], tables: 
     """The label holder's part up to the predictions, which nobody else has yet; the others play `follow`."""
     from mpc.federated import trees_wire as steps
     from mpc.federated.trees_forest import forest_of, rules_from
-    from mpc.federated.trees_objective import Target
+    from mpc.federated.trees_objective import target_of
 
     model, columns = _prepare(party, tables)
     owners = _owners(party, model)
     forest, rules = forest_of(model, len(owners)), rules_from(model)
-    target = Target(model.parameters.get("objective", "binary"), tuple(model.content.get("classes", ())))
+    target = target_of(model, len(forest.start))
     aligned = _align(party, tables)
     links = {peer: steps.link_to(party, peer) for peer in sorted(party.peers)}
     for peer, link in links.items():

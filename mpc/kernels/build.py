@@ -32,6 +32,12 @@ def object_code(function: FunctionType, signature: Signature) -> bytes:
     return bytes(target.emit_object(module))
 
 
+def assembly(function: FunctionType, signature: Signature, processor: str) -> str:
+    """The machine code of `function` for another processor of this family, by LLVM's name, as text."""
+    target = llvm.Target.from_default_triple().create_target_machine(cpu=processor, opt=3)
+    return str(target.emit_assembly(optimised(function, signature)))
+
+
 def optimised(function: FunctionType, signature: Signature) -> Any:
     """LLVM's module with the function under the name `machine.SYMBOL`, optimised for this processor."""
     flags = compiler.Flags()

@@ -24,6 +24,12 @@ def word_at(builder: Any, data: Any, at: Any) -> Any:
     return builder.load(builder.bitcast(builder.gep(data, [at]), ir.IntType(64).as_pointer()), align=1)
 
 
+@instruction("void(array, int64)")
+def ask(builder: Any, array: Any, at: Any) -> None:
+    """Ask for the memory of element `at`, counted through all dimensions, to be read soon."""
+    prefetch(builder, array, at)
+
+
 def word(value: int) -> Any:
     """The constant of 64 bits."""
     return ir.IntType(64)(value)

@@ -3,6 +3,7 @@
 import numpy as np
 import numpy.typing as npt
 
+from mpc.kernels.instructions import ask
 from mpc.kernels.jit import kernel
 
 BOOL = npt.NDArray[np.bool_]
@@ -11,6 +12,7 @@ U32 = npt.NDArray[np.uint32]
 U64 = npt.NDArray[np.uint64]
 I64 = npt.NDArray[np.int64]
 
+_AHEAD = 16  # rows for which memory is asked in advance
 _EIGHT = np.uint64(8)
 
 
@@ -40,7 +42,9 @@ def number(digests: U64, usable: BOOL, table: U32, first_rows: I64, numbers: I64
     """
     mask = np.uint64(table.shape[0] - 1)
     count = 0
+    last = digests.shape[0] - 1
     for i in range(digests.shape[0]):
+        ask(table, np.int64(digests[min(i + _AHEAD, last), 3] & mask))
         if not usable[i]:
             numbers[i] = -1
             continue

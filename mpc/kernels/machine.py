@@ -2,14 +2,13 @@
 
 import ctypes
 import hashlib
-import inspect
 import os
 import sys
 from collections.abc import Sequence
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
-from types import FunctionType, ModuleType
+from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
 import llvmlite.binding as llvm
@@ -82,8 +81,11 @@ def _parts(function: FunctionType, seen: set[FunctionType]) -> list[str]:
         return []
     seen.add(function)
     parts = [function.__qualname__, _source(function.__code__.co_filename)]
-    used = inspect.getclosurevars(function)
-    for name, value in sorted({**used.globals, **used.nonlocals}.items()):
+    names = _names(function.__code__)
+    used = {name: value for name, value in function.__globals__.items() if name in names}
+    cells = [cell.cell_contents for cell in function.__closure__ or ()]
+    used.update(zip(function.__code__.co_freevars, cells, strict=True))
+    for name, value in sorted(used.items()):
         value = getattr(value, "function", value)  # of a kernel, an inline function or an instruction
         if isinstance(value, FunctionType):
             parts += [name, *_parts(value, seen)]
@@ -96,6 +98,11 @@ def _parts(function: FunctionType, seen: set[FunctionType]) -> list[str]:
         else:
             raise TypeError(f"{function.__qualname__} uses {name}, a {type(value).__name__}: it may change unnoticed")
     return parts
+
+
+def _names(code: CodeType) -> set[str]:
+    """All names in a function and in those within it, comprehensions included."""
+    return set(code.co_names).union(*(_names(part) for part in code.co_consts if isinstance(part, CodeType)))
 
 
 @cache

@@ -1,8 +1,10 @@
-"""Montgomery multiplication of many residues at once, one in each lane of a vector register.
+"""Montgomery multiplication modulo squares of many residues at once, one in each lane of a vector register.
 
-A residue modulo an odd N is a row of `limbs` limbs of `limb_bits` bits, least significant first, each in an integer of
-its own. With R = 2^(limb_bits·limbs) above 2^SPARE_BITS·N, rows may stand for residues up to 2^(SPARE_BITS / 2)·N, and
-a product a·b/R + c is below 2·N + c.
+A residue modulo N², N odd, is a pair a + a'·N, so that a product takes five eighths of the products of limbs that it
+would take otherwise, and a square seven twelfths. A row holds the limbs of a and then those of a', as many each, of
+`limb_bits` bits, least significant first, each in an integer of its own. With R = 2^(limb_bits·limbs of a), above
+2^SPARE_BITS·N, rows may hold parts up to 2^(SPARE_BITS / 2)·N, and a product a·b/R + c has parts below 3·N + 2 more than
+those of c.
 
 The functions are compiled for the processor of this machine when they are first asked for, and kept (see
 `mpc.kernels.store`). Sources: Montgomery, Math. Comp. 44, 1985, doi.org/10.1090/S0025-5718-1985-0777282-X; vectors of
@@ -32,6 +34,7 @@ _PARAMETERS = {
     "powers": (_P, _P, _P, _N, _N, _N, _N, _P, _P, _P, _N),
     "split": (_P, _P, _N, _N, _N),
     "join": (_P, _P, _N, _N, _N),
+    "combine": (_P, _P, _P, _P, _N, _N),
 }
 
 
@@ -49,9 +52,9 @@ class Machine:
     def limb_bits(self) -> int:
         return self.multiplier.limb_bits
 
-    def limbs(self, modulus: int) -> int:
-        """Limbs of a row: they hold any integer in the words of the modulus, and the spare bits."""
-        bits = max(modulus.bit_length() + SPARE_BITS, 64 * -(-modulus.bit_length() // 64))
+    def limbs(self, root: int) -> int:
+        """Limbs of a part of a residue modulo root²: they hold any integer in the root's words, and the spare bits."""
+        bits = max(root.bit_length() + SPARE_BITS, 64 * -(-root.bit_length() // 64))
         return max(MIN_LIMBS, BLOCK * -(-bits // (self.limb_bits * BLOCK)))
 
     def text(self) -> str:

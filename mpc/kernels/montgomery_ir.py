@@ -29,18 +29,29 @@ class Multiplier:
     low: MultiplyAdd
     high: MultiplyAdd | None = None
 
-    @property
-    def limbs_between_carries(self) -> int:
-        """For how many limbs of the first factor 64 bits hold the sums."""
-        term_bits, terms = (self.limb_bits, 4) if self.high else (2 * self.limb_bits, 2)
+    def limbs_between_carries(self, products: int) -> int:
+        """For how many limbs of the first factor 64 bits hold the sums of so many products of each."""
+        term_bits, terms = (self.limb_bits, 2 * products) if self.high else (2 * self.limb_bits, products)
         return ((1 << (64 - term_bits)) // terms - 2) // BLOCK * BLOCK
+
+
+@dataclass(frozen=True)
+class _Reduction:
+    """What one reduction works on: the constants, the sums, and how many limbs they have."""
+
+    constants: Value
+    sums: Value
+    limbs: Value
+
+
+_Term = tuple[list[Value], Value, int]  # limbs of a factor, the other factor, and how many times their product
 
 
 class MontgomeryModule:
     """Writes the module, for registers of `lanes` and rows of integers of `row_bits` bits.
 
-    Functions that multiply end in the same parameters: constants (the modulus in every lane, then -1/N modulo
-    2^limb_bits), memory to work in, and the limbs of a row.
+    Functions that multiply end in the same parameters: constants (N in every lane, -1/N modulo 2^limb_bits, a multiple
+    of N with all limbs from 2^limb_bits to 2^(limb_bits + 1) - 1), memory to work in, and the limbs of a row.
     """
 
     def __init__(self, lanes: int, row_bits: int, multiplier: Multiplier) -> None:
@@ -51,13 +62,13 @@ class MontgomeryModule:
         self._rows = self._limb.as_pointer()
         self._vector = ir.VectorType(I64, lanes)
         self._groups = self._vector.as_pointer()
-        self._multiply = self._montgomery(squares=False)
-        self._square = self._montgomery(squares=True)
+        self._multiply, self._square = self._montgomery(squares=False), self._montgomery(squares=True)
         self._multiply_add()
         self._products()
         self._powers()
         self._split()
         self._join()
+        self._combine()
 
     def _function(self, name: str, *kinds: ir.Type) -> VectorCode:
         return VectorCode(self.module, name, kinds, self._lanes, self._limb)
@@ -85,7 +96,7 @@ class MontgomeryModule:
         kinds = (rows, rows, INTEGERS, INTEGERS, INTEGERS, I64, rows, groups, groups, I64)
         code = self._function("products", *kinds)
         out, base, index, starts, lengths, count, one, constants, scratch, limbs = code.arguments
-        x, y, sums, zero = (code.group(scratch, code.number(i), limbs) for i in range(4))
+        x, y, zero, sums = (code.group(scratch, code.number(i), limbs) for i in range(4))
         builder = code.builder
         code.clear(zero, limbs)
         with code.loop(code.number(0), count, self._lanes) as first:
@@ -177,74 +188,155 @@ class MontgomeryModule:
                     builder.store(builder.or_(builder.load(target), part), target)
         builder.ret_void()
 
+    def _combine(self) -> None:
+        """out[i], 2·width words, zeros before, = low[i] + high[i]·factor, integers of `width` words."""
+        code = self._function("combine", INTEGERS, INTEGERS, INTEGERS, INTEGERS, I64, I64)
+        out, low, high, factor, width, count = code.arguments
+        builder, wide = code.builder, ir.IntType(128)
+        with code.loop(code.number(0), count, 1) as item:
+            start = builder.mul(item, width)
+            own, target = builder.gep(high, [start]), builder.gep(out, [builder.mul(start, code.number(2))])
+            with code.loop(code.number(0), width, 1) as word:
+                builder.store(code.read(builder.gep(low, [start]), word), builder.gep(target, [word]))
+            with code.loop(code.number(0), width, 1) as word:
+                multiple = builder.zext(code.read(own, word), wide)
+
+                def step(at: Value, carry: Value, multiple: Value = multiple, word: Value = word) -> Value:
+                    place = builder.gep(target, [builder.add(word, at)])
+                    product = builder.mul(multiple, builder.zext(code.read(factor, at), wide))
+                    added = builder.add(builder.zext(builder.load(place), wide), builder.zext(carry, wide))
+                    total = builder.add(product, added)
+                    builder.store(builder.trunc(total, I64), place)
+                    return builder.trunc(builder.lshr(total, ir.Constant(wide, 64)), I64)
+
+                over = code.fold(width, code.number(0), step)
+                builder.store(over, builder.gep(target, [builder.add(word, width)]))
+        builder.ret_void()
+
     def _place(self, code: VectorCode, limb: Value) -> tuple[Value, Value]:
         """The word, and the bit in it, where a limb begins."""
         bit = code.builder.mul(limb, code.number(self._multiplier.limb_bits))
         return code.builder.lshr(bit, code.number(6)), code.builder.and_(bit, code.number(63))
 
     def _montgomery(self, squares: bool) -> ir.Function:
-        """out = a·b/R + c for groups; out may be one of them, and `sums` is memory for another.
+        """out = (a + a'·N)·(b + b'·N)/R + c + c'·N for groups of pairs; b is not read if only for `squares`, of a.
 
-        If only for `squares`, b is a, and `sums` is memory for two.
+        With a·b + m·N = r·R the product is r + ((a·b' + a'·b - m)/R)·N. The limbs of m are subtracted from those of a
+        multiple of N, so that none is negative. `out` may be one of the others, and `memory` is for two groups.
         """
-        name = "square" if squares else "montgomery"
-        code = self._function(name, *[self._groups] * 6, I64)
+        code = self._function("square" if squares else "multiply", *[self._groups] * 6, I64)
         code.function.attributes.add("noinline")
         code.function.linkage = "internal"
-        out, a, _, c, _, sums, limbs = code.arguments
+        out, a, b, c, constants, memory, width = code.arguments
         builder = code.builder
-        code.clear(sums, builder.add(limbs, code.number(BLOCK)) if squares else limbs)
-        stretch = self._multiplier.limbs_between_carries
-        with code.loop(code.number(0), limbs, stretch) as first:
-            end = code.minimum(builder.add(first, code.number(stretch)), limbs)
-            with code.loop(first, end, BLOCK) as i:
-                factors = [code.load(a, builder.add(i, code.number(r))) for r in range(BLOCK)]
-                if squares:
-                    self._add_squares(code, i, factors)
-                    self._block(code, [], sums_go_on=True)
-                else:
-                    self._block(code, factors, sums_go_on=False)
-            with builder.if_then(builder.icmp_unsigned("<", end, limbs)):
-                self._carry(code, sums, lambda at: code.load(sums, at), limbs)
-        self._carry(code, out, lambda at: builder.add(code.load(sums, at), code.load(c, at)), limbs)
+        limbs = builder.lshr(width, code.number(1))
+        out_high, a_high, b_high, c_high = (builder.gep(group, [limbs]) for group in (out, a, b, c))
+        multiple = builder.gep(constants, [builder.add(limbs, code.number(1))])
+        high, low, sums = (code.group(memory, code.number(i), limbs) for i in range(3))
+
+        def subtract(first: Value, quotients: list[Value]) -> None:
+            for r, quotient in enumerate(quotients):
+                at = builder.add(first, code.number(r))
+                code.store(builder.sub(code.load(multiple, at), quotient), high, at)
+
+        code.clear(sums, builder.add(limbs, code.number(BLOCK)))
+        self._product(code, _Reduction(constants, sums, limbs), a, None if squares else b, subtract)
+        self._carry(code, low, lambda at: builder.add(code.load(sums, at), code.load(c, at)), limbs)
+        crossed = [(a, a_high, 2)] if squares else [(a, b_high, 1), (a_high, b, 1)]
+
+        def add_crossed(i: Value) -> None:
+            terms = [(self._limbs_from(code, first, i), second, times) for first, second, times in crossed]
+            self._block(code, _Reduction(constants, high, limbs), terms, sums_go_on=False)
+
+        self._reduce(code, _Reduction(constants, high, limbs), 3, add_crossed)
+        self._carry(code, out_high, lambda at: builder.add(code.load(high, at), code.load(c_high, at)), limbs)
+        with code.loop(code.number(0), limbs, 1) as at:
+            code.store(code.load(low, at), out, at)
         builder.ret_void()
         return code.function
 
-    def _block(self, code: VectorCode, factors: list[Value], sums_go_on: bool) -> None:
-        """Add `factors` times the second factor and multiples of the modulus to the sums, and drop the lowest limbs.
+    def _product(
+        self,
+        code: VectorCode,
+        reduction: "_Reduction",
+        a: Value,
+        b: Value | None,
+        use: Callable[[Value, list[Value]], None] | None,
+    ) -> None:
+        """Leave a·b/R, or a²/R, in the sums; `use` is given the limbs of the multiple of the modulus by block."""
 
-        If the sums go on, there are as many above the others as a block has.
+        def block(i: Value) -> None:
+            factors = self._limbs_from(code, a, i)
+            if b is None:
+                self._add_squares(code, reduction, a, i, factors)
+            terms = [] if b is None else [(factors, b, 1)]
+            quotients = self._block(code, reduction, terms, sums_go_on=b is None)
+            if use:
+                use(i, quotients)
+
+        self._reduce(code, reduction, 2, block)
+
+    def _limbs_from(self, code: VectorCode, group: Value, first: Value) -> list[Value]:
+        return [code.load(group, code.builder.add(first, code.number(r))) for r in range(BLOCK)]
+
+    def _reduce(self, code: VectorCode, reduction: "_Reduction", products: int, block: Callable[[Value], None]) -> None:
+        """Do all blocks, each of which adds so many products, and carry the sums where they would overflow."""
+        sums, limbs, builder = reduction.sums, reduction.limbs, code.builder
+        stretch = self._multiplier.limbs_between_carries(products)
+        with code.loop(code.number(0), limbs, stretch) as first:
+            end = code.minimum(builder.add(first, code.number(stretch)), limbs)
+            with code.loop(first, end, BLOCK) as i:
+                block(i)
+            with builder.if_then(builder.icmp_unsigned("<", end, limbs)):
+                self._carry(code, sums, lambda at: code.load(sums, at), limbs)
+
+    def _block(self, code: VectorCode, reduction: "_Reduction", terms: "list[_Term]", sums_go_on: bool) -> list[Value]:
+        """Add the terms and a multiple of the modulus to the sums, and drop the lowest limbs, which that makes zero.
+
+        If the sums go on, there are as many above the others as a block has. Gives the limbs of the multiple.
         """
-        _, _, second, _, constants, sums, limbs = code.arguments
+        constants, sums, limbs = reduction.constants, reduction.sums, reduction.limbs
         builder, multiplier = code.builder, self._multiplier
         quotients: list[Value] = []
         carry = code.splat(0)
         for column in range(BLOCK):
             at = code.number(column)
             total = builder.add(code.load(sums, at), carry)
-            for multiples, other in ((factors, second), (quotients, constants)):
-                total = self._column(code, total, multiples, other, at, range(column + 1))
+            total = self._columns(code, total, [*terms, (quotients, constants, 1)], at, range(column + 1))
             quotients.append(self._quotient(code, total, code.load(constants, limbs)))
             total = multiplier.low(builder, total, quotients[-1], code.load(constants, code.number(0)))
             carry = builder.lshr(total, code.splat(multiplier.limb_bits))
         next_limb = code.number(BLOCK)
         code.store(builder.add(code.load(sums, next_limb), carry), sums, next_limb)
         with code.loop(next_limb, limbs, 1) as at:
-            total = self._column(code, code.load(sums, at), factors, second, at, range(BLOCK + 1))
-            other_total = self._column(code, code.splat(0), quotients, constants, at, range(BLOCK + 1))
-            code.store(builder.add(total, other_total), sums, builder.sub(at, next_limb))
+            total = self._columns(code, code.load(sums, at), terms, at, range(BLOCK + 1))
+            multiple = self._column(code, code.splat(0), quotients, constants, at, range(BLOCK + 1))
+            code.store(builder.add(total, multiple), sums, builder.sub(at, next_limb))
         for column in range(BLOCK):
             at = builder.add(limbs, code.number(column))
             total = code.load(sums, at) if sums_go_on else code.splat(0)
-            for multiples, other in ((factors, second), (quotients, constants)):
-                total = self._column(code, total, multiples, other, at, range(column + 1, BLOCK + 1))
+            back = range(column + 1, BLOCK + 1)
+            total = self._columns(code, total, [*terms, (quotients, constants, 1)], at, back)
             code.store(total, sums, builder.sub(at, next_limb))
             if sums_go_on:
                 code.store(code.splat(0), sums, at)
+        return quotients
 
-    def _add_squares(self, code: VectorCode, first: Value, factors: list[Value]) -> None:
+    def _columns(self, code: VectorCode, total: Value, terms: "list[_Term]", at: Value, back: range) -> Value:
+        """`total` plus the `_column` of each term, once or twice."""
+        for multiples, other, times in terms:
+            if times == 1:
+                total = self._column(code, total, multiples, other, at, back)
+            else:
+                once = self._column(code, code.splat(0), multiples, other, at, back)
+                total = code.builder.add(total, code.builder.add(once, once))
+        return total
+
+    def _add_squares(
+        self, code: VectorCode, reduction: "_Reduction", a: Value, first: Value, factors: list[Value]
+    ) -> None:
         """Add the products of `factors`, a's limbs from `first` on, with one another and, doubled, with those above."""
-        _, a, _, _, _, sums, limbs = code.arguments
+        sums, limbs = reduction.sums, reduction.limbs
         builder = code.builder
         above = builder.add(first, code.number(BLOCK))
 
@@ -297,19 +389,13 @@ class MontgomeryModule:
     def _carry(self, code: VectorCode, out: Value, read: Callable[[Value], Value], limbs: Value) -> None:
         """Write what `read` gives with its carries moved up, so that every limb is below 2^limb_bits."""
         builder, bits = code.builder, self._multiplier.limb_bits
-        before, body, after = builder.block, *(code.function.append_basic_block() for _ in range(2))
-        builder.branch(body)
-        builder.position_at_end(body)
-        at, carry = builder.phi(I64), builder.phi(self._vector)
-        at.add_incoming(code.number(0), before)
-        carry.add_incoming(code.splat(0), before)
-        value = builder.add(read(at), carry)
-        code.store(builder.and_(value, code.splat((1 << bits) - 1)), out, at)
-        following = builder.add(at, code.number(1))
-        at.add_incoming(following, body)
-        carry.add_incoming(builder.lshr(value, code.splat(bits)), body)
-        builder.cbranch(builder.icmp_unsigned("<", following, limbs), body, after)
-        builder.position_at_end(after)
+
+        def step(at: Value, carry: Value) -> Value:
+            value = builder.add(read(at), carry)
+            code.store(builder.and_(value, code.splat((1 << bits) - 1)), out, at)
+            return builder.lshr(value, code.splat(bits))
+
+        code.fold(limbs, code.splat(0), step)
 
 
 def products_of_low_halves(builder: ir.IRBuilder, total: Value, a: Value, b: Value) -> Value:

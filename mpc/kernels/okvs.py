@@ -79,7 +79,7 @@ def back_substitute(pivots: U64, solution: U64) -> None:
 def decode(bands: U64, starts: I64, low: U64, high: U64, out: U64) -> None:
     """The inner product of row i with a vector of pairs (low, high), as out[i, 0] and out[i, 1].
 
-    `low` and `high` have at least as many entries as columns; further columns of `out` stay as they are.
+    `low` and `high` have at least as many entries as columns; the other words of `out` stay as they are.
     """
     for i in range(starts.shape[0]):
         first = _ZERO

@@ -3,12 +3,14 @@
 import numpy as np
 import numpy.typing as npt
 
+from mpc.kernels.instructions import ask
 from mpc.kernels.jit import kernel
 
 U64 = npt.NDArray[np.uint64]
 I64 = npt.NDArray[np.int64]
 BOOL = npt.NDArray[np.bool_]
 
+_AHEAD = 16  # rows for which memory is asked in advance
 _ZERO = np.uint64(0)
 _ONE = np.uint64(1)
 
@@ -25,7 +27,9 @@ def cut(words: U64, order: I64, places: I64, bits: int, high: U64, low: U64, ord
     up, down = np.uint64(bits), np.uint64(63 - bits)
     different = True
     last = _ZERO
+    last_row = order.shape[0] - 1
     for i in range(order.shape[0]):
+        ask(words, order[min(i + _AHEAD, last_row)] * words.shape[1])
         row = order[i]
         first, second = words[row, 0], words[row, 1]
         different &= i == 0 or first != last

@@ -4,7 +4,7 @@ A *row* is a residue's limbs, each in an integer of its own. A *group* holds a r
 integers in memory, limb by limb.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import reduce
 from typing import Any
@@ -49,6 +49,23 @@ class VectorCode:
         i.add_incoming(following, b.block)
         b.cbranch(b.icmp_unsigned("<", following, stop), body, after)
         b.position_at_end(after)
+
+    def fold(self, count: Value, start: Value, step: Callable[[Value, Value], Value]) -> Value:
+        """The last of value = step(i, value), from `start`, for i from 0 below `count`, which is 1 or more."""
+        b = self.builder
+        before, body, after = b.block, self.function.append_basic_block(), self.function.append_basic_block()
+        b.branch(body)
+        b.position_at_end(body)
+        i, value = b.phi(I64), b.phi(start.type)
+        i.add_incoming(self.number(0), before)
+        value.add_incoming(start, before)
+        stepped = step(i, value)
+        following = b.add(i, self.number(1))
+        i.add_incoming(following, b.block)
+        value.add_incoming(stepped, b.block)
+        b.cbranch(b.icmp_unsigned("<", following, count), body, after)
+        b.position_at_end(after)
+        return stepped
 
     def read(self, integers: Value, at: Value) -> Value:
         return self.builder.load(self.builder.gep(integers, [at]))

@@ -19,6 +19,7 @@ Source:   Raghuraman, Rindal, Tanguy, CRYPTO 2023, eprint.iacr.org/2023/882; reg
 """
 
 import math
+import threading
 from dataclasses import dataclass, field
 from functools import lru_cache
 
@@ -77,11 +78,22 @@ def encode(noise: U64, code: Code, out: U64, at: int = 0) -> None:
     from mpc.kernels import lpn
 
     count = code.outputs
-    words = np.zeros((PADDING + count + 1) * lpn.LANES, np.uint64)
-    first = -(words.ctypes.data // 8) % lpn.LANES  # rows that straddle lines of the cache take twice as long to fetch
-    mixed = words[first : first + (PADDING + count) * lpn.LANES].reshape(-1, lpn.LANES)
-    mixed[PADDING:, : noise.shape[1]] = noise[count:]
+    mixed = _room(PADDING + count, lpn.LANES)
+    mixed[:PADDING] = 0
+    mixed[PADDING:, : noise.shape[1]] = noise[count:]  # further lanes may hold anything, and do not mix with these
     lpn.convolve(mixed, code.taps[0])
     mixed[:PADDING] = mixed[-PADDING:]
     lpn.convolve(mixed, code.taps[1])
     lpn.expand(noise, mixed, code.choices, code.weight, STEP, out, at, np.empty(lpn.LANES, np.uint64))
+
+
+_THREAD = threading.local()  # new memory costs more than the work in it: a thread uses what it has again
+
+
+def _room(rows: int, lanes: int) -> U64:
+    """Working memory of this thread, valid until its next call."""
+    words: U64 = getattr(_THREAD, "words", np.empty(0, np.uint64))
+    if len(words) < (rows + 1) * lanes:
+        words = _THREAD.words = np.empty((rows + 1) * lanes, np.uint64)
+    first = -(words.ctypes.data // 8) % lanes  # rows that straddle lines of the cache take twice as long to fetch
+    return words[first : first + rows * lanes].reshape(rows, lanes)

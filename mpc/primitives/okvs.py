@@ -8,6 +8,7 @@ Walzer, Ribbon filter, arxiv.org/abs/2103.02515.
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -21,7 +22,7 @@ BAND_BITS = 256
 SEED_BYTES = 16
 
 _SPARE_COLUMNS = 64
-_PIECE_ROWS = 2**15  # whose bands stay in the second-level cache
+PIECE_ROWS = 2**15  # whose bands stay in the second-level cache
 
 U64 = npt.NDArray[np.uint64]
 I64 = npt.NDArray[np.int64]
@@ -35,12 +36,24 @@ class Unsolvable(SealaneError):
 class Rows:
     """The matrix rows of n keys, in ascending order of their start columns.
 
-    `order` gives the index in the caller's list of the key of each row; `keys` are n x 2 words.
+    `order` gives the index in the caller's list of the key of each row. `words` are the caller's: what a row is
+    made of is fetched from them piece by piece, as memory would cost more.
     """
 
     order: I64 = field(repr=False)
-    starts: I64 = field(repr=False)
-    keys: U64 = field(repr=False)
+    words: U64 = field(repr=False)
+    positions: int
+
+    def fetch(self, piece: slice) -> U64:
+        """The words of some rows."""
+        return np.take(self.words, self.order[piece], axis=0)
+
+    def starts(self, words: U64) -> I64:
+        """The start columns of rows: the third word as a fraction of the number of positions."""
+        positions, half = np.uint64(self.positions), np.uint64(32)
+        low = ((words[:, 2] & np.uint64(2**32 - 1)) * positions) >> half
+        starts: I64 = (((words[:, 2] >> half) * positions + low) >> half).astype(np.int64)
+        return starts
 
 
 def columns(keys: int) -> int:
@@ -65,15 +78,11 @@ def failure_bits(keys: int, band_bits: int = BAND_BITS) -> float:
 
 
 def arrange(words: U64, total_columns: int) -> Rows:
-    """The rows of n keys in a matrix of `total_columns`, from three or more uniform words each: key, key, start."""
-    positions, half = np.uint64(total_columns - BAND_BITS + 1), np.uint64(32)
-    starts = np.empty(len(words), np.int64)
-    for piece in pieces(len(words), _PIECE_ROWS):
-        fractions = words[piece, 2]
-        low = ((fractions & np.uint64(2**32 - 1)) * positions) >> half
-        starts[piece] = ((fractions >> half) * positions + low) >> half
-    order = np.argsort(starts)
-    return Rows(order, starts[order], np.take(words[:, :2], order, axis=0))
+    """The rows of n keys in a matrix of `total_columns`, from three or more uniform words each: key, key, start.
+
+    `words` must stay as they are while the rows are used.
+    """
+    return Rows(np.argsort(words[:, 2]), words, total_columns - BAND_BITS + 1)
 
 
 def encode(rows: Rows, values: U64, seed: bytes, free: U64) -> U64:
@@ -84,27 +93,53 @@ def encode(rows: Rows, values: U64, seed: bytes, free: U64) -> U64:
     """
     from mpc.kernels import okvs
 
+    bands = band_bits(seed)
     pivots = np.zeros((len(free), BAND_BITS // 64), np.uint64)
     sides = np.empty(len(free) + BAND_BITS, np.uint64)
     sides[: len(free)] = free
-    for piece in pieces(len(values), _PIECE_ROWS):
-        if okvs.eliminate(_bands(rows, seed, piece), rows.starts[piece], values[piece], pivots, sides):
+    for piece in pieces(len(values), PIECE_ROWS):
+        words = rows.fetch(piece)
+        if okvs.eliminate(bands(words), rows.starts(words), values[piece], pivots, sides):
             raise Unsolvable("the matrix of these keys is singular under this seed")
     okvs.back_substitute(pivots, sides)
     return sides[: len(free)]
 
 
 def decode(rows: Rows, seed: bytes, low: U64, high: U64, out: U64) -> None:
-    """Write the inner products of every row with two vectors to the first two columns of `out`, a row a row."""
+    """Write to `out` (n x 4 words), in the order of the rows, the inner products with two vectors and the row's key."""
     from mpc.kernels import okvs
 
+    bands = band_bits(seed)
+
     def work(piece: slice) -> None:
-        okvs.decode(_bands(rows, seed, piece), rows.starts[piece], low, high, out[piece])
+        words = rows.fetch(piece)
+        out[piece, 2:] = words[:, :2]
+        okvs.decode(bands(words), rows.starts(words), low, high, out[piece])
 
-    spread(work, len(rows.starts), _PIECE_ROWS)
+    spread(work, len(rows.order), PIECE_ROWS)
 
 
-def _bands(rows: Rows, seed: bytes, piece: slice) -> U64:
-    """The band bits of some rows: AES of a row's key, and of that key with one bit flipped."""
-    keys = rows.keys[piece]
-    return FixedKey(seed).encrypt(np.concatenate([keys, keys ^ np.array([1, 0], np.uint64)], axis=1))
+def band_bits(seed: bytes) -> Callable[[U64], U64]:
+    """From rows' words to their band bits: AES of the key in the first two, and of that key with one bit flipped."""
+    from mpc.kernels import aes
+
+    if not aes.AVAILABLE:
+        return portable_band_bits(seed)
+    round_keys = aes.expand_key(seed)
+
+    def bands(words: U64) -> U64:
+        out = np.empty((len(words), BAND_BITS // 64), np.uint64)
+        aes.bands(words, round_keys, out)
+        return out
+
+    return bands
+
+
+def portable_band_bits(seed: bytes) -> Callable[[U64], U64]:
+    """`band_bits` for every processor."""
+
+    def bands(words: U64) -> U64:
+        keys = words[:, :2]
+        return FixedKey(seed).encrypt(np.concatenate([keys, keys ^ np.array([1, 0], np.uint64)], axis=1))
+
+    return bands

@@ -35,14 +35,19 @@ U64 = npt.NDArray[np.uint64]
 
 @dataclass(frozen=True)
 class Keys:
-    """A party's keys under a seed: the OKVS rows and, in their order, the hash h of each key.
+    """A party's keys under a seed.
 
-    Outputs come in the order of the rows too; `rows.order` gives the place of each key in the list of digests.
+    Outputs come in the order of the OKVS's rows; `rows.order` gives the place of each key in the list of digests.
     """
 
     rows: okvs.Rows = field(repr=False)
-    hashes: U64 = field(repr=False)
     seed: bytes = field(repr=False)
+
+    @property
+    def hashes(self) -> U64:
+        """The hash h of each key, in the order of the rows."""
+        hashes: U64 = self.rows.words[self.rows.order, 3]
+        return hashes
 
 
 @dataclass(frozen=True)
@@ -54,11 +59,13 @@ class Query:
     retries: int
 
 
-def arrange(digests: U64, total_columns: int, seed: bytes) -> Keys:
-    """The keys with these digests (n x 4 words, distinct) in a matrix of `total_columns`, under a seed of 16 bytes."""
-    words = hash_rows(digests, seed[:8], _PERSON_KEY)
-    rows = okvs.arrange(words, total_columns)
-    return Keys(rows, words[rows.order, 3], seed)
+def arrange(digests: U64, total_columns: int, seed: bytes, *, overwrite: bool = False) -> Keys:
+    """The keys with these digests (n x 4 words, distinct) in a matrix of `total_columns`, under a seed of 16 bytes.
+
+    With `overwrite`, the memory of the digests is used for other things from then on.
+    """
+    words = hash_rows(digests, seed[:8], _PERSON_KEY, digests if overwrite else None)
+    return Keys(okvs.arrange(words, total_columns), seed)
 
 
 def query(digests: U64, rng: Rng) -> Query:
@@ -86,7 +93,8 @@ def encode(digests: U64, values: Callable[[Keys], U64], rng: Rng) -> Query:
 
 def receiver_outputs(query: Query, shares: U64) -> U64:
     """F of the receiver's keys (n x 4 words) from its c (2 x columns)."""
-    keys, messages = query.keys, _messages(query.keys)
+    keys = query.keys
+    messages = np.empty((len(keys.rows.order), 4), np.uint64)
     okvs.decode(keys.rows, keys.seed, shares[0], shares[1], messages)
     return hash_rows(messages, keys.seed[8:], _PERSON_OUTPUT, messages)
 
@@ -98,14 +106,7 @@ def sender_outputs(keys: Keys, masked: U64, delta: tuple[int, int], shares: U64)
     tables = np.stack([gf64.table_of(part) for part in delta])
     for plane, table in zip(shares, tables, strict=True):
         gf64.add_products(plane[: len(masked)], masked, table)
-    messages = _messages(keys)
+    messages = np.empty((len(keys.rows.order), 4), np.uint64)
     okvs.decode(keys.rows, keys.seed, shares[0], shares[1], messages)
     gf64.add_pairs_of_products(messages, keys.hashes, tables)
     return hash_rows(messages, keys.seed[8:], _PERSON_OUTPUT, messages)
-
-
-def _messages(keys: Keys) -> U64:
-    """What is hashed to make F: two words of the decoded vectors, not there yet, then the key."""
-    messages = np.empty((len(keys.hashes), 4), np.uint64)
-    messages[:, 2:] = keys.rows.keys
-    return messages

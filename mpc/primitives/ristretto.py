@@ -5,11 +5,13 @@ operation here refuses the identity and every encoding that is not canonical, so
 checked by using it.
 """
 
+import ctypes
 import hashlib
 import os
 from contextlib import suppress
 
 import rbcl
+from rbcl._sodium import _sodium as _libsodium
 from rbcl._sodium import lib_path as _libsodium_file
 
 from mpc.errors import ProtocolError
@@ -26,7 +28,14 @@ UNIFORM_BYTES = 64
 _SHA512_BLOCK_BYTES = 128
 _SHA512_BYTES = 64
 _ZERO_SCALAR = bytes(SCALAR_BYTES)
+_AFTER_PADDING = hashlib.sha512(bytes(_SHA512_BLOCK_BYTES))  # Z_pad of RFC 9380, the same for every message
 _NO_POINT = "32 bytes are not the canonical encoding of an element of ristretto255 other than the identity"
+
+# For batches: rbcl's functions make several objects an element. Looked up by name, these are not those that rbcl calls.
+_from_hash = _libsodium["crypto_core_ristretto255_from_hash"]
+_from_hash.argtypes = (ctypes.c_void_p, ctypes.c_char_p)
+_multiply = _libsodium["crypto_scalarmult_ristretto255"]
+_multiply.argtypes = (ctypes.c_void_p, ctypes.c_char_p, ctypes.c_void_p)
 
 
 def expand_message_xmd(message: bytes, dst: bytes, length: int) -> bytes:
@@ -38,8 +47,9 @@ def expand_message_xmd(message: bytes, dst: bytes, length: int) -> bytes:
     if not 1 <= len(dst) <= 255 or not 1 <= blocks <= 255:
         raise ValueError("expand_message_xmd takes a domain of 1 to 255 bytes and gives 1 to 16320 bytes")
     suffix = dst + bytes([len(dst)])
-    head = bytes(_SHA512_BLOCK_BYTES) + message + length.to_bytes(2, "big") + b"\0" + suffix
-    b_0 = hashlib.sha512(head).digest()
+    state = _AFTER_PADDING.copy()
+    state.update(message + length.to_bytes(2, "big") + b"\0" + suffix)
+    b_0 = state.digest()
     b_i = hashlib.sha512(b_0 + b"\1" + suffix).digest()
     out = b_i
     for i in range(2, blocks + 1):
@@ -57,6 +67,19 @@ def point_from_uniform(uniform: bytes) -> bytes:
 def hash_to_group(message: bytes, dst: bytes) -> bytes:
     """hash_to_ristretto255 with SHA-512: RFC 9380, appendix B; HashToGroup of RFC 9497, section 4.1."""
     return point_from_uniform(expand_message_xmd(message, dst, UNIFORM_BYTES))
+
+
+def hash_each_to_group(messages: bytes, width: int, dst: bytes) -> bytes:
+    """`hash_to_group` of each message of `width` bytes, of which `messages` holds whole ones."""
+    count, rest = divmod(len(messages), width)
+    if rest:
+        raise ValueError(f"{len(messages)} bytes are not whole messages of {width}")
+    points = ctypes.create_string_buffer(POINT_BYTES * count)
+    at = ctypes.addressof(points)
+    for start in range(0, len(messages), width):
+        _from_hash(at, expand_message_xmd(messages[start : start + width], dst, UNIFORM_BYTES))
+        at += POINT_BYTES
+    return points.raw
 
 
 def random_scalar(rng: Rng) -> bytes:
@@ -82,6 +105,23 @@ def multiply(scalar: bytes, point: bytes) -> bytes:
         return bytes(rbcl.crypto_scalarmult_ristretto255(scalar, point))
     except RuntimeError:
         raise ProtocolError(_NO_POINT) from None
+
+
+def multiply_each(scalar: bytes, points: bytes) -> bytes:
+    """`multiply` for each of the points in `points`, with its errors."""
+    if len(scalar) != SCALAR_BYTES:
+        raise ValueError(f"a scalar of ristretto255 has {SCALAR_BYTES} bytes, not {len(scalar)}")
+    if len(points) % POINT_BYTES:
+        raise ProtocolError(f"{len(points)} bytes are not whole points of ristretto255 ({POINT_BYTES} bytes each)")
+    if max(points[POINT_BYTES - 1 :: POINT_BYTES], default=0) & 0x80:  # see `multiply`
+        raise ProtocolError(_NO_POINT)
+    given = ctypes.create_string_buffer(points, len(points))
+    products = ctypes.create_string_buffer(len(points))
+    source, sink = ctypes.addressof(given), ctypes.addressof(products)
+    for at in range(0, len(points), POINT_BYTES):
+        if _multiply(sink + at, scalar, source + at):
+            raise ProtocolError(_NO_POINT)
+    return products.raw
 
 
 def multiply_base(scalar: bytes) -> bytes:

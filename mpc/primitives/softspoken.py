@@ -107,10 +107,10 @@ def _hash_of(session: bytes) -> FixedKey:
 
 
 def _columns(rows: U64) -> U64:
-    from mpc.kernels.transfers import to_columns
+    from mpc.kernels.transfers import LANES, to_columns
 
     columns = np.empty((64 * rows.shape[1], 2), np.uint64)
-    to_columns(rows, columns, np.empty(64, np.uint64))
+    to_columns(rows, columns, np.empty((64, LANES), np.uint64))
     return columns
 
 

@@ -8,9 +8,11 @@ from mpc.psi.params import by_role
 from mpc.psi.steps import CHUNK_KEYS, chunks, tag_bytes
 from mpc.spec import Estimate
 
-# Seconds on one core of about 3 GHz: libsodium's ristretto255 and the arithmetic of a key in Python around it.
-SECONDS_A_MULTIPLICATION = 105e-6
-SECONDS_A_HASH_TO_GROUP = 32e-6
+# Seconds on one core of about 3 GHz: starting the process; libsodium's ristretto255 and the work on a key in Python
+# around it.
+SECONDS_AT_THE_START = 0.6
+SECONDS_A_MULTIPLICATION = 72e-6
+SECONDS_A_HASH_TO_GROUP = 24e-6
 SECONDS_A_ROW = 5e-6
 
 BASE_BYTES = 150 * 2**20  # Python, numpy and Arrow
@@ -28,7 +30,7 @@ def estimate_pair(job: Job, rows: Mapping[str, int], name: str, *, bitmap: bool)
     to_sender = -(-rows[by_role(job, "sender")] // 8) if bitmap else 0
     sends = job.members[name].role == "sender"
     rounds = chunks(max(own, theirs))
-    work = own * (SECONDS_A_ROW + SECONDS_A_HASH_TO_GROUP + SECONDS_A_MULTIPLICATION)
+    work = SECONDS_AT_THE_START + own * (SECONDS_A_ROW + SECONDS_A_HASH_TO_GROUP + SECONDS_A_MULTIPLICATION)
     return Estimate(
         seconds=work + theirs * SECONDS_A_MULTIPLICATION,
         sent_bytes=POINT_BYTES * own + (to_receiver if sends else to_sender) + MESSAGE_BYTES * (3 + 2 * rounds),

@@ -185,13 +185,13 @@ def _reveals(job: Job, params: MultiParams) -> Mapping[str, str]:
     return said
 
 
-# Seconds on one core of about 3 GHz: a key, with normalisation; a key of the leader on each link; loading compiled
-# loops; base transfers.
-_SECONDS_A_KEY = 2.5e-6
+# Seconds on one core of about 3 GHz: a key, with normalisation; a key of the leader on each link; starting the
+# process; base transfers.
+_SECONDS_A_KEY = 1.1e-6
 _SECONDS_A_LEADER_KEY_AND_LINK = 0.7e-6
-_SECONDS_AT_THE_START = 1.4
-_SECONDS_A_LINK = 0.1
-_BASE_BYTES = 230 * 2**20  # Python, numpy, Arrow and numba
+_SECONDS_AT_THE_START = 1.0
+_SECONDS_A_LINK = 0.05
+_BASE_BYTES = 230 * 2**20  # Python, numpy, Arrow and the compiled loops
 _KEY_BYTES = 300
 _LINK_KEY_BYTES = 100
 _TAG_BYTES = 9

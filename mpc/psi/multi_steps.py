@@ -220,7 +220,7 @@ def receive_shares(link: steps.Link, digests: fast.U64) -> fast.U64:
     vector = fast.receive_bytes(link, "masked shares", 8 * columns).view(np.uint64)
     rows = oprf.arrange(digests, columns, seed).rows
     values = np.empty(len(digests), np.uint64)
-    decoded = np.empty((len(digests), 2), np.uint64)
+    decoded = np.empty((len(digests), 4), np.uint64)
     okvs.decode(rows, seed, vector, vector, decoded)
     values[rows.order] = decoded[:, 0]
     return values

@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from mpc.channel import Channel
 from mpc.errors import ProtocolError, ResultWithheld
-from mpc.primitives.ristretto import POINT_BYTES, hash_to_group, multiply, random_scalar
+from mpc.primitives.ristretto import POINT_BYTES, hash_each_to_group, multiply_each, random_scalar
 from mpc.primitives.threads import start
 from mpc.psi.params import MAX_KEYS, Params
 from mpc.rng import Rng
@@ -212,16 +212,15 @@ def _check_length(link: Link, what: str, got: int, due: int, index: int) -> None
 
 
 def _blind(scalar: bytes, digests: bytes) -> bytes:  # the digests are bound to the session
-    return b"".join(
-        multiply(scalar, hash_to_group(digests[i : i + _DIGEST_BYTES], _DOMAIN_GROUP))
-        for i in range(0, len(digests), _DIGEST_BYTES)
-    )
+    return multiply_each(scalar, hash_each_to_group(digests, _DIGEST_BYTES, _DOMAIN_GROUP))
 
 
 def _double_blind(scalar: bytes, session: bytes, points: bytes) -> bytes:
-    return b"".join(
-        blake2b(
-            _DOMAIN_TAG + multiply(scalar, points[i : i + POINT_BYTES]), digest_size=FULL_TAG_BYTES, salt=session
-        ).digest()
-        for i in range(0, len(points), POINT_BYTES)
-    )
+    shared = multiply_each(scalar, points)
+    start = blake2b(_DOMAIN_TAG, digest_size=FULL_TAG_BYTES, salt=session)
+    tags = bytearray()
+    for at in range(0, len(shared), POINT_BYTES):
+        state = start.copy()
+        state.update(shared[at : at + POINT_BYTES])
+        tags += state.digest()
+    return bytes(tags)

@@ -210,14 +210,15 @@ def _reveals(job: Job, params: VoleParams) -> Mapping[str, str]:
     }
 
 
-# Seconds on one core of about 3 GHz: a key, with normalisation; a key of the receiver in the correlation; loading
-# compiled loops and base transfers.
-_SECONDS_A_KEY = 2.5e-6
-_SECONDS_A_RECEIVER_KEY = 0.5e-6
-_SECONDS_AT_THE_START = 1.5
-_BASE_BYTES = 230 * 2**20  # Python, numpy, Arrow and numba
-_KEY_BYTES = 300
-_RECEIVER_KEY_BYTES = 100
+# Seconds on one core of about 3 GHz: a key of one's own, with normalisation; a key of the receiver in the correlation,
+# for both; encoding it, for the receiver; starting the process, base transfers. Bytes at the widest moment.
+_SECONDS_A_KEY = 1.1e-6
+_SECONDS_A_RECEIVER_KEY = 0.6e-6
+_SECONDS_TO_ENCODE_A_KEY = 0.6e-6
+_SECONDS_AT_THE_START = 1.0
+_BASE_BYTES = 210 * 2**20  # Python, numpy, Arrow and the compiled loops
+_KEY_BYTES = 250
+_RECEIVER_KEY_BYTES = 60
 
 
 def _estimate(job: Job, params: VoleParams, rows: Mapping[str, int], name: str) -> Estimate:
@@ -227,8 +228,9 @@ def _estimate(job: Job, params: VoleParams, rows: Mapping[str, int], name: str) 
         by_receiver += -(-(rows[sender] + fast.CANARIES) // 8)
     framing = 64 * (8 + (by_receiver + by_sender) // fast.PIECE_BYTES)
     sent, received = (by_receiver, by_sender) if name == receiver else (by_sender, by_receiver)
+    a_receiver_key = _SECONDS_A_RECEIVER_KEY + (_SECONDS_TO_ENCODE_A_KEY if name == receiver else 0.0)
     return Estimate(
-        seconds=_SECONDS_AT_THE_START + _SECONDS_A_KEY * rows[name] + _SECONDS_A_RECEIVER_KEY * rows[receiver],
+        seconds=_SECONDS_AT_THE_START + _SECONDS_A_KEY * rows[name] + a_receiver_key * rows[receiver],
         sent_bytes=sent + framing,
         received_bytes=received + framing,
         peak_bytes=_BASE_BYTES + _KEY_BYTES * rows[name] + _RECEIVER_KEY_BYTES * rows[receiver],

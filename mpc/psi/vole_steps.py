@@ -119,7 +119,7 @@ def receiver_tags(
 
 
 def sender_tags(link: steps.Link, party: Party[VoleParams], keys: Sequence[bytes], secret: bytes, digests: U64) -> Tags:
-    """The tags of the sender's keys, given the base keys that it chose by the bits of `secret`."""
+    """The tags of the sender's keys, with the base keys that it chose by the bits of `secret`; overwrites `digests`."""
     receiver_keys = link.theirs + CANARIES
     levels, columns = plan(party.params, receiver_keys), okvs.columns(receiver_keys)
     request = receive_bytes(link, "a request for a correlation", vole.request_bytes(levels))
@@ -130,7 +130,7 @@ def sender_tags(link: steps.Link, party: Party[VoleParams], keys: Sequence[bytes
     seed = link.channel.recv(psi_vole_pb2.Seed).seed
     if len(seed) != okvs.SEED_BYTES:
         raise ProtocolError(f"{link.peer}: sent a seed of {len(seed)} bytes, not {okvs.SEED_BYTES}")
-    arranged = oprf.arrange(digests, columns, seed)
+    arranged = oprf.arrange(digests, columns, seed, overwrite=True)
     masked = receive_bytes(link, "a masked vector", 8 * columns).view(np.uint64)
     outputs = oprf.sender_outputs(arranged, masked, sender.delta, shares)
     return cut_tags(outputs, arranged.rows.order, prefix_bits(receiver_keys, len(digests), link.pairs))
@@ -147,6 +147,7 @@ def receive_level(
 ) -> U64:
     """The receiver's planes of a level; chunks are worked on while further ones arrive."""
     level = levels[index]
+    level.code  # noqa: B018 (made once, before several threads would make it)
     planes = np.empty((3, level.chunks * level.chunk_outputs), np.uint64)
 
     def finish(chunk: int, message: U64) -> None:
@@ -171,6 +172,7 @@ def send_level(
 ) -> U64:
     """The sender's planes of a level; leaves are encoded while further trees grow."""
     level, cores = levels[index], usable_cores()
+    level.code  # noqa: B018 (as in receive_level)
     planes = np.empty((2, level.chunks * level.chunk_outputs), np.uint64)
 
     def finish(chunk: int, leaves: U64) -> None:

@@ -45,14 +45,20 @@ def help_both(wire: Wire, chooser: str, holder: str, rows: int, width: int) -> N
 
 def random_order(wire: Wire, peer: str, rows: int) -> I64:
     """A permutation that only this party and the peer know: that of sorted random keys of 128 bits."""
-    high, low = wire.words(peer, 2, rows)
-    return np.lexsort((low, high))
+    return order_of(wire.words(peer, 2, rows))
 
 
 def fresh_order(rng: Rng, rows: int) -> I64:
     """A uniform permutation."""
-    high, low = np.frombuffer(rng(16 * rows), np.uint64).reshape(2, rows)
-    return np.lexsort((low, high))
+    return order_of(np.frombuffer(rng(16 * rows), np.uint64).reshape(2, rows))
+
+
+def order_of(keys: U64) -> I64:
+    """The order that sorts numbers of 128 bits, given as their high and their low words: uniform if they are."""
+    order = np.argsort(keys[0])
+    if (np.diff(keys[0][order]) == 0).any():
+        return np.lexsort((keys[1], keys[0]))
+    return order
 
 
 def sorting(groups: I64, count: int) -> tuple[I64, I64]:

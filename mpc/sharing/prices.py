@@ -6,7 +6,7 @@ from typing import Protocol
 
 from mpc.primitives import softspoken
 from mpc.primitives.ristretto import POINT_BYTES
-from mpc.sharing import bucket_sums, network, random_transfers
+from mpc.sharing import bucket_sums, network, random_transfers, transfers
 from mpc.sharing.circuits import carry_rounds, tree_sizes
 from mpc.sharing.costs import Cost, Costs
 from mpc.sharing.ring import words_of
@@ -259,7 +259,7 @@ class TransferPrices:
 
     def triples(self, count: int) -> None:
         self._both(count)
-        self._ledger.add(rounds=1)
+        self._ledger.add(rounds=-(-count // transfers.SLICE))
         self._ledger.both(64 * count)
 
     def matrices(self, m: int, k: int, n: int) -> None:
@@ -297,7 +297,7 @@ class TransferPrices:
             self._ledger.add(rounds=2, sent=0 if chooses else words, received=words if chooses else 0)
 
     def sums_by(self, chooses: bool, count: int, rows: int, width: int) -> None:
-        for transfers in bucket_sums.transfers(rows, count):
-            self._given(chooses, transfers)
+        for batch in bucket_sums.transfers(rows, count):
+            self._given(chooses, batch)
         words = bucket_sums.sent_bytes(rows, count, width) // _WORD
         self._ledger.add(rounds=2, sent=0 if chooses else words, received=words if chooses else 0)

@@ -8,6 +8,7 @@ import numpy.typing as npt
 from mpc.primitives import base_ot, softspoken
 from mpc.primitives.ristretto import POINT_BYTES
 from mpc.rng import Rng
+from mpc.sharing.circuits import planes_of
 from mpc.sharing.ring import U64, pack, unpack, words_of
 from mpc.sharing.wire import Wire
 
@@ -43,6 +44,22 @@ class RandomTransfers:
         choices, pads = self._chosen.take(words_of(count))
         return choices.reshape(-1), pads.reshape(-1, 2)[:count]
 
+    def choose_bits(self, words: int, stack: int) -> tuple[U64, U64]:
+        """Random choices of 64 transfers a word, and the first bits of their pads, as planes (stack x words)."""
+        choices, planes = np.empty(words, np.uint64), np.empty((stack, words), np.uint64)
+        for part in _slices(words):
+            choices[part], pads = self.choose(64 * (part.stop - part.start))
+            planes[:, part] = planes_of(pads[:, 0], stack)
+        return choices, planes
+
+    def offer_bits(self, words: int, stack: int) -> tuple[U64, U64]:
+        """The first bits of both pads of 64 transfers a word, as planes (stack x words)."""
+        low, high = np.empty((2, stack, words), np.uint64)
+        for part in _slices(words):
+            pads = self.offer(64 * (part.stop - part.start))
+            low[:, part], high[:, part] = (planes_of(pad[:, 0], stack) for pad in pads)
+        return low, high
+
     def choose_given(self, choices: BOOL) -> U64:
         """The pads of these choices (count x 2 words)."""
         random, pads = self.choose(len(choices))
@@ -69,6 +86,11 @@ class RandomTransfers:
         message = self._wire.receive(self._peer, (softspoken.TREES - 1, words))
         low, high = self._offerer.offer(words, message)
         return low.reshape(-1, 128), high.reshape(-1, 128)
+
+
+def _slices(words: int) -> list[slice]:
+    step = softspoken.BATCH_WORDS
+    return [slice(start, min(start + step, words)) for start in range(0, words, step)]
 
 
 class _Stock:

@@ -10,14 +10,11 @@ Source: Hamada, Kikuchi, Ikarashi, Chida, Takahashi, ICISC 2012, doi.org/10.1007
 from dataclasses import replace
 
 import numpy as np
-import numpy.typing as npt
 
 from mpc.errors import InputError
 from mpc.sharing.engine import Engine
 from mpc.sharing.ring import I64
 from mpc.sharing.values import Secret
-
-BOOL = npt.NDArray[np.bool_]
 
 
 def sort_by(engine: Engine, keys: Secret, rows: Secret) -> tuple[Secret, Secret]:
@@ -51,27 +48,18 @@ def _beside(engine: Engine, keys: Secret, rows: Secret) -> Secret:
 
 def _quicksort(engine: Engine, keys: Secret) -> I64:
     """The ascending order of shuffled keys, from opened comparisons; all segments of a level are compared at once."""
+    from mpc.kernels.quicksort import pairs, partition
+
     count = len(keys)
     unique = replace(keys, decimals=0) * count + np.arange(count)
-    order = np.arange(count)
-    starts = np.array([0, count])  # of the segments, and the end
-    while True:
-        lengths = np.diff(starts)
-        if (lengths <= 1).all():
-            return order
-        segment = np.repeat(np.arange(len(lengths)), lengths)
-        pivots = starts[:-1] + lengths // 2
-        compared = (lengths[segment] > 1) & (np.arange(count) != pivots[segment])
-        below = np.zeros(count, np.bool_)
-        below[compared] = engine.open(unique[order[compared]] < unique[order[pivots[segment]][compared]])
-        order, starts = _partitioned(order, starts, segment, pivots, below)
-
-
-def _partitioned(order: I64, starts: I64, segment: I64, pivots: I64, below: BOOL) -> tuple[I64, I64]:
-    """Each segment with what is below its pivot first, then the pivot as a segment of its own, then the rest."""
-    rank = np.where(below, 0, 2)
-    rank[pivots[np.diff(starts) > 0]] = 1
-    place = 3 * segment + rank
-    moved = order[np.argsort(place, kind="stable")]
-    sizes = np.bincount(place, minlength=3 * (len(starts) - 1))
-    return moved, np.concatenate([[0], np.cumsum(sizes[sizes > 0])])
+    order, scratch = np.arange(count), np.empty(count, np.int64)
+    segments = np.array([[0, count]])
+    while len(segments):
+        compared = int((segments[:, 1] - segments[:, 0] - 1).sum())
+        left, right = np.empty((2, compared), np.int64)
+        pairs(order, segments, left, right)
+        below = engine.open(unique[left] < unique[right])
+        found = np.empty((2 * len(segments), 2), np.int64)
+        remaining = partition(order, segments, below.view(np.uint8), scratch, found)
+        segments = found[:remaining]
+    return order

@@ -15,13 +15,13 @@ import numpy as np
 from mpc.primitives.prg import SEED_BYTES, Prg
 from mpc.rng import Rng
 from mpc.sharing import bucket_sums, network
-from mpc.sharing.circuits import planes_of
 from mpc.sharing.correlations import Selector, Shape, Triple
 from mpc.sharing.random_transfers import RandomTransfers
 from mpc.sharing.ring import I64, U64, unpack, words_of
 from mpc.sharing.wire import Wire
 
 _BITS = 64
+SLICE = 2**14  # products at once: a million transfers each way
 _ONE, _TWO, _MINUS_TWO = np.uint64(1), np.uint64(2), np.uint64(2**64 - 2)
 
 
@@ -37,6 +37,14 @@ class Transferred:
         self._transfers = RandomTransfers(wire, peer, rng, session)
 
     def triples(self, count: int) -> Triple:
+        triple = Triple(*np.empty((3, count), np.uint64))
+        for start in range(0, count, SLICE):
+            part = slice(start, min(start + SLICE, count))
+            for whole, piece in zip(triple, self._triples(part.stop - start), strict=True):
+                whole[part] = piece
+        return triple
+
+    def _triples(self, count: int) -> Triple:
         a, chosen, (low, high) = self._both(_BITS * count)
         b = self._random(count)
         shifted = b[:, None] << np.arange(_BITS, dtype=np.uint64)
@@ -61,18 +69,20 @@ class Transferred:
         return Triple(a, b, c)
 
     def conjunctions(self, stack: int, shape: Shape) -> Triple:
-        a, chosen, (low, high) = self._both(_BITS * int(np.prod(shape)))
-        received, sent = planes_of(chosen[:, 0], stack), planes_of(low[:, 0], stack)
-        a, b = a.reshape(shape), planes_of(low[:, 0] ^ high[:, 0], stack).reshape(stack, *shape)
-        return Triple(a, b, (a & b) ^ received.reshape(b.shape) ^ sent.reshape(b.shape))
+        words = int(np.prod(shape))
+        a, received = self._transfers.choose_bits(words, stack)
+        low, high = self._transfers.offer_bits(words, stack)
+        b = low ^ high
+        c = (a & b) ^ received ^ low
+        return Triple(a.reshape(shape), b.reshape(stack, *shape), c.reshape(stack, *shape))
 
     def private_conjunctions(self, shape: Shape) -> tuple[U64, U64]:
-        count = _BITS * int(np.prod(shape))
+        words = int(np.prod(shape))
         if self._first:
-            choices, chosen = self._transfers.choose(count)
-            return choices.reshape(shape), planes_of(chosen[:, 0], 1).reshape(shape)
-        low, high = self._transfers.offer(count)
-        return planes_of(low[:, 0] ^ high[:, 0], 1).reshape(shape), planes_of(low[:, 0], 1).reshape(shape)
+            choices, received = self._transfers.choose_bits(words, 1)
+            return choices.reshape(shape), received.reshape(shape)
+        low, high = self._transfers.offer_bits(words, 1)
+        return (low ^ high).reshape(shape), low.reshape(shape)
 
     def bits(self, count: int) -> tuple[U64, U64]:
         """r_0 + r_1 - 2·r_0·r_1, the first party choosing by r_0."""

@@ -26,6 +26,7 @@ from mpc.errors import InputError
 from mpc.primitives.prg import SEED_BYTES, Prg
 from mpc.rng import Rng
 from mpc.sharing.costs import Cost
+from mpc.sharing.permutation import order_of
 from mpc.sharing.protocol import BitParts, Shape, Words
 from mpc.sharing.replicated import Replicated
 from mpc.sharing.ring import I64, U8, U64
@@ -192,7 +193,7 @@ class Verified:
             joint.update(every[party].tobytes())
         keys = np.empty((2, count), np.uint64)
         Prg(joint.digest()).fill(keys.reshape(-1))
-        return np.lexsort((keys[0], keys[1]))
+        return order_of(keys)
 
     def _swap(self, own: U8) -> dict[str, U8]:
         for peer in (self._next, self._previous):

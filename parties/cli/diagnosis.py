@@ -110,14 +110,17 @@ def _measured(node: "Node", peer: "Peer") -> Iterator[Check]:
     except ChannelError as error:
         yield Check("answer", False, str(error), error.hint)
         return
-    whole = measured["received_bytes"] == measured["sent_bytes"]
-    rate = measured["received_bytes"] / measured["seconds"]
-    yield Check(
-        "throughput",
-        whole,
-        f"{show_bytes(rate)}/s ({show_bytes(measured['received_bytes'])} in {show_duration(measured['seconds'])})",
-        "" if whole else "not all of it arrived: run this again, and report it if it stays so",
-    )
+    for what, size, seconds in (
+        ("throughput there", measured["received_bytes"], measured["seconds"]),
+        ("throughput back", measured["returned_bytes"], measured["return_seconds"]),
+    ):
+        whole = size == measured["sent_bytes"]
+        yield Check(
+            what,
+            whole,
+            f"{show_bytes(size / seconds)}/s ({show_bytes(size)} in {show_duration(seconds)})",
+            "" if whole else "not all of it arrived: run this again, and report it if it stays so",
+        )
     offset = float(measured["clock_offset_s"])
     good = abs(offset) <= _CLOCK_S
     yield Check(

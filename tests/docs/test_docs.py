@@ -131,3 +131,16 @@ def test_the_worked_example_of_a_protocol_works(worked_example: ModuleType) -> N
 
 def test_the_worked_example_has_a_page(worked_example: ModuleType) -> None:
     assert "**Leaks:** all parties learn that, receivers or not." in generate.pages()["rows.count.md"]
+
+
+def test_the_program_on_shares_prints_what_its_page_says(capsys) -> None:
+    page = (ROOT / "docs/sharing.md").read_text()
+    programs, outputs = (
+        re.findall(r"```python\n(.+?)```", page, re.DOTALL),
+        re.findall(r"```text\n(.+?)```", page, re.DOTALL),
+    )
+    for program in programs:
+        exec(program, {})
+    printed = capsys.readouterr().out
+    assert printed.startswith(outputs[0])
+    assert "sent_bytes" in printed

@@ -74,6 +74,22 @@ def test_numbers_are_predicted_in_the_labels_unit():
     assert model.evaluate({"bank": bank, "shop": shop}).measures["r2"] > 0.8
 
 
+def test_several_classes_have_probabilities_that_sum_up_to_one():
+    bank = pd.read_csv(DATA / "vehicle_scale_hetero_guest.csv")[:300]
+    telecom = pd.read_csv(DATA / "vehicle_scale_hetero_host.csv").add_prefix("t_").rename(columns={"t_id": "id"})
+    tables = {"bank": bank, "telecom": telecom}
+    model = VerticalLogisticRegression(
+        key_bits=512, classes=4, sigmoid="linear", epochs=6, batch_rows=300, learning_rate=0.3
+    )
+    model.fit(tables, label="y", holder="bank")
+    p = model.predict_proba(tables)
+    assert model.classes_.tolist() == [0, 1, 2, 3]
+    assert p.shape == (300, 4)
+    assert p.sum(axis=1) == pytest.approx(1)
+    assert model.evaluate(tables).measures["auc"] > 0.75
+    assert (model.predict(tables) == bank["y"]).mean() > 0.5
+
+
 def test_boosted_trees_take_categories_and_give_probabilities():
     rng = np.random.default_rng(1)
     n = 300

@@ -285,6 +285,16 @@ def test_a_peer_has_so_many_open_jobs_and_an_honest_one_is_served_meanwhile(node
     _honest_jobs_run(nodes)
 
 
+@pytest.mark.parametrize("size", [0, 10, 700_000])
+def test_a_link_is_measured_back_with_no_more_bytes_than_came(mallory: Mallory, size: int) -> None:
+    del mallory.heard[:]
+    probe = control_pb2.Probe(call=7, index=0, count=1, filler=bytes(size))
+    mallory.send_bytes(control_pb2.Envelope(probe=probe).SerializeToString())
+    until(lambda: any(said.probe.back and said.probe.index + 1 == said.probe.count for said in mallory.heard))
+    assert [said.probe_answer.received_bytes for said in mallory.heard if said.HasField("probe_answer")] == [size]
+    assert sum(len(said.probe.filler) for said in mallory.heard) <= size
+
+
 def test_strangers_at_the_port_get_nowhere_and_an_honest_peer_is_served_meanwhile(nodes: Sandbox) -> None:
     address = ("127.0.0.1", nodes["bob"].port)
     with contextlib.ExitStack() as stack:

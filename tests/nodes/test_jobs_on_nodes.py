@@ -151,6 +151,12 @@ def test_a_job_that_nobody_decides_on_expires_everywhere(pair: Sandbox) -> None:
         pair["ann"].node.wait(record.id)
 
 
+def test_a_link_is_measured_there_and_back(pair: Sandbox) -> None:
+    measured = pair["ann"].node.diagnose("bob")
+    assert measured["sent_bytes"] == measured["received_bytes"] == measured["returned_bytes"] > 0
+    assert min(measured["seconds"], measured["return_seconds"]) > 0
+
+
 def test_too_few_common_keys_withhold_the_result_and_tell_nobody_how_many(pair: Sandbox) -> None:
     record = pair["ann"].node.propose(psi(params={"min_result": 11}))
     ends = end_of(pair, record.id)

@@ -12,7 +12,7 @@ from functools import cached_property
 import gmpy2
 
 from mpc.errors import InputError, ProtocolError
-from mpc.primitives.paillier.residues import Residues, residues
+from mpc.primitives.paillier.residues import Residues, residues_of_square
 from mpc.rng import Rng
 
 PAILLIER_BITS = 3072  # of n: 128-bit security, NIST SP 800-57 part 1, table 2
@@ -54,7 +54,7 @@ class PublicKey:
     @cached_property
     def residues(self) -> Residues:
         """Arithmetic modulo n²."""
-        return residues(self.n_squared)
+        return residues_of_square(self.n)
 
     def to_bytes(self) -> bytes:
         """n, then h_s in twice its length, little-endian."""
@@ -109,7 +109,7 @@ class PrivateKey:
     @cached_property
     def residues(self) -> tuple[Residues, Residues]:
         """Arithmetic modulo p² and modulo q²."""
-        return residues(self.p**2), residues(self.q**2)
+        return residues_of_square(self.p), residues_of_square(self.q)
 
     @classmethod
     def generate(cls, rng: Rng, bits: int = PAILLIER_BITS) -> "PrivateKey":

@@ -1,4 +1,4 @@
-"""Batches of residues modulo one odd number: the operations that everything else here is made of.
+"""Batches of residues modulo the square of an odd number: the operations that everything else here is made of.
 
 A batch is an array of rows, one a residue, in a form of the backend's own; rows are taken, sliced and joined as numpy
 arrays along the first axis. Words are its canonical form: little-endian 64-bit words of the residue in [0, modulus).
@@ -51,10 +51,10 @@ class Residues(Protocol):
         ...
 
 
-def residues(modulus: int) -> Residues:
-    """Arithmetic modulo an odd number, on the fastest backend of this machine."""
+def residues_of_square(root: int) -> Residues:
+    """Arithmetic modulo root², `root` odd, on the fastest backend of this machine."""
     from mpc.kernels.montgomery import best_machine
     from mpc.primitives.paillier.residues_vector import VectorResidues
 
     machine = best_machine()
-    return VectorResidues(modulus, machine) if machine else GmpResidues(modulus)
+    return VectorResidues(root, machine) if machine else GmpResidues(root)

@@ -19,10 +19,10 @@ _PIECE = 64
 class GmpResidues:
     """`Residues` whose rows are Python objects, reduced."""
 
-    def __init__(self, modulus: int) -> None:
-        self.modulus = modulus
-        self.words = -(-modulus.bit_length() // 64)
-        self._modulus = gmpy2.mpz(modulus)
+    def __init__(self, root: int) -> None:
+        self.modulus = root**2
+        self.words = -(-self.modulus.bit_length() // 64)
+        self._modulus = gmpy2.mpz(self.modulus)
 
     def __repr__(self) -> str:
         return f"GmpResidues({self.modulus.bit_length()} bits)"

@@ -24,43 +24,61 @@ _MIN_CHUNK = 16  # rows of a list that one lane multiplies, at least
 class VectorResidues:
     """`Residues` on one kind of vector register."""
 
-    def __init__(self, modulus: int, machine: Machine) -> None:
-        self.modulus = modulus
-        self.words = -(-modulus.bit_length() // 64)
+    def __init__(self, root: int, machine: Machine) -> None:
+        self.modulus = root**2
+        self.words = _words_of(self.modulus)
+        self._root = root
         self._machine = machine
-        self._limbs = machine.limbs(modulus)
+        self._part = machine.limbs(root)
+        self._limbs = 2 * self._part
         self._functions = functions(machine)
-        self._radix = 1 << machine.limb_bits * self._limbs
+        self._radix = 1 << machine.limb_bits * self._part
         self._type = np.dtype(f"uint{machine.row_bits}")
-        limbs = self._limb_rows([modulus]).astype(np.uint64)[0]
-        inverse = np.uint64(-pow(modulus, -1, 1 << machine.limb_bits) % (1 << machine.limb_bits))
-        self._constants = self._aligned(len(limbs) + 1)
-        self._constants[:] = np.append(limbs, inverse)[:, None]
-        self._one = self._limb_rows([self._radix % modulus])
-        self._unit, self._zero = self._limb_rows([1]), self._limb_rows([0])
+        self._constants = self._constant_groups()
+        self._one = self._row(self._radix)
+        self._unit, self._zero = self._row(1), self._row(0)
+
+    def _constant_groups(self) -> U64:
+        """What the kernels reduce with: see `mpc.kernels.montgomery_ir.MontgomeryModule`."""
+        bits, root = self._machine.limb_bits, self._root
+        inverse = np.uint64(-pow(root, -1, 1 << bits) % (1 << bits))
+        ones = (self._radix - 1) // ((1 << bits) - 1) << bits  # 2^bits in every limb
+        own, rest = self._parts(rows_of_words([root, -ones % root], _words_of(root)))
+        limbs = np.concatenate([own, [inverse], rest + np.uint64(1 << bits)])
+        groups = self._aligned(len(limbs))
+        groups[:] = limbs[:, None]
+        return groups
 
     def __repr__(self) -> str:
         return f"VectorResidues({self.modulus.bit_length()} bits, {self._machine.name})"
 
     def affine(self, words: U64, factor: int, offset: Rows | int) -> Rows:
-        scale = self._limb_rows([factor * self._radix**2 % self.modulus])
-        if not isinstance(offset, np.ndarray):
-            offset = self._limb_rows([offset * self._radix % self.modulus])
-        return self._multiply_add(self._split(words), scale, offset)
+        rows = offset if isinstance(offset, np.ndarray) else self._row(offset * self._radix)
+        size = _words_of(self._root)
+        for at in range(0, self.words, size):  # each half of an integer is what one part of a pair holds
+            half = words[:, at : at + size]
+            if at == 0 or half.any():
+                scale = self._row((factor << 64 * at) * self._radix**2)
+                parts = self._parts(half)
+                rows = self._multiply_add(np.concatenate([parts, np.zeros_like(parts)], axis=1), scale, rows)
+        return rows
 
     def leave(self, rows: Rows) -> U64:
         plain = self._multiply_add(rows, self._unit, self._zero)
-        words = np.zeros((len(rows), self.words), np.uint64)
+        width = _words_of(self._root) + 1
+        low, high = self._join(plain[:, : self._part], width), self._join(plain[:, self._part :], width)
+        factor = rows_of_words([self._root], width)
+        words = np.zeros((len(rows), 2 * width), np.uint64)
 
         def work(piece: slice) -> None:
-            given = _address(words[piece]), _address(plain[piece]), self.words, piece.stop - piece.start
-            self._functions["join"](*given, self._limbs)
+            given = _address(words[piece]), _address(low[piece]), _address(high[piece]), _address(factor)
+            self._functions["combine"](*given, width, piece.stop - piece.start)
 
         self._spread(work, len(rows), _CONVERT_GROUPS)
         over = above(words, self.modulus - 1)
         if over.any():
             words[over] = add_constant(words[over], -self.modulus)
-        return words
+        return np.ascontiguousarray(words[:, : self.words])
 
     def multiply(self, a: Rows, b: Rows) -> Rows:
         return self._multiply_add(a, b, self._zero)
@@ -76,7 +94,7 @@ class VectorResidues:
             given: list[int] = []
             for rows, step in zip(operands, steps, strict=True):
                 given += [_address(rows[piece.start if step else 0 :]), step]
-            self._call("multiply_add", 5, _address(out[piece]), *given, piece.stop - piece.start)
+            self._call("multiply_add", 6, _address(out[piece]), *given, piece.stop - piece.start)
 
         self._spread(work, count, _MULTIPLY_GROUPS)
         return out
@@ -104,7 +122,7 @@ class VectorResidues:
         def work(piece: slice) -> None:
             lists = _address(starts[piece]), _address(lengths[piece]), piece.stop - piece.start
             self._call(
-                "products", 4, _address(out[piece]), _address(rows), _address(index), *lists, _address(self._one)
+                "products", 5, _address(out[piece]), _address(rows), _address(index), *lists, _address(self._one)
             )
 
         self._spread(work, len(lengths), 1)
@@ -154,21 +172,34 @@ class VectorResidues:
             inverse = self.multiply(np.repeat(inverse[: len(level) // 2], 2, axis=0), swapped)
         return inverse[: len(rows)]
 
-    def _limb_rows(self, values: list[int]) -> Rows:
-        """Integers below R, as they are, in limbs."""
-        return self._split(rows_of_words(values, -(-self._radix.bit_length() // 64)))
+    def _row(self, value: int) -> Rows:
+        """One row for an integer modulo the modulus, not in Montgomery form."""
+        high, low = divmod(value % self.modulus, self._root)
+        return self._parts(rows_of_words([low, high], _words_of(self._root))).reshape(1, self._limbs)
 
-    def _split(self, words: U64) -> Rows:
+    def _parts(self, words: U64) -> Rows:
         """The limbs of integers below R."""
         words = np.ascontiguousarray(words, np.uint64)
-        rows = np.empty((len(words), self._limbs), self._type)
+        rows = np.empty((len(words), self._part), self._type)
 
         def work(piece: slice) -> None:
             given = _address(rows[piece]), _address(words[piece]), words.shape[1], piece.stop - piece.start
-            self._functions["split"](*given, self._limbs)
+            self._functions["split"](*given, self._part)
 
         self._spread(work, len(words), _CONVERT_GROUPS)
         return rows
+
+    def _join(self, parts: Rows, width: int) -> U64:
+        """The words, so many, of integers in limbs."""
+        parts = np.ascontiguousarray(parts)
+        words = np.zeros((len(parts), width), np.uint64)
+
+        def work(piece: slice) -> None:
+            given = _address(words[piece]), _address(parts[piece]), width, piece.stop - piece.start
+            self._functions["join"](*given, self._part)
+
+        self._spread(work, len(parts), _CONVERT_GROUPS)
+        return words
 
     def _call(self, name: str, groups: int, *arguments: int) -> None:
         """Call a function that multiplies, with memory for so many groups."""
@@ -192,6 +223,10 @@ class VectorResidues:
 def _address(array: NDArray[Any]) -> int:
     address: int = array.__array_interface__["data"][0]
     return address
+
+
+def _words_of(value: int) -> int:
+    return -(-value.bit_length() // 64)
 
 
 def _evenly(starts: I64, lengths: I64, pieces: I64) -> tuple[I64, I64]:

@@ -14,10 +14,13 @@ from mpc.errors import InputError, PolicyDenied, ProtocolError
 from mpc.federated.evaluation import Evaluation
 from mpc.federated.model import Model
 from mpc.federated.model_card import model_card
+from mpc.federated.regression_data import load
+from mpc.federated.regression_params import Params
 from mpc.job import Job, Member
 from mpc.local import run_job
 from mpc.registry import get
-from mpc.spec import Outcome
+from mpc.rng import system_rng
+from mpc.spec import Outcome, Party, no_progress
 from mpc.testing import insecure_paillier
 
 DATA = Path(__file__).parents[2] / "data"
@@ -188,6 +191,27 @@ def test_parameters_that_make_no_sense_are_refused(fields, words):
     }
     with pytest.raises(InputError, match=words):
         get("train.regression").parse(Job("train.regression", members, ("bank",), fields))
+
+
+@pytest.mark.parametrize(("rows", "validation", "words"), [(3, 0.1, "leaves none"), (2**20, 0.5, "validation errors")])
+def test_a_share_of_validation_rows_that_cannot_be_used_is_refused(rows, validation, words):
+    table = {"feature": pa.table({"a": np.arange(rows) % 7})}
+    params = Params(key_bits=512, patience=1, validation=validation)
+    job = train_job({name: table.slice(0, 20) for name, table in read("breast").items()}, "y")
+    party = Party("telecom", job, params, {}, system_rng, no_progress, bytes(16))
+    with pytest.raises(InputError, match=words):
+        load(party, table, np.arange(rows))
+
+
+def test_a_label_holder_that_brings_nothing_is_refused():
+    members = {
+        "bank": Member("label_holder", columns={"key": ("id",), "label": ("y",)}),
+        "telecom": Member("feature_holder", columns={"key": ("id",), "feature": ("t_x0",)}),
+    }
+    spec = get("train.regression")
+    spec.parse(Job("train.regression", members, ("bank",)))
+    with pytest.raises(InputError, match="bank: names no feature, and there is no intercept"):
+        spec.parse(Job("train.regression", members, ("bank",), {"intercept": False}))
 
 
 def test_prediction_refuses_other_columns_models_and_receivers():

@@ -10,7 +10,7 @@ import pytest
 
 from mpc.channel import Pipe, RecordingPipe, decode, encode
 from mpc.errors import ChannelError, ProtocolError
-from mpc.federated.model import Model
+from mpc.federated.model import Feature, Model
 from mpc.federated.regression import SPEC
 from mpc.federated.regression_predict import SPEC as PREDICT
 from mpc.job import Job, Member
@@ -211,4 +211,43 @@ def test_the_same_randomness_gives_the_same_bytes():
     assert {pair: RecordingPipe.digest(sent)[:16] for pair, sent in kept.items()} == {
         ("bank", "shop"): "5f83968cd68e8f80",
         ("shop", "bank"): "8552c17d09988df3",
+    }
+
+
+def test_a_prediction_sends_the_same_bytes_for_the_same_randomness():
+    """As above, for predict.regression."""
+    parts = {}
+    for name, weights in (("bank", [[0.5], [-0.25]]), ("shop", [[1.0]])):
+        features = tuple(Feature(column) for column in MEMBERS[name].columns["feature"])
+        zeros, ones = np.zeros(len(features)), np.ones(len(features))
+        parts[name] = Model(
+            kind="regression",
+            version=1,
+            job="1" * 32,
+            job_digest="2" * 64,
+            session="3" * 32,
+            party=name,
+            members={"bank": "label_holder", "shop": "feature_holder"},
+            features=features,
+            parameters={"family": "logistic", "sigmoid": "linear"},
+            content={"classes": [], "label_mean": 0.0, "label_deviation": 1.0},
+            arrays={"weights": np.array(weights), "intercept": np.zeros(1), "mean": zeros, "deviation": ones},
+        ).to_bytes()
+    members = {
+        name: Member(MEMBERS[name].role, columns={s: MEMBERS[name].columns[s] for s in ("key", "feature")})
+        for name in parts
+    }
+    wanted = Job("predict.regression", members, ("shop",), {"model": "1" * 32}, id="4" * 32)
+    pipes = {}
+
+    def recording(name, peer, pipe):
+        return pipes.setdefault((name, peer), RecordingPipe(pipe))
+
+    found = run(wanted, recording, PREDICT, parts, rng=lambda name: InsecureSeededRng(name.encode()))
+    assert found["shop"].table.num_rows == 60
+    kinds = (b"federated_regression", b"masked_sum")
+    kept = {p: [d for d in pipe.sent if any(k in d[: 1 + d[0]] for k in kinds)] for p, pipe in pipes.items()}
+    assert {pair: RecordingPipe.digest(sent)[:16] for pair, sent in kept.items()} == {
+        ("bank", "shop"): "f69c80da2eb4c515",
+        ("shop", "bank"): "ae32606e40abf6df",
     }

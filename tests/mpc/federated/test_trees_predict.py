@@ -11,7 +11,7 @@ import pytest
 from google.protobuf.message import Message
 from tree_parties import Case, Meddler, mixed, plain, predict_job, run, with_params
 
-from mpc.channel import Pipe
+from mpc.channel import Pipe, RecordingPipe
 from mpc.errors import InputError, ProtocolError, ResultWithheld
 from mpc.federated import trees_predict
 from mpc.federated.model import Model
@@ -166,6 +166,8 @@ def spoiled(part: Model, **arrays: Any) -> bytes:
         ("bank", "owner", lambda a: a + 5),
         ("bank", "rule", lambda a: a * 0 + 10**6),
         ("bank", "nodes", lambda a: a + 1),
+        ("bank", "start", lambda a: np.zeros(2)),
+        ("bank", "start", lambda a: np.zeros(0)),
         ("telco", "feature", lambda a: a + 100),
         ("telco", "feature", lambda a: a - 100),
         ("telco", "edge", lambda a: a[:-1]),
@@ -176,6 +178,19 @@ def test_a_damaged_part_is_refused(name: str, array: str, change: Callable[[Any]
     part = Model.from_bytes(models[name])
     with pytest.raises(InputError, match="not a model"):
         run(subject, predict_job(subject), {**models, name: spoiled(part, **{array: change(part.arrays[array])})})
+
+
+@pytest.mark.parametrize(
+    ("objective", "classes"), [("ranking", []), ("binary", [1.0]), ("multiclass", []), ("binary", ["a"]), ("binary", 3)]
+)
+def test_a_part_that_does_not_say_what_it_was_trained_for_is_refused(objective: str, classes: Any) -> None:
+    subject, models = trained()
+    part = Model.from_bytes(models["bank"])
+    changed = replace(
+        part, parameters={**part.parameters, "objective": objective}, content={**part.content, "classes": classes}
+    )
+    with pytest.raises(InputError, match="not a model of boosted trees"):
+        run(subject, predict_job(subject), {**models, "bank": changed.to_bytes()})
 
 
 def test_a_party_without_its_part_is_told_so() -> None:
@@ -237,6 +252,22 @@ def test_headings_are_checked(names: list[str]) -> None:
 def test_messages_of_another_type_are_refused() -> None:
     for cheat, kind in (("telco", wire.Lefts), ("telco", wire.Part), ("bank", wire.Headings), ("bank", wire.Outputs)):
         assert "expected" in refused(cheat, kind, lambda _m: wire.Layout())
+
+
+def test_bytes_in_each_direction_stay_as_they_are() -> None:
+    records: dict[str, RecordingPipe] = {}
+
+    def wrap(name: str, _peer: str, pipe: Pipe) -> Pipe:
+        records[name] = RecordingPipe(pipe)
+        return records[name]
+
+    subject, models = trained()
+    run(subject, predict_job(subject, ("bank", "telco")), models, wrap=wrap)
+    digests = {name: RecordingPipe.digest(record.sent[1:]) for name, record in records.items()}
+    assert digests == {
+        "bank": "bd979e5f010b2fc19d6766832fe375137ded75c7fe03e5db87bc22caa0d04d37",
+        "telco": "6af8a5ecd6cb6945c3f6f0ca9d4a2060621b9574d465a5b752e15181f85b322e",
+    }
 
 
 # What is said before it runs.

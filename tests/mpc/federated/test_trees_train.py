@@ -352,10 +352,14 @@ def test_a_column_that_cannot_be_used_is_named(name: str, column: str, values: S
         run(broken(name, column, values))
 
 
-def test_labels_that_would_overflow_are_refused() -> None:
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [([1e200, -1e200], "squares would overflow"), ([1e-200, 2e-200], "differ by less than 1e-100")],
+)
+def test_labels_that_would_overflow_are_refused(labels: list[float], message: str) -> None:
     subject = mixed(60, labels="regression")
-    table = subject.tables["bank"].set_column(1, "y", pa.array([1e200, -1e200] * 30))
-    with pytest.raises(InputError, match="squares would overflow"):
+    table = subject.tables["bank"].set_column(1, "y", pa.array(labels * 30))
+    with pytest.raises(InputError, match=message):
         run(Case({**subject.tables, "bank": table}, subject.job))
 
 

@@ -4,11 +4,12 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import FunctionType
 
 import numpy as np
 import pytest
 
-from mpc.kernels import store
+from mpc.kernels import machine, store
 from mpc.kernels.jit import inline, instruction, kernel
 from mpc.kernels.signature import parse
 
@@ -197,6 +198,24 @@ def test_a_kernel_whose_constant_cannot_be_told_from_another_is_refused() -> Non
 
     with pytest.raises(TypeError, match="uses table, a list: it may change unnoticed"):
         look()
+
+
+def test_constants_within_comprehensions_and_inner_functions_are_noticed() -> None:
+    def made(constant: int) -> FunctionType:
+        @instruction("uint64(uint64)")
+        def plus(builder, value):  # type: ignore[no-untyped-def]
+            (total,) = [builder.add(each, each.type(constant)) for each in (value,)]
+            return total
+
+        @kernel("uint64(uint64)")
+        def use(value):  # type: ignore[no-untyped-def]
+            return plus(value)
+
+        assert use(1) == 1 + constant
+        return use.function
+
+    assert machine.key(made(1), "") == machine.key(made(1), "")
+    assert machine.key(made(1), "") != machine.key(made(2), "")
 
 
 def test_an_exception_in_a_kernel_is_one_outside() -> None:

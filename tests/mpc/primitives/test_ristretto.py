@@ -15,8 +15,10 @@ from hypothesis import strategies as st
 from mpc.errors import ProtocolError
 from mpc.primitives.ristretto import (
     expand_message_xmd,
+    hash_each_to_group,
     hash_to_group,
     multiply,
+    multiply_each,
     point_from_uniform,
     random_scalar,
 )
@@ -191,6 +193,40 @@ def test_blinded_and_evaluated_elements_are_those_of_rfc_9497(message: str, blin
     assert multiply(bytes.fromhex(OPRF_KEY), point).hex() == evaluated
 
 
+def test_a_batch_of_hashes_and_multiplications_gives_the_elements_of_rfc_9497() -> None:
+    ones = b"".join(hash_each_to_group(bytes.fromhex(message), 1, OPRF_DST) for message, _, _ in OPRF[:1])
+    seventeen = hash_each_to_group(bytes.fromhex(OPRF[1][0]) * 2, 17, OPRF_DST)
+    blinded = multiply_each(bytes.fromhex(OPRF_BLIND), ones + seventeen)
+    assert blinded.hex() == OPRF[0][1] + 2 * OPRF[1][1]
+    assert multiply_each(bytes.fromhex(OPRF_KEY), blinded).hex() == OPRF[0][2] + 2 * OPRF[1][2]
+
+
+@given(st.lists(st.binary(min_size=5, max_size=5), max_size=5), st.integers(1, ORDER - 1))
+@settings(deadline=None)
+def test_a_batch_gives_what_its_elements_give_alone(messages: list[bytes], factor: int) -> None:
+    scalar = factor.to_bytes(32, "little")
+    points = hash_each_to_group(b"".join(messages), 5, b"test")
+    assert points == b"".join(hash_to_group(message, b"test") for message in messages)
+    products = multiply_each(scalar, points)
+    assert products == b"".join(multiply(scalar, points[at : at + 32]) for at in range(0, len(points), 32))
+
+
+@pytest.mark.parametrize("encoding", [*INVALID, MULTIPLES[3][:-2] + "df"])
+def test_a_batch_with_one_invalid_encoding_is_refused(encoding: str) -> None:
+    points = bytes.fromhex(MULTIPLES[0] + encoding + MULTIPLES[1])
+    with pytest.raises(ProtocolError, match="canonical"):
+        multiply_each((1).to_bytes(32, "little"), points)
+
+
+def test_a_batch_of_parts_of_elements_is_refused() -> None:
+    with pytest.raises(ProtocolError, match="not whole points"):
+        multiply_each((1).to_bytes(32, "little"), GENERATOR + GENERATOR[:31])
+    with pytest.raises(ValueError, match="scalar"):
+        multiply_each(bytes(31), GENERATOR)
+    with pytest.raises(ValueError, match="whole messages"):
+        hash_each_to_group(b"abc", 2, b"test")
+
+
 @given(st.binary(), st.integers(1, ORDER - 1), st.integers(1, ORDER - 1))
 @settings(deadline=None)
 def test_multiplications_commute(message: bytes, a: int, b: int) -> None:
@@ -230,15 +266,11 @@ def test_work_spread_over_threads_comes_back_in_order(items: int) -> None:
 def test_a_failing_piece_fails_the_batch() -> None:
     points = GENERATOR * (2 * PIECE_ITEMS) + bytes(32)
     with ThreadPoolExecutor(2) as pool, pytest.raises(ProtocolError):
-        start(pool, partial(_double_all, (2).to_bytes(32, "little")), points, 32)()
+        start(pool, partial(multiply_each, (2).to_bytes(32, "little")), points, 32)()
 
 
 def test_there_is_a_core_to_use() -> None:
     assert usable_cores() >= 1
-
-
-def _double_all(scalar: bytes, points: bytes) -> bytes:
-    return b"".join(multiply(scalar, points[i : i + 32]) for i in range(0, len(points), 32))
 
 
 def test_loading_libsodium_leaves_no_file_behind(tmp_path: Path) -> None:

@@ -147,7 +147,8 @@ def test_without_the_running_node_diagnosis_says_to_start_it(world: World) -> No
         (("refused", "the peer does not accept this party"), {}, {"link": "ask its operator"}),
         (("refused", "UNAVAILABLE: \x1b[31mno route"), {}, {"link": "dials us"}),
         (("connected", ""), {"clock_offset_s": -300.0}, {"clocks": "NTP"}),
-        (("connected", ""), {"received_bytes": 5}, {"throughput": "arrived"}),
+        (("connected", ""), {"received_bytes": 5}, {"throughput there": "arrived"}),
+        (("connected", ""), {"returned_bytes": 5}, {"throughput back": "arrived"}),
     ],
 )
 def test_diagnosis_says_what_to_do_about_each_thing_that_is_wrong(
@@ -158,6 +159,7 @@ def test_diagnosis_says_what_to_do_about_each_thing_that_is_wrong(
     bad: dict[str, str],
 ) -> None:
     good = {"seconds": 2.0, "sent_bytes": 10**6, "received_bytes": 10**6, "clock_offset_s": 0.5}
+    good |= {"returned_bytes": 10**6, "return_seconds": 2.0}
     monkeypatch.setattr(Node, "diagnose", lambda _node, _who: good | measured)
     store = Home.load(world.hk.home).store()
     with store.transaction() as db:

@@ -10,10 +10,9 @@ from mpc.primitives.paillier.residues_gmp import GmpResidues
 from mpc.primitives.paillier.residues_vector import VectorResidues
 from mpc.testing import INSECURE_PAILLIER_BITS, InsecureSeededRng, insecure_paillier
 
-BACKENDS = {  # LLVM compiles multiplications of 32 bits by 32 bits for any processor, in vectors of any length
-    "gmp": GmpResidues,
-    **{m.name: partial(VectorResidues, machine=m) for m in {*MACHINES[1:], best_machine() or MACHINES[1]}},
-}
+# LLVM compiles multiplications of 32 bits by 32 bits for any processor, in vectors of any length.
+_MACHINES = dict.fromkeys([*MACHINES[1:], best_machine() or MACHINES[1]])  # each once, in one order
+BACKENDS = {"gmp": GmpResidues, **{m.name: partial(VectorResidues, machine=m) for m in _MACHINES}}
 
 
 @cache

@@ -25,7 +25,7 @@ EDGES = [0, 1, 2, N - 1, N - 2, N // 2, N // 2 + 1, (1 << 256) - 1, 1 << 256, (1
 @pytest.fixture(params=BACKENDS)
 def backend(request, monkeypatch):
     """Everything on one backend; keys are made anew, as they hold on to theirs."""
-    monkeypatch.setattr(keys_module, "residues", BACKENDS[request.param])
+    monkeypatch.setattr(keys_module, "residues_of_square", BACKENDS[request.param])
     return request.param
 
 

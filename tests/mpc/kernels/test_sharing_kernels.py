@@ -1,0 +1,79 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mpc.kernels.bits import to_planes
+from mpc.kernels.matrix_limbs import add_shifted, split
+from mpc.kernels.quicksort import pairs, partition
+from mpc.sharing.ring import matmul, pack, sums_of, unpack
+
+
+@given(seed=st.integers(0, 2**32), count=st.integers(0, 200), rows=st.integers(1, 64))
+@settings(max_examples=20)
+def test_planes_hold_the_bits_of_words(seed, count, rows):
+    words = np.random.default_rng(seed).integers(0, 2**64, count, np.uint64)
+    planes = np.empty((rows, -(-count // 64)), np.uint64)
+    to_planes(words, planes, np.empty(64, np.uint64))
+    for j in range(rows):
+        bits = np.unpackbits(planes[j].view(np.uint8), bitorder="little")
+        assert np.array_equal(bits[:count], ((words >> np.uint64(j)) & np.uint64(1)).astype(np.uint8))
+        assert not bits[count:].any()
+
+
+EXTREMES = np.array([0, 1, 2**21 - 1, 2**21, 2**43, 2**63 - 1, 2**63, 2**64 - 1, 2**64 - 2**21], np.uint64)
+
+
+def test_limbs_add_up_to_the_words_and_are_short():
+    words = np.concatenate([EXTREMES, np.random.default_rng(1).integers(0, 2**64, 91, np.uint64)]).reshape(4, 25)
+    limbs = np.empty((3, 4, 25))
+    split(words, limbs)
+    assert np.abs(limbs).max() <= 2**21
+    total = np.zeros((4, 25), np.uint64)
+    for index in range(3):
+        add_shifted(np.ascontiguousarray(limbs[index]), 22 * index, total)
+    assert np.array_equal(total, words)
+
+
+@pytest.mark.parametrize(
+    "sizes", [(1, 1, 1), (3, 1, 2), (2, 513, 3), (5, 1025, 4), (1, 700, 6), (6, 700, 1), (2, 0, 2)]
+)
+def test_the_matrix_product_is_exact_modulo_two_to_the_64(sizes):
+    m, k, n = sizes
+    rng = np.random.default_rng(3)
+    for x, y in (
+        (rng.integers(0, 2**64, (m, k), np.uint64), rng.integers(0, 2**64, (k, n), np.uint64)),
+        (np.full((m, k), 2**64 - 1, np.uint64), np.full((k, n), 2**63, np.uint64)),
+        (np.full((m, k), 2**21, np.uint64), np.full((k, n), 2**21, np.uint64)),
+    ):
+        assert np.array_equal(matmul(x, y), x @ y)
+
+
+@given(bits=st.lists(st.booleans(), max_size=200))
+def test_packed_bits_are_unpacked_again(bits):
+    array = np.array(bits, np.uint8)
+    assert np.array_equal(unpack(pack(array), array.shape), array)
+
+
+@given(values=st.lists(st.integers(0, 50), min_size=2, max_size=60))
+@settings(max_examples=30)
+def test_levels_of_quicksort_sort(values):
+    x = np.array(values) * 1000 + np.arange(len(values))
+    order, scratch, segments = np.arange(len(x)), np.empty(len(x), np.int64), np.array([[0, len(x)]])
+    levels = 0
+    while len(segments):
+        compared = int((segments[:, 1] - segments[:, 0] - 1).sum())
+        left, right = np.empty((2, compared), np.int64)
+        pairs(order, segments, left, right)
+        found = np.empty((2 * len(segments), 2), np.int64)
+        count = partition(order, segments, (x[left] < x[right]).astype(np.uint8), scratch, found)
+        segments, levels = found[:count], levels + 1
+        assert levels <= len(x)
+    assert np.array_equal(x[order], np.sort(x))
+
+
+@given(groups=st.lists(st.integers(-2, 6), max_size=50), count=st.integers(1, 5))
+def test_sums_by_group_leave_out_other_groups(groups, count):
+    keys, numbers = np.array(groups, np.int64), np.arange(2 * len(groups), dtype=np.uint64).reshape(-1, 2)
+    want = [numbers[keys == group].sum(axis=0, dtype=np.uint64) for group in range(count)]
+    assert np.array_equal(sums_of(keys, numbers, count), want)

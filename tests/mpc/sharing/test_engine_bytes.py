@@ -1,0 +1,57 @@
+"""What passes each link, byte for byte: a change of it is a change of the protocol."""
+
+import pytest
+
+from mpc.channel import RecordingPipe
+from mpc.local import run_parties
+from mpc.sharing.engine import help_others, start
+from mpc.testing import InsecureSeededRng
+from tests.mpc.sharing.programs import SETTINGS, secret
+
+GOLDEN: dict[str, dict[str, str]] = {
+    "no_helper": {"cn>hk": "6e9e2906dc762741", "hk>cn": "5222080d7ae3ad01"},
+    "helper": {
+        "aid>cn": "b2bb40f376f06a59",
+        "aid>hk": "a38f20b598cb4d36",
+        "cn>aid": "77f2b4f572102742",
+        "cn>hk": "e2024838bb34c058",
+        "hk>aid": "2c2c3bf5e6c4d8f6",
+        "hk>cn": "a81e2a1b56cb2f2c",
+    },
+    "replicated": {
+        "cn>hk": "865f5b50609a9fbd",
+        "cn>sg": "0f49ca81c6e5ac6d",
+        "hk>cn": "9e154320d2276468",
+        "hk>sg": "d1e03aab00e4057b",
+        "sg>cn": "8d208058217a3e80",
+        "sg>hk": "a149b3d11304b186",
+    },
+}
+
+
+@pytest.mark.parametrize("setting", SETTINGS)
+def test_the_bytes_are_those_of_this_version(setting):
+    parties, helper = SETTINGS[setting]
+    session = bytes(range(16))
+    records = {}
+
+    def wrap(name, peer, pipe):
+        records[name, peer] = RecordingPipe(pipe)
+        return records[name, peer]
+
+    def part(name):
+        def play(peers):
+            rng = InsecureSeededRng(name.encode())
+            if name == helper:
+                return help_others(name, peers, session=session, label=b"golden", rng=rng)
+            engine = start(name, peers, session=session, label=b"golden", rng=rng, helper=helper)
+            a, b = secret(engine, "hk", [5, -3, 9], -10, 10), secret(engine, "cn", [1, -3, 20], -10, 20)
+            engine.open(engine.where(a < b, a * b, a))
+            return engine.finish()
+
+        return play
+
+    names = [*parties, helper] if helper else list(parties)
+    run_parties({name: part(name) for name in names}, wrap=wrap)
+    found = {f"{name}>{peer}": RecordingPipe.digest(pipe.sent)[:16] for (name, peer), pipe in sorted(records.items())}
+    assert found == GOLDEN[setting]
