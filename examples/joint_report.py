@@ -1,4 +1,4 @@
-"""A joint report in SQL: explained, computed on shares, beside what DuckDB finds in the pooled data; and one refused."""
+"""A joint report in SQL: explained, computed on shares, beside what DuckDB finds in the pooled data; one refused."""
 
 import duckdb
 import pandas as pd

@@ -44,8 +44,8 @@ def wealth_report(demo: Demo) -> None:
     """Per product and region, beside the true answer."""
     demo.step(
         "3. A joint report in SQL across the border",
-        "What do customers of both banks own, per product in Hong Kong and region on the mainland? hk-bank receives the\n"
-        "report; balances stay secret-shared. cn-bank does not learn which of its customers are in it.",
+        "What do customers of both banks own, per product in Hong Kong and region on the mainland? hk-bank receives\n"
+        "the report; balances stay secret-shared. cn-bank does not learn which of its customers are in it.",
     )
     register(demo)
     job = report_job(

@@ -15,6 +15,7 @@ from mpc.errors import InputError
 from mpc.job import Job, explain
 from mpc.rng import Rng
 from mpc.spool import MemorySpool, Spool
+from mpc.uses import Use
 
 if TYPE_CHECKING:  # a node shows specs without loading Arrow, which would double its memory
     import numpy as np
@@ -24,10 +25,6 @@ if TYPE_CHECKING:  # a node shows specs without loading Arrow, which would doubl
     I64 = NDArray[np.int64]
 
 P = TypeVar("P")
-
-#: What becomes of a column: it is matched, a condition looks at it, rows are grouped by it, it is summed or counted, or
-#: a value of it is shown.
-Use = Literal["join", "filter", "group", "aggregate", "extreme"]
 
 #: Reports work done: a step's name, how much is done, out of how much.
 Progress = Callable[[str, int, int], None]
@@ -193,7 +190,6 @@ __all__ = [
     "Role",
     "Slot",
     "Spec",
-    "Use",
     "describe_params",
     "no_progress",
 ]

@@ -8,7 +8,7 @@ are counted and summed, and their extremes shown only for groups of two people o
 from collections.abc import Iterable, Mapping
 from typing import Literal, get_args
 
-from mpc.spec import Use
+from mpc.uses import Use
 
 Rule = Literal["never", "join_key", "filter_only", "group_key", "aggregate_only", "open"]
 

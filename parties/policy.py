@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from pydantic import ConfigDict, with_config
 
 from mpc.errors import InputError, PolicyDenied
-from mpc.spec import Use
+from mpc.uses import Use
 from parties import column_rules
 from parties.column_rules import Rule
 

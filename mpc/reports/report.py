@@ -29,7 +29,8 @@ from mpc.normalisation import DEFAULT, profile
 from mpc.reports.expressions import Column
 from mpc.reports.params import Params
 from mpc.reports.plan import EXTREMES
-from mpc.spec import Estimate, Outcome, Party, Role, Slot, Spec, Use
+from mpc.spec import Estimate, Outcome, Party, Role, Slot, Spec
+from mpc.uses import Use
 from protos import report_pb2
 
 if TYPE_CHECKING:

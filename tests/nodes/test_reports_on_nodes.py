@@ -70,6 +70,7 @@ def test_a_text_is_all_that_a_query_of_a_node_takes(nodes: Sandbox) -> None:
     table = nodes["hk"].node.query(job.params["sql"], receivers=("cn",), purpose="wealth", **params)
     assert table is None  # hk is no receiver
     (last,) = [record for record in nodes["cn"].node.jobs() if record.initiator == nodes["hk"].node.fingerprint][-1:]
+    nodes["cn"].node.wait(last.id)
     assert nodes["cn"].node.result(last.id).to_pylist() == truth()
 
 
