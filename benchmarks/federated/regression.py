@@ -29,7 +29,7 @@ from mpc.local import run_job
 from mpc.testing import insecure_paillier
 from parties.sandbox import sandbox
 
-DATA = Path(__file__).parent.parent / "tests" / "data"
+DATA = Path(__file__).parents[2] / "tests" / "data"
 MOST_BELOW_OPTIMUM = 0.005
 MOST_CPU_SECONDS = 7.0
 MOST_SLOWDOWN = 1.5  # between nodes

@@ -39,7 +39,7 @@ from mpc.spec import Outcome
 from mpc.testing import insecure_paillier
 from parties.sandbox import sandbox
 
-DATA = Path(__file__).parent.parent / "tests" / "data"
+DATA = Path(__file__).parents[2] / "tests" / "data"
 LARGEST_DIFFERENCE = 0.002
 MOST_CPU_SECONDS = {"fast": 1.0, "strict": 2.0}
 MOST_SLOWDOWN = 1.5  # between nodes
@@ -144,7 +144,7 @@ def _xgboost(joined: pa.Table, data_set: DataSet, params: TreesParams) -> tuple[
         paths = {"x": f"{folder}/x.npy", "y": f"{folder}/y.npy"}
         np.save(paths["x"], x)
         np.save(paths["y"], y)
-        script = Path(__file__).parent / "tree_parties" / "xgboost_fit.py"
+        script = Path(__file__).parent / "xgboost_fit.py"
         task = json.dumps({**asdict(params), **paths})
         done = subprocess.run([str(python), str(script)], input=task, capture_output=True, text=True, check=True)
     found = json.loads(done.stdout)
