@@ -8,6 +8,10 @@ from mpc.reports.plan import GroupKey, Plan
 
 #: What a group is called by one group key: a value, a bucket's number, or None for NULL.
 Label = str | int | None
+#: Stands for a text of a group key that its party has not declared and that no released group has; for an integer,
+#: NULL does.
+WITHHELD = "(withheld)"
+MAX_LABEL_CHARACTERS = 200
 
 
 def group_count(plan: Plan, params: Params, party: str) -> int | None:

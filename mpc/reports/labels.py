@@ -4,13 +4,10 @@ from collections.abc import Collection, Iterable, Sequence
 
 from mpc.channel import Channel
 from mpc.errors import ProtocolError
-from mpc.reports.groups import Label, labels_of
+from mpc.reports.groups import MAX_LABEL_CHARACTERS, WITHHELD, Label, labels_of
 from mpc.reports.params import Params
 from mpc.reports.plan import Plan
-from mpc.reports.results import WITHHELD
 from protos import report_pb2
-
-MAX_LABEL_CHARACTERS = 200
 
 Labels = Sequence[tuple[Label, ...]]
 
@@ -38,7 +35,7 @@ def tell(channels: Iterable[Channel], labels: Labels) -> None:
             elif isinstance(label, int):
                 added.number = label
             elif label is not None:
-                added.text = label[:MAX_LABEL_CHARACTERS]
+                added.text = label
     for channel in channels:
         channel.send(message)
 

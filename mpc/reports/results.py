@@ -9,15 +9,12 @@ from typing import Any
 import pyarrow as pa
 
 from mpc.reports.expressions import Column
-from mpc.reports.groups import Label
+from mpc.reports.groups import WITHHELD, Label
 from mpc.reports.measures import Measure, declared, value_of
 from mpc.reports.params import Params
 from mpc.reports.plan import EXTREMES, Aggregate, Ordering, Plan
 
 SUPPRESSED = "suppressed"
-#: Stands for a text of a group key that its party has not declared and that no released group has; for an integer,
-#: NULL does.
-WITHHELD = "(withheld)"
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from mpc.keys import Keys
 from mpc.primitives.fixed_point import to_scaled
 from mpc.reports.conditions import rows_where
 from mpc.reports.expressions import Column
-from mpc.reports.groups import Label, combined, labels_of
+from mpc.reports.groups import MAX_LABEL_CHARACTERS, WITHHELD, Label, combined, labels_of
 from mpc.reports.measures import Factor, declared, largest
 from mpc.reports.params import Params
 from mpc.reports.plan import Buckets, GroupKey, Plan
@@ -128,6 +128,11 @@ def _codes(key: GroupKey, params: Params, tables: Mapping[str, pa.Table], keep: 
         text = _as_text(tables["group"].column(key.column.name), key.column)
         if labels is None:
             labels = _found_labels(tables["group"].column(key.column.name).filter(pa.array(keep)))
+            if any(isinstance(each, str) and (len(each) > MAX_LABEL_CHARACTERS or each == WITHHELD) for each in labels):
+                raise InputError(
+                    f"column {key.column} has a value that no group can be called: one of more than "
+                    f"{MAX_LABEL_CHARACTERS} characters, or {WITHHELD!r}"
+                )
             if len(labels) > MAX_GROUPS:
                 raise InputError(f"column {key.column} has more than {MAX_GROUPS} different values to group by")
         named = [str(label) for label in labels if label is not None]

@@ -181,6 +181,13 @@ def test_groups_of_nearly_one_person_each_are_refused_by_their_party() -> None:
         run_job(made, TABLES)
 
 
+@pytest.mark.parametrize("value", ["x" * 201, "(withheld)"])
+def test_values_that_no_group_can_be_called_are_refused_by_their_party(value: str) -> None:
+    table = CN.set_column(1, "city", pa.array([value] * 20 + ["Macau"] * 15))
+    with pytest.raises(InputError, match=r"column cn\.city has a value that no group can be called"):
+        run_job(job("SELECT cn.city, COUNT(*) AS n" + FROM + " GROUP BY 1"), {"hk": HK, "cn": table})
+
+
 def test_columns_of_two_parties_are_compared_for_one_row_a_key_only() -> None:
     made = job("SELECT COUNT(*) AS n" + FROM + " WHERE hk.limit < cn.balance", "hk.limit", "cn.balance")
     with pytest.raises(InputError, match="needs one row a key on both sides"):
