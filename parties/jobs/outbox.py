@@ -29,7 +29,7 @@ def queue(db: sqlite3.Connection, peer: str, body: control_pb2.Envelope) -> None
 
 
 def check_room(db: sqlite3.Connection, peer: str, name: str) -> None:
-    """Raises `InputError` naming the peer if too many messages for it are unconfirmed to begin another job with it."""
+    """Raises `InputError` naming the peer if too many messages wait to be confirmed by it for another job."""
     waiting = int(db.execute("SELECT count(*) FROM outbox WHERE peer = ?", (peer,)).fetchone()[0])
     if waiting >= MAX_WAITING:
         raise InputError(
