@@ -167,12 +167,24 @@ def match(link: Link, own: Tags, theirs: Tags) -> tuple[Mask, Mask]:
     Raises `ProtocolError` if a common tag occurs twice in a set: it cannot be said which key it stands for.
     Between honest parties this happens with probability at most `false_match_bound`.
     """
-    x, y = as_scalars(own), as_scalars(theirs)
-    common = np.intersect1d(x, y)
-    masks = np.isin(x, common), np.isin(y, common)
-    if any(np.count_nonzero(mask) != len(common) for mask in masks):
+    group, count = _groups(np.concatenate([own, theirs]))
+    x, y = group[: len(own)], group[len(own) :]
+    owned, held = np.bincount(x, minlength=count), np.bincount(y, minlength=count)
+    common = (owned > 0) & (held > 0)
+    if (owned[common] > 1).any() or (held[common] > 1).any():
         raise ProtocolError(f"{link.peer}: tags repeat, so that it is not certain which keys are common")
-    return masks
+    return common[x], common[y]
+
+
+def _groups(tags: Tags) -> tuple[npt.NDArray[np.int64], int]:
+    """A number for each row, the same for rows that are the same, and how many numbers there are."""
+    words = np.zeros((len(tags), -(-tags.shape[1] // 8)), np.uint64)
+    words.view(np.uint8)[:, : tags.shape[1]] = tags
+    order = np.lexsort(words.T)
+    ordered = words[order]
+    numbers = np.empty(len(tags), np.int64)
+    numbers[order] = np.cumsum(np.concatenate([[False], (ordered[1:] != ordered[:-1]).any(axis=1)])[: len(tags)])
+    return numbers, int(numbers.max(initial=-1)) + 1
 
 
 def receive_verdict(link: Link, params: Params) -> psi_pb2.Verdict:
