@@ -28,7 +28,6 @@ from mpc.federated.encoding import F64, I64, read_features, read_label
 from mpc.job import Job
 from mpc.sharing import limbs
 from mpc.sharing.dropouts import require_enough, threshold
-from mpc.sharing.links import Links
 from mpc.sharing.masked_sum import Setting, masked_sum
 from mpc.spec import Estimate, Outcome, Party, Role, Slot, Spec
 from protos import federated_horizontal_pb2 as wire
@@ -93,7 +92,9 @@ def run(party: Party[Params], tables: "Mapping[str, pa.Table]") -> Outcome:
     rows = np.arange(tables["feature"].num_rows)
     numbers = read_features(tables["feature"], rows)
     labels = read_label(tables["label"], rows, params.family, 2)
-    setting, moments = _sum_moments(party, _setting(party), numbers, labels)
+    setting, moments = _sum_moments(
+        party, Setting.of(party, party.params.survive_dropouts, b"moments"), numbers, labels
+    )
     _check_moments(party, moments, tables["feature"].column_names)
     x = (numbers - np.array(moments.mean)) / np.array(moments.deviation)
     if params.intercept:
@@ -114,19 +115,6 @@ def run(party: Party[Params], tables: "Mapping[str, pa.Table]") -> Outcome:
     table = one_row(summary) if party.name in party.job.receivers else None
     dropped = tuple(sorted(set(party.job.members) - set(setting.members)))
     return Outcome(table, facts, dropped=dropped, model=model.to_bytes())
-
-
-def _setting(party: Party[Params]) -> Setting:
-    return Setting(
-        name=party.name,
-        members=tuple(sorted(party.job.members)),
-        aggregator=party.job.receivers[0],
-        session=party.session,
-        label=b"moments",
-        links=Links(party.peers),
-        rng=party.rng,
-        survive_dropouts=party.params.survive_dropouts,
-    )
 
 
 def _sum(setting: Setting, label: bytes, vector: I64) -> tuple[Setting, I64 | None]:

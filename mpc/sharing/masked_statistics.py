@@ -27,7 +27,6 @@ from numpy.typing import NDArray
 from mpc.errors import ChannelError, InputError, ProtocolError
 from mpc.job import Job
 from mpc.sharing.dropouts import require_enough, threshold
-from mpc.sharing.links import Links
 from mpc.sharing.masked_sum import Setting, masked_sum, recv_words, send_words
 from mpc.sharing.statistics_params import MAX_VALUES, Params
 from mpc.spec import Estimate, Outcome, Party, Role, Slot, Spec
@@ -47,7 +46,7 @@ def run(party: Party[Params], tables: "Mapping[str, pa.Table]") -> Outcome:
 
     params = party.params
     own = statistics.contribution(params, tables, len(party.job.members), party.rng)
-    setting = _setting(party)
+    setting = Setting.of(party, params.survive_dropouts, b"counts", party.progress)
     suppressed, counts = np.zeros(params.cells, np.bool_), None
     if params.minimum_group:
         own_counts = own[:, params.count_columns]
@@ -74,20 +73,6 @@ def run(party: Party[Params], tables: "Mapping[str, pa.Table]") -> Outcome:
         "suppressed": int(suppressed.sum()),
     }
     return Outcome(table, facts, dropped=tuple(sorted(set(party.job.members) - set(setting.members))))
-
-
-def _setting(party: Party[Params]) -> Setting:
-    return Setting(
-        name=party.name,
-        members=tuple(sorted(party.job.members)),
-        aggregator=party.job.receivers[0],
-        session=party.session,
-        label=b"counts",
-        links=Links(party.peers),
-        rng=party.rng,
-        survive_dropouts=party.params.survive_dropouts,
-        progress=party.progress,
-    )
 
 
 def _among(setting: Setting, survivors: tuple[str, ...]) -> Setting:

@@ -21,6 +21,7 @@ Source:   Bonawitz et al., CCS 2017, doi.org/10.1145/3133956.3133982, figure 4. 
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,7 +32,7 @@ from mpc.primitives.prg import SEED_BYTES, Prg, add_keystreams
 from mpc.rng import Rng
 from mpc.sharing.dropouts import HeldShares, SharePair, check_roster, mutual, names_of, require_enough, threshold
 from mpc.sharing.links import Links
-from mpc.spec import Progress, no_progress
+from mpc.spec import Party, Progress, no_progress
 from protos import masked_sum_pb2 as wire
 
 CHUNK_WORDS = 2**17  # 1 MiB
@@ -64,6 +65,21 @@ class Setting:
         if self.name not in self.members or self.aggregator not in self.members:
             raise InputError("this party and the aggregator must be members")
         threshold(len(self.members), self.survive_dropouts)
+
+    @classmethod
+    def of(cls, party: Party[Any], survive_dropouts: int, label: bytes, progress: Progress = no_progress) -> "Setting":
+        """A sum among all members of the party's job, at its first receiver."""
+        return cls(
+            name=party.name,
+            members=tuple(sorted(party.job.members)),
+            aggregator=party.job.receivers[0],
+            session=party.session,
+            label=label,
+            links=Links(party.peers),
+            rng=party.rng,
+            survive_dropouts=survive_dropouts,
+            progress=progress,
+        )
 
     @property
     def needed(self) -> int:
