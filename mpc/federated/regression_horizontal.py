@@ -120,8 +120,7 @@ def run(party: Party[Params], tables: "Mapping[str, pa.Table]") -> Outcome:
 def _sum(setting: Setting, label: bytes, vector: I64) -> tuple[Setting, I64 | None]:
     """One sum, and the setting of the next one, among those that are left."""
     found = masked_sum(replace(setting, label=label), vector)
-    left = found.survivors
-    return replace(setting, members=left, survive_dropouts=len(left) - setting.needed), found.total
+    return setting.among(found.survivors), found.total
 
 
 def _sum_moments(party: Party[Params], setting: Setting, numbers: F64, labels: F64) -> tuple[Setting, wire.Moments]:

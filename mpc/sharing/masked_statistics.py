@@ -53,7 +53,7 @@ def run(party: Party[Params], tables: "Mapping[str, pa.Table]") -> Outcome:
         first = masked_sum(setting, own_counts.reshape(-1))
         counts = None if first.total is None else first.total.reshape(own_counts.shape)
         suppressed = _agree_on_suppressed(setting, params, first.survivors, counts, own_counts)
-        setting = _among(setting, first.survivors)
+        setting = setting.among(first.survivors)
     sums = np.zeros((0, params.width), np.int64)
     if not suppressed.all():
         second = masked_sum(replace(setting, label=b"values"), own[~suppressed].reshape(-1))
@@ -61,7 +61,7 @@ def run(party: Party[Params], tables: "Mapping[str, pa.Table]") -> Outcome:
             sums = second.total.reshape(-1, params.width)
             same_parties = second.survivors == setting.members
             suppressed, sums = _still_large(params, suppressed, sums, counts if same_parties else None)
-        setting = _among(setting, second.survivors)
+        setting = setting.among(second.survivors)
     table = None
     if party.name in party.job.receivers:
         suppressed, sums = _share_result(setting, party.job.receivers, params, suppressed, sums)
@@ -73,11 +73,6 @@ def run(party: Party[Params], tables: "Mapping[str, pa.Table]") -> Outcome:
         "suppressed": int(suppressed.sum()),
     }
     return Outcome(table, facts, dropped=tuple(sorted(set(party.job.members) - set(setting.members))))
-
-
-def _among(setting: Setting, survivors: tuple[str, ...]) -> Setting:
-    """The setting of what follows, among those that are left; as many must stay as before."""
-    return replace(setting, members=survivors, survive_dropouts=len(survivors) - setting.needed)
 
 
 def _small(params: Params, counts: NDArray[np.int64]) -> NDArray[np.bool_]:

@@ -20,7 +20,7 @@ Source:   Bonawitz et al., CCS 2017, doi.org/10.1145/3133956.3133982, figure 4. 
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -80,6 +80,10 @@ class Setting:
             survive_dropouts=survive_dropouts,
             progress=progress,
         )
+
+    def among(self, survivors: tuple[str, ...]) -> "Setting":
+        """The setting of what follows, among those that are left; as many must stay as before."""
+        return replace(self, members=survivors, survive_dropouts=len(survivors) - self.needed)
 
     @property
     def needed(self) -> int:
