@@ -111,7 +111,7 @@ _CANDIDATES = (
         False,
         {"count": "would let the receiver's node see which keys match"},
     ),
-    _Candidate(vole_buckets.SPEC, MAX_TOTAL_KEYS, 9, False, {"aligned": "cannot align results", "count": ""}),
+    _Candidate(vole_buckets.SPEC, MAX_TOTAL_KEYS, 9, False, {"count": ""}),
 )
 
 

@@ -97,6 +97,24 @@ def check_pair(job: Job, params: Params) -> None:
         )
 
 
+def check_aligned(job: Job) -> None:
+    """Raises `InputError` unless both parties receive a result, without which there is nothing to align."""
+    if len(job.receivers) < 2:
+        raise InputError(
+            "results can be aligned only if both parties receive one",
+            hint="name both as receivers, or let release be rows",
+        )
+
+
+def check_no_repetition(duplicates: int) -> None:
+    """Raises `InputError` if rows repeat a key, so that no row of the other party belongs to one of them alone."""
+    if duplicates:
+        raise InputError(
+            f"{duplicates} rows repeat the key of an earlier one, so that rows cannot be aligned",
+            hint="keep one row a key, or let release be rows",
+        )
+
+
 def by_role(job: Job, role: str) -> str:
     """The name of the only member in `role`."""
     return next(name for name, member in job.members.items() if member.role == role)

@@ -11,7 +11,13 @@ I64 = npt.NDArray[np.int64]
 
 def take(table: pa.Table, rows: I64) -> pa.Table:
     """`table.take(rows)`, its metadata included."""
-    ascending = bool((rows[1:] > rows[:-1]).all())
+    ascending = bool((rows[1:] >= rows[:-1]).all())
+    if not ascending and any(column.num_chunks > 1 for column in table.columns):
+        # chosen first and put in order then, for memory follows from the result and not from the table
+        order = np.argsort(rows, kind="stable")
+        table = take(table, rows[order]).combine_chunks()
+        rows = np.empty_like(order)
+        rows[order] = np.arange(len(order))
     return pa.table([_take(column, rows, ascending) for column in table.columns], schema=table.schema)
 
 
@@ -19,9 +25,8 @@ def _take(column: pa.ChunkedArray, rows: I64, ascending: bool) -> pa.ChunkedArra
     if not (_is_text(column.type) or _is_fixed(column.type)):
         return column.take(pa.array(rows))
     if not ascending:
-        return pa.chunked_array(
-            [_take_of_chunk(pa.concat_arrays(column.chunks), rows)] if len(rows) else [], column.type
-        )
+        whole = column.chunk(0) if column.num_chunks == 1 else pa.concat_arrays(column.chunks)
+        return pa.chunked_array([_take_of_chunk(whole, rows)] if len(rows) else [], column.type)
     taken, first = [], 0
     for chunk in column.chunks:
         here = slice(*np.searchsorted(rows, [first, first + len(chunk)]))

@@ -28,7 +28,7 @@ from mpc.job import Job
 from mpc.primitives import base_ot, vole
 from mpc.psi import steps
 from mpc.psi import vole_steps as fast
-from mpc.psi.params import Params, VoleParams, by_role, check_pair
+from mpc.psi.params import Params, VoleParams, by_role, check_aligned, check_no_repetition, check_pair
 from mpc.spec import Estimate, Outcome, Party, Role, Slot, Spec
 from protos import psi_pb2, psi_vole_pb2
 
@@ -126,11 +126,8 @@ def _start(party: Party[VoleParams], tables: "Mapping[str, pa.Table]") -> "tuple
         party.name, party.job, party.params.matching, party.peers, party.rng, party.progress, party.session
     )
     keys = load_keys(matching, tables, fast.digests)
-    if party.params.release == "aligned" and keys.quality.duplicates:
-        raise InputError(
-            f"{keys.quality.duplicates} rows repeat the key of an earlier one, so that rows cannot be aligned",
-            hint="keep one row a key, or let release be rows",
-        )
+    if party.params.release == "aligned":
+        check_no_repetition(keys.quality.duplicates)
     link = steps.exchange_sizes(matching, len(keys.digests))
     fast.check_size(link)
     return keys, link
@@ -181,11 +178,8 @@ def _count(link: steps.Link, keys: "Keys", count: int, more: Mapping[str, int]) 
 
 def _check(job: Job, params: VoleParams) -> None:
     check_pair(job, params.matching)
-    if params.release == "aligned" and len(job.receivers) < 2:
-        raise InputError(
-            "results can be aligned only if both parties receive one",
-            hint="name both as receivers, or let release be rows",
-        )
+    if params.release == "aligned":
+        check_aligned(job)
     if params.release == "count":
         for name, member in job.members.items():
             if "output" in member.columns:

@@ -1,6 +1,7 @@
 """psi.vole for sets that do not fit memory: both parties sort their keys into buckets, and match bucket by bucket.
 
-Output:   the receiver learns its own rows whose key is in X ∩ Y; the sender too if it is among the job's receivers.
+Output:   the receiver learns its own rows whose key is in X ∩ Y; the sender too if it is among the job's receivers,
+          both in one order if they ask for aligned results.
 Leaks:    each learns how many different keys the other has. The sender learns whether the result was withheld, that
           is, whether X ∩ Y has fewer keys than the minimum. Buckets are filled up with random digests to a size that
           follows from the number of keys alone, so their own sizes are not seen.
@@ -31,7 +32,16 @@ from mpc.primitives import oprf
 from mpc.primitives.threads import usable_cores
 from mpc.psi import buckets, steps, vole
 from mpc.psi import vole_steps as fast
-from mpc.psi.params import MAX_KEYS, Params, VoleParams, by_role, check_pair, profile_names
+from mpc.psi.params import (
+    MAX_KEYS,
+    Params,
+    VoleParams,
+    by_role,
+    check_aligned,
+    check_no_repetition,
+    check_pair,
+    profile_names,
+)
 from mpc.session import SESSION_BYTES
 from mpc.spec import Estimate, Outcome, Party, Role, Slot, Spec, no_progress
 from mpc.spool import U8
@@ -53,7 +63,8 @@ _SESSION = b"sealane/psi.vole_buckets.session/1\0"
 
 @dataclass(frozen=True)
 class BucketParams:
-    """Parameters of psi.vole_buckets: `normalisation`, `min_result` and `code` as in psi.vole.
+    """Parameters of psi.vole_buckets: `normalisation`, `min_result` and `code` as in psi.vole, and `release`, which may
+    be "rows" or "aligned".
 
     `memory_mb` is what a party's process may use, in MiB beside the mapped input and the result: it sets the number of
     buckets, a power of two up to 256.
@@ -61,6 +72,7 @@ class BucketParams:
 
     normalisation: tuple[str, ...] = ()
     min_result: Annotated[StrictInt, Field(ge=0, le=MAX_KEYS)] = 1
+    release: Literal["rows", "aligned"] = "rows"
     code: Literal["standard", "conservative"] = "standard"
     memory_mb: Annotated[StrictInt, Field(ge=512, le=2**20)] = DEFAULT_MEMORY_MB
 
@@ -77,7 +89,7 @@ class BucketParams:
     @property
     def inner(self) -> VoleParams:
         """The parameters of a bucket."""
-        return VoleParams(self.normalisation, 0, "rows", self.code)
+        return VoleParams(self.normalisation, 0, self.release, self.code)
 
 
 @dataclass(frozen=True)
@@ -114,7 +126,7 @@ def receive(party: Party[BucketParams], tables: "Mapping[str, pa.Table]") -> Out
         for number in range(work.count):
             fast.send_bytes(work.link.channel, _result(party, number)[: _bitmap_bytes(work.link.theirs)])
     more = {"okvs_retries": retries}
-    return _outcome(tables, work, theirs, lambda number: _own_found(party, work, number), more)
+    return _outcome(party, tables, work, theirs, lambda number: _own_found(party, work, number), more)
 
 
 def send(party: Party[BucketParams], tables: "Mapping[str, pa.Table]") -> Outcome:
@@ -133,7 +145,7 @@ def send(party: Party[BucketParams], tables: "Mapping[str, pa.Table]") -> Outcom
     least, most = party.params.min_result, min(work.total_own(), theirs)
     if verdict.matched or verdict.size != sum(map(len, found)) or not least <= verdict.size <= most:
         raise ProtocolError(f"{work.link.peer}: sent a result that the sizes of the sets and the minimum exclude")
-    return _outcome(tables, work, theirs, found.__getitem__, {})
+    return _outcome(party, tables, work, theirs, found.__getitem__, {})
 
 
 def bucket_count(sizes: Mapping[str, int], job: Job, params: BucketParams) -> int:
@@ -161,6 +173,8 @@ def _start(party: Party[BucketParams], tables: "Mapping[str, pa.Table]") -> tupl
     with _pool(party) as pool:
         names, salt = profile_names(party.job, params.matching), buckets.salt(party.job.digest)
         spread = buckets.spread(tables["key"], names, salt, party.spool, pool, party.progress)
+    if params.release == "aligned":
+        check_no_repetition(spread.quality.duplicates)
     own = spread.quality.distinct
     if own > MAX_TOTAL_KEYS:
         raise InputError(f"{own} different keys are too many for {SPEC.name} (at most {MAX_TOTAL_KEYS})")
@@ -239,13 +253,13 @@ def _bitmap_bytes(keys: int) -> int:
 
 
 def _own_found(party: Party[BucketParams], work: _Work, number: int) -> fast.I64:
-    """The receiver's common keys of a bucket, as indices into it."""
+    """The receiver's common keys of a bucket, as indices into it, in the order that both parties share."""
     found = _result(party, number)[_bitmap_bytes(work.link.theirs) :].copy()
     return found.view(np.uint32).astype(np.int64)
 
 
 def _told(party: Party[BucketParams], work: _Work, number: int) -> fast.I64:
-    """The sender's common keys of a bucket, from what the receiver says of its tags."""
+    """The sender's common keys of a bucket in the same order, from what the receiver says of its tags."""
     packed = fast.receive_bytes(work.link, "bits of a bucket", _bitmap_bytes(work.link.own))
     order = _result(party, number).view(np.uint32).astype(np.int64)
     empty = np.empty(0, np.uint64)
@@ -254,15 +268,29 @@ def _told(party: Party[BucketParams], work: _Work, number: int) -> fast.I64:
 
 
 def _outcome(
+    party: Party[BucketParams],
     tables: "Mapping[str, pa.Table]",
     work: _Work,
     theirs: int,
     found: Callable[[int], fast.I64],
     more: Mapping[str, int],
 ) -> Outcome:
-    import pyarrow as pa
-
+    from mpc.psi.rows import take
     from mpc.psi.table import own_columns
+
+    own = own_columns(tables)
+    if party.params.release == "aligned":
+        rows = [work.spread.row_of_each(number, work.count, found(number)) for number in range(work.count)]
+        table, matched = take(own, np.concatenate(rows)), sum(map(len, rows))
+    else:
+        chosen, matched = _chosen(work, found)
+        table = own.filter(chosen)
+    return Outcome(table, {**_facts(work, theirs), **more, "matched_distinct": matched, "matched_rows": table.num_rows})
+
+
+def _chosen(work: _Work, found: Callable[[int], fast.I64]) -> "tuple[pa.BooleanArray, int]":
+    """Which rows have a common key, and how many keys are common."""
+    import pyarrow as pa
 
     chosen = np.zeros(work.spread.quality.rows, np.bool_)
     matched = 0
@@ -271,8 +299,7 @@ def _outcome(
         matched += len(common)
         for rows in work.spread.rows(number, work.count, common):
             chosen[rows] = True
-    table = own_columns(tables).filter(pa.array(chosen))
-    return Outcome(table, {**_facts(work, theirs), **more, "matched_distinct": matched, "matched_rows": table.num_rows})
+    return pa.array(chosen), matched
 
 
 def _facts(work: _Work, theirs: int) -> dict[str, int]:
@@ -282,6 +309,8 @@ def _facts(work: _Work, theirs: int) -> dict[str, int]:
 
 def _check(job: Job, params: BucketParams) -> None:
     check_pair(job, params.matching)
+    if params.release == "aligned":
+        check_aligned(job)
 
 
 def _reveals(job: Job, params: BucketParams) -> Mapping[str, str]:

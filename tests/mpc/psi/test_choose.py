@@ -53,7 +53,8 @@ def test_a_count_is_never_chosen_where_a_node_would_see_which_keys_match() -> No
 
 def test_results_are_aligned_by_the_protocol_that_can() -> None:
     choice = choose(sizes(5, 5), release="aligned")
-    assert (choice.protocol, set(choice.seconds)) == ("psi.vole", {"psi.vole"})
+    assert (choice.protocol, set(choice.seconds)) == ("psi.vole", {"psi.vole", "psi.vole_buckets"})
+    assert choose(sizes(10**7, 10**7), release="aligned", memory_mb=1024).protocol == "psi.vole_buckets"
 
 
 def test_what_a_party_does_not_allow_is_not_chosen() -> None:
@@ -116,7 +117,7 @@ def test_a_count_resolves_to_the_protocol_whose_result_is_a_count() -> None:
         ({"release": "rows"}, "psi.ecdh_cardinality"),
         ({"release": "all"}, "psi.vole"),
         ({"memory_mb": "much"}, "psi.vole"),
-        ({"release": "aligned"}, "psi.vole_buckets"),
+        ({"release": "count"}, "psi.vole_buckets"),
         ({"code": "conservative"}, "psi.ecdh"),
         ({}, "sum.masked"),
     ],

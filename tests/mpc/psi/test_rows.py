@@ -43,6 +43,7 @@ def test_rows_are_those_that_arrow_takes(
     column = pa.chunked_array(chunks, kind)
     table = pa.table({"a": column, "b": column}).replace_schema_metadata({"kept": "yes"})
     chosen = np.flatnonzero([data.draw(st.booleans()) for _ in range(len(column))])
+    chosen = np.repeat(chosen, data.draw(st.integers(1, 2)))
     rows = data.draw(st.permutations(chosen.tolist())) if shuffled else chosen.tolist()
     taken = take(table, np.array(rows, np.int64))
     taken.validate(full=True)

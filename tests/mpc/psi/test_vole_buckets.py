@@ -10,6 +10,7 @@ from unittest.mock import patch
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute  # noqa: F401
 import pytest
 from google.protobuf.message import Message
 from psi_pairs import Meddler, Wire, pair_job
@@ -96,6 +97,34 @@ def test_each_receiver_gets_the_rows_of_a_plaintext_join(count: int, receivers: 
     assert outcomes["alice"].facts["okvs_retries"] == 0
 
 
+def aligned_tables(seed: int) -> dict[str, pa.Table]:
+    """Distinct keys in an order of each party's own, in several chunks."""
+    order = np.random.default_rng(seed)
+    one, other = table(*order.permutation(60).tolist()), table(*order.permutation(np.arange(25, 95)).tolist())
+    return {"alice": pa.concat_tables([one.slice(0, 7), one.slice(7)]), "bob": other}
+
+
+@pytest.mark.parametrize("count", [1, 4, 256])
+def test_aligned_results_have_the_same_key_in_each_row_whatever_the_number_of_buckets(count: int) -> None:
+    tables = aligned_tables(count)
+    with in_buckets(count):
+        outcomes = run(job(release="aligned"), tables)
+    found = {name: outcome.table for name, outcome in outcomes.items()}
+    assert found["alice"]["id"].to_pylist() == found["bob"]["id"].to_pylist()
+    for name, whole in tables.items():
+        wanted = whole.filter(pa.compute.is_in(whole["id"], pa.array([f"id{i}" for i in range(25, 60)])))
+        assert found[name]["row"].to_pylist() != wanted["row"].to_pylist()
+        assert found[name].sort_by("row") == wanted.sort_by("row").combine_chunks()
+        assert outcomes[name].facts["matched_rows"] == outcomes[name].facts["matched_distinct"] == 35
+
+
+@pytest.mark.parametrize("receivers", [("alice",), BOTH])
+def test_rows_are_aligned_only_for_both_and_with_one_row_a_key(receivers: Sequence[str]) -> None:
+    words = "rows repeat the key" if len(receivers) == 2 else "only if both"
+    with pytest.raises(InputError, match=words):
+        run(job(receivers, release="aligned"))
+
+
 def test_seeds_that_were_drawn_in_vain_are_counted_over_all_buckets() -> None:
     encode, calls = okvs.encode, []
 
@@ -170,6 +199,18 @@ def test_an_attempt_goes_on_after_the_buckets_that_both_finished(who: str, saved
         whole = run(job(), spools=spools, session=3)
     check(whole)
     assert whole["alice"].facts["buckets_kept"] == 4
+
+
+def test_rows_stay_aligned_across_buckets_of_two_attempts() -> None:
+    spools, tables = {name: MemorySpool() for name in BOTH}, aligned_tables(0)
+    with in_buckets(4):
+        with stopping("bob", 2, saved=True), pytest.raises((Stop, ChannelError)):
+            run(job(release="aligned"), tables, spools)
+        outcomes = run(job(release="aligned"), tables, spools, session=2)
+    assert outcomes["alice"].facts["buckets_kept"] > 0
+    keys = [outcomes[name].table["id"].to_pylist() for name in BOTH]
+    assert keys[0] == keys[1]
+    assert set(keys[0]) == {f"id{i}" for i in range(25, 60)}
 
 
 @pytest.mark.parametrize("who", BOTH)
