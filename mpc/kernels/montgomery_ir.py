@@ -301,35 +301,44 @@ class MontgomeryModule:
         carry = code.splat(0)
         for column in range(BLOCK):
             at = code.number(column)
-            total = builder.add(code.load(sums, at), carry)
-            total = self._columns(code, total, [*terms, (quotients, constants, 1)], at, range(column + 1))
+            older = [*terms, (quotients[:-1], constants, 1)]  # known while the last quotient is computed
+            known = self._total(code, code.load(sums, at), older, at, range(column + 1))
+            total = self._total(code, carry, [(quotients[-1:], constants, 1)], code.number(1), range(2))
+            total = builder.add(known, total)
             quotients.append(self._quotient(code, total, code.load(constants, limbs)))
             total = multiplier.low(builder, total, quotients[-1], code.load(constants, code.number(0)))
             carry = builder.lshr(total, code.splat(multiplier.limb_bits))
         next_limb = code.number(BLOCK)
         code.store(builder.add(code.load(sums, next_limb), carry), sums, next_limb)
+        both = [*terms, (quotients, constants, 1)]
         with code.loop(next_limb, limbs, 1) as at:
-            total = self._columns(code, code.load(sums, at), terms, at, range(BLOCK + 1))
-            multiple = self._column(code, code.splat(0), quotients, constants, at, range(BLOCK + 1))
-            code.store(builder.add(total, multiple), sums, builder.sub(at, next_limb))
+            total = self._total(code, code.load(sums, at), both, at, range(BLOCK + 1))
+            code.store(total, sums, builder.sub(at, next_limb))
         for column in range(BLOCK):
             at = builder.add(limbs, code.number(column))
             total = code.load(sums, at) if sums_go_on else code.splat(0)
-            back = range(column + 1, BLOCK + 1)
-            total = self._columns(code, total, [*terms, (quotients, constants, 1)], at, back)
+            total = self._total(code, total, both, at, range(column + 1, BLOCK + 1))
             code.store(total, sums, builder.sub(at, next_limb))
             if sums_go_on:
                 code.store(code.splat(0), sums, at)
         return quotients
 
-    def _columns(self, code: VectorCode, total: Value, terms: "list[_Term]", at: Value, back: range) -> Value:
-        """`total` plus the `_column` of each term, once or twice."""
+    def _total(self, code: VectorCode, total: Value, terms: "list[_Term]", at: Value, back: range) -> Value:
+        """`total` plus the products that belong to limb `at`, of limbs of the other factors as far back as in `back`.
+
+        Every term's low halves are summed apart from the others, and so are its high ones: an instruction that adds
+        to a sum waits for the one before it.
+        """
+        builder = code.builder
         for multiples, other, times in terms:
-            if times == 1:
-                total = self._column(code, total, multiples, other, at, back)
-            else:
-                once = self._column(code, code.splat(0), multiples, other, at, back)
-                total = code.builder.add(total, code.builder.add(once, once))
+            for add, offset in ((self._multiplier.low, 0), (self._multiplier.high, 1)):
+                chain = None
+                for r, multiple in enumerate(multiples):
+                    if add and r + offset in back:
+                        limb = code.load(other, builder.sub(at, code.number(r + offset)))
+                        chain = add(builder, code.splat(0) if chain is None else chain, multiple, limb)
+                if chain is not None:
+                    total = builder.add(total, builder.add(chain, chain) if times == 2 else chain)
         return total
 
     def _add_squares(
@@ -341,8 +350,7 @@ class MontgomeryModule:
         above = builder.add(first, code.number(BLOCK))
 
         def add_twice(at: Value, total: Value, back: range) -> None:
-            products = self._column(code, code.splat(0), factors, a, at, back)
-            code.store(builder.add(total, builder.add(products, products)), sums, at)
+            code.store(self._total(code, total, [(factors, a, 2)], at, back), sums, at)
 
         for column in range(2 * BLOCK):
             at = builder.add(first, code.number(column))
@@ -369,17 +377,6 @@ class MontgomeryModule:
                 elif add and r < other < BLOCK:
                     twice = add(code.builder, twice, factors[r], factors[other])
         return code.builder.add(total, code.builder.add(twice, twice))
-
-    def _column(
-        self, code: VectorCode, total: Value, multiples: list[Value], other: Value, at: Value, back: range
-    ) -> Value:
-        """`total` plus all products whose sum belongs to limb `at`, of limbs of `other` as far back as in `back`."""
-        for r, multiple in enumerate(multiples):
-            for step, add in ((r, self._multiplier.low), (r + 1, self._multiplier.high)):
-                if add and step in back:
-                    limb = code.load(other, code.builder.sub(at, code.number(step)))
-                    total = add(code.builder, total, multiple, limb)
-        return total
 
     def _quotient(self, code: VectorCode, total: Value, inverse: Value) -> Value:
         """total·inverse modulo 2^limb_bits."""
