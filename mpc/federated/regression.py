@@ -1,8 +1,8 @@
 """Vertical logistic, linear and Poisson regression without an arbiter: one label holder, one to nine feature holders.
 
 Rows are aligned by `mpc.federated.alignment`. The label holder and its partner, the first feature holder by name, hold
-shares modulo 2^128 of all weights, scores, residuals and gradients; products of a party's columns and shares are
-computed under Paillier (`mpc.federated.regression_products`), the piecewise sigmoid, the exponential, class weights, l1
+shares of all weights, scores, residuals and gradients, modulo 2^128, or of scores that are clipped modulo 2^64; products
+of a party's columns and shares are computed under Paillier (`mpc.federated.regression_products`), the piecewise sigmoid, the exponential, class weights, l1
 and validation errors by secure comparison and multiplication between the two (`mpc.sharing`). Further feature holders
 bring products of their own columns. At the end every party is given the shares of the weights of its own columns.
 
@@ -83,6 +83,7 @@ def run(party: Party[Params], tables: "Mapping[str, pa.Table]") -> Outcome:
 def _start(party: Party[Params], who: Parties, columns: int) -> "tuple[Products, dict[str, int]]":
     """Exchange keys and numbers of columns."""
     from mpc.federated.regression_products import Products
+    from mpc.primitives import ring128
     from mpc.primitives.paillier import Encryptor, PrivateKey
 
     params, links = party.params, Links(party.peers)
@@ -102,7 +103,9 @@ def _start(party: Party[Params], who: Parties, columns: int) -> "tuple[Products,
             raise ProtocolError(f"{peer}: sent a key, and holds no shares")
     own = Encryptor(key, party.rng, params.encryption) if key else None
     encryptors = {peer: Encryptor(public, party.rng, params.encryption) for peer, public in sorted(theirs.items())}
-    return Products(party.name, who, links, party.rng, key, own, encryptors), {n: counts[n] for n in who.all}
+    score_bits = 64 if params.clips else ring128.BITS
+    products = Products(party.name, who, links, party.rng, key, own, encryptors, score_bits)
+    return products, {n: counts[n] for n in who.all}
 
 
 def _public_key(peer: str, data: bytes, bits: int) -> "PublicKey":

@@ -74,10 +74,14 @@ class Params:
         return self.classes if self.classes > 2 else 1
 
     @property
+    def clips(self) -> bool:
+        """Whether scores are compared as they are: then shares of them modulo 2^64 do."""
+        return self.family == "logistic" and self.sigmoid == "piecewise"
+
+    @property
     def compares(self) -> bool:
         """Whether the training uses secure comparisons and products beside Paillier's."""
-        nonlinear = self.family == "poisson" or (self.family == "logistic" and self.sigmoid == "piecewise")
-        return nonlinear or bool(self.class_weight or self.l1 or self.patience)
+        return self.family == "poisson" or self.clips or bool(self.class_weight or self.l1 or self.patience)
 
 
 @dataclass(frozen=True)

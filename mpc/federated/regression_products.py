@@ -1,7 +1,7 @@
 """Products of one party's matrix and shares that other parties hold, under Paillier with statistical masks.
 
 The label holder and its partner (the pair) hold shares modulo 2^128 of every number that depends on several parties'
-rows. For a matrix X of party p and shares s of q in the pair: q encrypts its shares under its own key; p multiplies by
+rows; of scores, where only comparisons follow, modulo 2^64: then the high words of their elements mean nothing. For a matrix X of party p and shares s of q in the pair: q encrypts its shares under its own key; p multiplies by
 X and adds, to each element, a mask that is at least 2^40 times as large as the product can be; q decrypts. Modulo
 2^128 what q finds, less the mask, is X·s: q keeps what it finds and p the negative mask. A party outside the pair
 hands its share to the partner, to whom it says as little as the label holder's own shares.
@@ -41,15 +41,14 @@ from protos import federated_regression_pb2 as wire
 
 STATISTICAL_BITS = 40
 _PIECE_BYTES = 2**20
-_OFFSET = 1 << (FEATURE_BITS - 1)  # makes entries non-negative
 
 I64 = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
 class Products:
-    """What a party needs for products: its name and links; its key and that key's encryptor if it is of the pair; and
-    an encryptor for the key of each of the pair but itself."""
+    """What a party needs for products: its name and links; its key and that key's encryptor if it is of the pair; an
+    encryptor for the key of each of the pair but itself; and modulo what power of two scores are shared, 64 or 128."""
 
     name: str
     parties: Parties
@@ -58,6 +57,7 @@ class Products:
     key: PrivateKey | None = field(repr=False)
     own: Encryptor | None = field(repr=False)
     theirs: Mapping[str, Encryptor] = field(repr=False)
+    score_bits: int
 
     @property
     def paired(self) -> bool:
@@ -80,7 +80,7 @@ class Products:
         `x` is this party's rows, `weights` the shares of every party's weights (columns, outputs), at the pair.
         """
         for peer in self.others if self.paired else []:
-            self._send_encrypted([peer], weights[peer])
+            self._send_encrypted([peer], weights[peer], self.score_bits)
         share = ring128.product(x, weights[self.name]) if self.paired else ring128.zeros(len(x), outputs)
         for owner in self.theirs:
             share = ring128.add(share, self._tall_product(owner, x, outputs))
@@ -88,7 +88,8 @@ class Products:
             self._send_share(share)
             return None
         for peer in self.others:
-            share = ring128.add(share, self._decrypt_scores(peer, weights[peer], len(x)))
+            slots = self._score_slots(len(weights[peer]), len(x))
+            share = ring128.add(share, self._decrypt(peer, slots, len(x), outputs))
         for peer in self._outsiders():
             share = ring128.add(share, self._recv_share(peer, len(x), outputs))
         return share
@@ -99,7 +100,7 @@ class Products:
         `residuals` is the share of e, shape (rows, outputs), at the pair; `columns` how many each party has.
         """
         if residuals is not None:
-            self._send_encrypted(self.others, residuals)
+            self._send_encrypted(self.others, residuals, ring128.BITS)
             share = ring128.product(np.ascontiguousarray(x.T), residuals)
         else:
             share = ring128.zeros(x.shape[1], outputs)
@@ -110,7 +111,7 @@ class Products:
             return {}
         shares = {self.name: share}
         for peer in self.others:
-            slots = _Slots.of(len(x), columns[peer], self.bits)
+            slots = self._gradient_slots(len(x), columns[peer])
             shares[peer] = self._decrypt(peer, slots, columns[peer], outputs)
         for peer in self._outsiders():
             shares[peer] = ring128.add(shares[peer], self._recv_share(peer, columns[peer], outputs))
@@ -126,12 +127,18 @@ class Products:
     def _outsiders(self) -> tuple[str, ...]:
         return self.parties.others if self.name == self.parties.partner else ()
 
-    def _send_encrypted(self, peers: list[str], share: Ring) -> None:
-        """Ciphertexts of the shares, output by output."""
+    def _score_slots(self, columns: int, rows: int) -> "_Slots":
+        return _Slots.of(columns, rows, self.bits, self.score_bits)
+
+    def _gradient_slots(self, rows: int, columns: int) -> "_Slots":
+        return _Slots.of(rows, columns, self.bits, ring128.BITS)
+
+    def _send_encrypted(self, peers: list[str], share: Ring, ring_bits: int) -> None:
+        """Ciphertexts of the shares modulo 2^ring_bits, output by output."""
         assert self.own is not None
         values = share.swapaxes(0, 1).reshape(-1, 2)
         words = np.zeros((len(values), self.own.public.words), np.uint64)
-        words[:, :2] = values
+        words[:, : ring_bits // 64] = values[:, : ring_bits // 64]
         self._send_pieces(peers, wire.Ciphertexts, "ciphertexts", self.own.encrypt(words).to_bytes())
 
     def _tall_product(self, owner: str, x: I64, outputs: int) -> Ring:
@@ -139,26 +146,18 @@ class Products:
         rows, columns = x.shape
         encryptor = self.theirs[owner]
         weights = self._recv_ciphertexts(owner, encryptor.public, columns * outputs)
-        slots = _Slots.of(columns, rows, self.bits)
+        slots = self._score_slots(columns, rows)
         parts = [
-            # The owner takes offset·Σ s away again.
-            packed_row_products(x + _OFFSET, weights[start : start + columns], slots.bits, slots.per)
+            packed_row_products(x, weights[start : start + columns], slots.bits, slots.per)
             for start in range(0, len(weights), columns)
         ]
         return self._mask_and_send(owner, slots, parts, rows)
-
-    def _decrypt_scores(self, peer: str, weights: Ring, rows: int) -> Ring:
-        """This party's share, as an owner, of what `_tall_product` gives the peer one of."""
-        columns, outputs = weights.shape[:2]
-        found = self._decrypt(peer, _Slots.of(columns, rows, self.bits), rows, outputs)
-        offset = ring128.product(np.full((1, columns), _OFFSET), weights)
-        return ring128.subtract(found, offset)
 
     def _wide_product(self, owner: str, x: I64, outputs: int) -> Ring:
         """This party's share of X^T·s, shape (columns, outputs), for the owner's shares s of the residuals."""
         rows, columns = x.shape
         residuals = self._recv_ciphertexts(owner, self.theirs[owner].public, rows * outputs)
-        slots = _Slots.of(rows, columns, self.bits)
+        slots = self._gradient_slots(rows, columns)
         parts = [
             shift_and_pack(matrix_product(x, residuals[start : start + rows]), slots.bits, slots.per)
             for start in range(0, len(residuals), rows)
@@ -182,7 +181,7 @@ class Products:
         return ring128.negate(np.stack([slots.elements(part, count) for part in by_output], axis=1))
 
     def _decrypt(self, peer: str, slots: "_Slots", count: int, outputs: int) -> Ring:
-        """The masked products that a peer sends, shape (count, outputs), modulo 2^128."""
+        """The masked products that a peer sends, shape (count, outputs)."""
         assert self.key is not None
         groups = -(-count // slots.per)
         words = decrypt(self.key, self._recv_ciphertexts(peer, self.key.public, groups * outputs))
@@ -222,23 +221,26 @@ class Products:
 
 @dataclass(frozen=True)
 class _Slots:
-    """How masked products stand in a plaintext: `per` slots of `bytes` bytes each."""
+    """How masked products stand in a plaintext: `per` slots of `bytes` bytes each, of which the lowest `ring_bytes` are
+    the share."""
 
     bytes: int
     per: int
+    ring_bytes: int
 
     @property
     def bits(self) -> int:
         return 8 * self.bytes
 
     @classmethod
-    def of(cls, terms: int, count: int, key_bits: int) -> "_Slots":
-        """For `count` sums of `terms` products of an entry and a share."""
-        product_bits = ring128.BITS + FEATURE_BITS + terms.bit_length()
+    def of(cls, terms: int, count: int, key_bits: int, ring_bits: int) -> "_Slots":
+        """For `count` sums of `terms` products of an entry and a share modulo 2^ring_bits."""
+        product_bits = ring_bits + FEATURE_BITS - 1 + terms.bit_length()  # and a sign
         size = -(-(product_bits + STATISTICAL_BITS + 2) // 8)
-        return cls(size, min(count, (key_bits - 1) // (8 * size)))
+        return cls(size, min(count, (key_bits - 1) // (8 * size)), ring_bits // 8)
 
     def elements(self, slots: NDArray[np.uint8], count: int) -> Ring:
-        """The first `count` slots of shape (groups, per, bytes) modulo 2^128."""
-        low = np.ascontiguousarray(slots[:, :, : ring128.BYTES])
-        return low.reshape(-1, ring128.BYTES)[:count].view(np.uint64).copy()
+        """The first `count` slots of shape (groups, per, bytes) modulo 2^(8·ring_bytes)."""
+        found = np.zeros((slots.shape[0] * slots.shape[1], ring128.BYTES), np.uint8)
+        found[:, : self.ring_bytes] = slots[:, :, : self.ring_bytes].reshape(len(found), self.ring_bytes)
+        return found[:count].view(np.uint64)

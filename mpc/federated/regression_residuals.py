@@ -1,8 +1,8 @@
 """What scores are off by, in shares: the part of a regression in which its families differ.
 
-Scores are shared as z·2^SCORE_FRACTION modulo 2^128, and residuals e as e·unit. Each party of the pair computes linear
-residuals by itself; for the others the pair compares and multiplies modulo 2^64, where every number has bounds that
-follow from the parameters.
+Scores are shared as z·2^SCORE_FRACTION, modulo 2^64 where they are clipped and else modulo 2^128, and residuals e as
+e·unit modulo 2^128. Each party of the pair computes linear residuals by itself; for the others the pair compares and
+multiplies modulo 2^64, where every number has bounds that follow from the parameters.
 """
 
 import math
@@ -24,7 +24,7 @@ from mpc.sharing.values import Secret
 from mpc.spec import Party
 
 SCORE_FRACTION = 32
-_FRACTION = 20  # of scores that are compared
+_FRACTION = 20  # of scores that are compared, but for clipped ones, whose bits all stay
 _CLASS_WEIGHT_FRACTION = 14
 _ERROR_FRACTION = 10  # of residuals that are squared
 _ERROR_LIMIT = 1 << (_ERROR_FRACTION + 12)
@@ -76,7 +76,7 @@ class Residuals:
 
     @property
     def _plain_unit(self) -> int:
-        return self._slope << _FRACTION
+        return self._slope << (SCORE_FRACTION if self.shape == "clipped" else _FRACTION)
 
     def of(self, scores: Ring, rows: Rows) -> Ring:
         """A share of the (weighted) residuals, of shape (rows, outputs)."""
@@ -111,15 +111,16 @@ class Residuals:
 
     def _errors(self, engine: Engine, scores: Ring, targets: F64 | None) -> Secret:
         """Residuals times `_plain_unit`."""
-        z = truncate(scores, SCORE_FRACTION - _FRACTION, first=self.first)
-        if self.shape in ("linear", "half"):
-            return narrow(engine, self._linear(z, targets, self._plain_unit), _LINEAR_LIMIT)
-        secret = narrow(engine, z, self.score_limit << _FRACTION)
         one = self._plain_unit
         if self.shape == "clipped":
+            secret = narrow(engine, scores, self.score_limit << SCORE_FRACTION)
             predictions = clip(engine, secret + one // 2, 0, one)
         else:
+            z = truncate(scores, SCORE_FRACTION - _FRACTION, first=self.first)
+            if self.shape != "exponential":
+                return narrow(engine, self._linear(z, targets, one), _LINEAR_LIMIT)
             low, high = (bound << _FRACTION for bound in POISSON_RANGE)
+            secret = narrow(engine, z, self.score_limit << _FRACTION)
             predictions = self._exponential(engine, clip(engine, secret, low, high))
         largest = 1 if self.shape == "clipped" else MAX_COUNT
         known = None if targets is None else np.rint(targets * one).astype(np.int64)
@@ -140,7 +141,7 @@ def residuals_of(party: Party[Params], who: Parties, columns: Mapping[str, int],
     """Those that the parameters ask for, over so many columns and training rows; for a party of the pair."""
     params = party.params
     shapes: dict[str, Shape] = {"linear": "linear", "poisson": "exponential"}
-    shape = shapes.get(params.family, "clipped" if params.sigmoid == "piecewise" else "half")
+    shape = shapes.get(params.family, "clipped" if params.clips else "half")
     engine = None
     if params.compares:
         (peer,) = set(who.pair) - {party.name}
@@ -162,7 +163,7 @@ def _score_limit(params: Params, shape: Shape, columns: int, rows: int) -> int:
         residual *= _MOST_WEIGHT
     weight = steps * params.learning_rate / (1 - params.momentum) * residual * CLIP
     limit = 1 << max(4, math.ceil(math.log2(weight * CLIP * columns)))
-    if limit << _FRACTION >= 1 << 61:
+    if limit << (SCORE_FRACTION if shape == "clipped" else _FRACTION) >= 1 << 61:
         raise InputError(
             "scores could overflow in so many steps", hint="ask for fewer epochs or a smaller learning_rate"
         )

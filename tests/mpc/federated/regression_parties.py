@@ -67,6 +67,7 @@ def train_together(
                 None if own is None else KEYS[own],
                 None if own is None else OWN[own],
                 {peer: THEIRS[keys[peer]] for peer in who.pair if peer != name},
+                64 if params.clips else 128,
             )
             known = name == names[0]
             data = Data(x[name], targets if known else None, _row_weights(params, targets) if known else None, held_out)

@@ -27,7 +27,7 @@ def signed(value):
     return (value + 2**127) % 2**128 - 2**127
 
 
-def products(name, peers, who):
+def products(name, peers, who, score_bits):
     index = {member: i for i, member in enumerate(who.pair)}
     own = index.get(name)
     return Products(
@@ -38,6 +38,7 @@ def products(name, peers, who):
         None if own is None else KEYS[own],
         None if own is None else OWN[own],
         {peer: THEIRS[index[peer]] for peer in who.pair if peer != name},
+        score_bits,
     )
 
 
@@ -51,8 +52,14 @@ def shares(rng, shape):
 
 
 @settings(deadline=None, max_examples=8)
-@given(st.integers(0, 2**32), st.integers(1, 9), st.integers(1, 3), st.sampled_from([("l", "a"), ("l", "a", "b", "c")]))
-def test_shares_of_products_add_up_to_the_products(seed, rows, outputs, names):
+@given(
+    st.integers(0, 2**32),
+    st.integers(1, 9),
+    st.integers(1, 3),
+    st.sampled_from([("l", "a"), ("l", "a", "b", "c")]),
+    st.sampled_from([64, 128]),
+)
+def test_shares_of_products_add_up_to_the_products(seed, rows, outputs, names, score_bits):
     rng = np.random.default_rng(seed)
     who = Parties(names[0], names[1], tuple(names[2:]))
     columns = {name: int(rng.integers(1, 4)) for name in names}
@@ -62,7 +69,7 @@ def test_shares_of_products_add_up_to_the_products(seed, rows, outputs, names):
 
     def part(name):
         def play(peers):
-            mine = products(name, peers, who)
+            mine = products(name, peers, who, score_bits)
             index = who.pair.index(name) if mine.paired else None
             held: Mapping = {} if index is None else {peer: weights[peer][1][index] for peer in names}
             scores = mine.scores(x[name], held, outputs)
@@ -75,7 +82,8 @@ def test_shares_of_products_add_up_to_the_products(seed, rows, outputs, names):
     found = run_parties({name: part(name) for name in names})
     z = sum(x[name].astype(object) @ weights[name][0] for name in names)
     total = ring128.add(found[names[0]][0], found[names[1]][0])
-    assert ring128.to_ints(total.reshape(-1, 2)) == [signed(int(v)) for v in z.reshape(-1)]
+    kept = 2**score_bits
+    assert [v % kept for v in ring128.to_ints(total.reshape(-1, 2))] == [int(v) % kept for v in z.reshape(-1)]
     for name in names:
         gradient = ring128.add(found[names[0]][1][name], found[names[1]][1][name])
         expected = x[name].astype(object).T @ residuals[0]
