@@ -1,10 +1,11 @@
 """Vertical logistic, linear and Poisson regression without an arbiter: one label holder, one to nine feature holders.
 
 Rows are aligned by `mpc.federated.alignment`. The label holder and its partner, the first feature holder by name, hold
-shares of all weights, scores, residuals and gradients, modulo 2^128, or of scores that are clipped modulo 2^64; products
-of a party's columns and shares are computed under Paillier (`mpc.federated.regression_products`), the piecewise sigmoid, the exponential, class weights, l1
-and validation errors by secure comparison and multiplication between the two (`mpc.sharing`). Further feature holders
-bring products of their own columns. At the end every party is given the shares of the weights of its own columns.
+shares of all weights, scores, residuals and gradients, modulo 2^128, or of scores that are clipped modulo 2^64.
+Products of a party's columns and shares are computed under Paillier (`mpc.federated.regression_products`); the
+piecewise sigmoid, the exponential, class weights, l1 and validation errors by secure comparison and multiplication
+between the two (`mpc.sharing`). Further feature holders bring products of their own columns. At the end every party is
+given the shares of the weights of its own columns.
 
 Output:   each party its own part of the model: the weights of its own columns, the label holder the intercept too. The
           receivers' tables hold one row: how many rows and epochs there were.

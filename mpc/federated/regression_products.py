@@ -1,10 +1,11 @@
 """Products of one party's matrix and shares that other parties hold, under Paillier with statistical masks.
 
 The label holder and its partner (the pair) hold shares modulo 2^128 of every number that depends on several parties'
-rows; of scores, where only comparisons follow, modulo 2^64: then the high words of their elements mean nothing. For a matrix X of party p and shares s of q in the pair: q encrypts its shares under its own key; p multiplies by
-X and adds, to each element, a mask that is at least 2^40 times as large as the product can be; q decrypts. Modulo
-2^128 what q finds, less the mask, is X·s: q keeps what it finds and p the negative mask. A party outside the pair
-hands its share to the partner, to whom it says as little as the label holder's own shares.
+rows; of scores, where only comparisons follow, modulo 2^64: then the high words of their elements mean nothing. For a
+matrix X of party p and shares s of q in the pair: q encrypts its shares under its own key; p multiplies by X and adds,
+to each element, a mask that is at least 2^40 times as large as the product can be; q decrypts. Modulo 2^128 what q
+finds, less the mask, is X·s: q keeps what it finds and p the negative mask. A party outside the pair hands its share to
+the partner, to whom it says as little as the label holder's own shares.
 
 Security: semi-honest. The encrypted shares are hidden by the scheme (see `mpc.primitives.paillier`); what q decrypts is
           within 2^-40 of a distribution that does not depend on X, for each element; ciphertexts that go back carry
