@@ -34,6 +34,10 @@ def no_progress(_step: str, _done: int, _total: int, /) -> None:
     """A `Progress` that tells nobody."""
 
 
+def no_opening() -> None:
+    """Nobody keeps account of what is opened."""
+
+
 @dataclass(frozen=True)
 class Slot:
     """An input a role takes from its party's dataset: how many columns, of what kind.
@@ -53,7 +57,8 @@ class Party(Generic[P]):
     """All that a role is given beside its input.
 
     `spool` outlives the attempt; `pool` is for work beside the messages, None: threads of the protocol's own. `model`
-    is this party's part of the model that the job uses (see `Spec.model`), empty if it uses none.
+    is this party's part of the model that the job uses (see `Spec.model`), empty if it uses none. A role
+    whose job costs epsilon calls `opening` before it shares what opens its figures: what fails earlier cost nothing.
     """
 
     name: str
@@ -66,6 +71,7 @@ class Party(Generic[P]):
     spool: Spool = field(default_factory=MemorySpool, repr=False)
     pool: Executor | None = field(default=None, repr=False)
     model: bytes = field(default=b"", repr=False)
+    opening: Callable[[], None] = no_opening
 
 
 @dataclass(frozen=True)
@@ -117,7 +123,8 @@ class Spec(Generic[P]):
     `uses(job, params, name)` says what becomes of each of the party's columns, for protocols whose grants have rules
     for columns. `row_sets(job, params, name, tables)` gives the sets of the party's rows whose figures the result may
     show: the set (-1: none) and the person of each row, as numbers; for protocols whose exact figures could be told
-    apart by a few rows. With `in_memory(params)` no party may write rows to disk.
+    apart by a few rows. With `in_memory(params)` no party may write rows to disk. `epsilon(params)` is what a result
+    costs each person in it, in millionths of differential privacy's epsilon, for results with noise; 0: it is exact.
     """
 
     name: str
@@ -134,6 +141,7 @@ class Spec(Generic[P]):
     uses: Callable[[Job, P, str], Mapping[str, frozenset[Use]]] | None = None
     row_sets: Callable[[Job, P, str, "Mapping[str, pa.Table]"], "tuple[I64, I64]"] | None = None
     in_memory: Callable[[P], bool] = lambda _params: False
+    epsilon: Callable[[P], int] = lambda _params: 0
 
     def parse(self, job: Job) -> P:
         """The job's parameters, checked; raises `InputError` when the job does not fit this protocol."""

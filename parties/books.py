@@ -12,7 +12,7 @@ from typing import Any
 
 from mpc import registry
 from mpc.errors import InputError, PolicyDenied
-from parties import datasets, models, row_sets, schedules
+from parties import budgets, datasets, models, row_sets, schedules
 from parties.datasets import Dataset
 from parties.evidence import log
 from parties.home import Home
@@ -133,6 +133,8 @@ class Books:
             failure = ended.failure or self._note_sets(db, ended, now)
             if failure is not None:
                 attempts.stop(db, self.identity, ended.job, ended.attempt, failure, now)
+                if not ended.opened:
+                    budgets.give_back(db, ended.job, ended.attempt)
             else:
                 facts = ended.facts or {}
                 attempts.finish(

@@ -4,7 +4,7 @@ import hashlib
 import json
 import sqlite3
 from collections.abc import Iterable
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
@@ -12,7 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 from mpc.errors import InputError, PolicyDenied
 from mpc.job import canonical_json, explain
 from mpc.rng import Rng, system_rng
-from parties import datasets
+from parties import budgets, datasets
 from parties.datasets import Dataset
 from parties.policy import ANY, Grant, unusable
 from parties.store import StoreError
@@ -23,6 +23,17 @@ MAX_CATALOGUE_BYTES = 256 * 2**10
 
 _NOT_TERMS = ("id", "peer", "uses", "revoked")  # kept in columns of their own
 _ADAPTER = TypeAdapter(Grant)
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How a privacy budget stands, in millionths of epsilon: `limit` is the largest of live grants."""
+
+    dataset: str
+    peer: str
+    purpose: str
+    spent: int
+    limit: int | None  # None: no grant has one
 
 
 def add(db: sqlite3.Connection, grant: Grant, now: float, *, rng: Rng = system_rng) -> Grant:
@@ -84,6 +95,17 @@ def debit(db: sqlite3.Connection, grant_ids: Iterable[str], now: float) -> None:
         if reason:
             raise PolicyDenied(f"grant {grant_id} {reason}", hint="add a new grant, then propose the job again")
         db.execute("UPDATE grants SET uses = uses + 1 WHERE id = ?", (grant_id,))
+
+
+def budgets_of(db: sqlite3.Connection, now: float) -> tuple[Budget, ...]:
+    """Every dataset, peer and purpose with a privacy budget or something debited, sorted."""
+    limits: dict[tuple[str, str, str], int] = {}
+    for grant in read(db):
+        if grant.epsilon_millionths is not None and not unusable(grant, now):
+            key = grant.dataset, grant.peer, grant.purpose
+            limits[key] = max(limits.get(key, 0), grant.epsilon_millionths)
+    debited = {(each.dataset, each.peer, each.purpose): each.millionths for each in budgets.listed(db)}
+    return tuple(Budget(*key, spent=debited.get(key, 0), limit=limits.get(key)) for key in sorted({*limits, *debited}))
 
 
 def visible(db: sqlite3.Connection, peer: str, now: float) -> dict[str, Any]:

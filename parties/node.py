@@ -20,12 +20,13 @@ from mpc.psi.choose import FAMILY, Choice, resolve
 from mpc.rng import system_rng
 from mpc.spec import Estimate
 from mpc.tables import as_arrow
-from parties import calls, choosing, column_rules, datasets, grants, models, policy, schedules
+from parties import budgets, calls, choosing, column_rules, datasets, grants, models, policy, schedules
 from parties.datasets import Dataset
 from parties.evidence import log, receipt
 from parties.evidence.export import export
 from parties.evidence.log import Entry
 from parties.evidence.receipt import Receipt
+from parties.grants import Budget
 from parties.home import Home
 from parties.identity import invitations, keys, peers
 from parties.identity.certificates import IdentityCertificate, read_identity
@@ -55,7 +56,8 @@ class JobFailed(SealaneError):
 class Preview:
     """What an approver is shown: what each party learns, what its part costs, and what the own policy says.
 
-    `estimates` are for datasets of `rows`, which is 0 where it is not known.
+    `estimates` are for datasets of `rows`, which is 0 where it is not known. `epsilon` is what each attempt costs the
+    people of a dataset, in millionths, and `budgets` how those that it is debited to stand here before it.
     """
 
     digest: str
@@ -64,6 +66,8 @@ class Preview:
     estimates: Mapping[str, Estimate]
     minimum_result: int
     refusal: PolicyDenied | InputError | None
+    epsilon: int = 0
+    budgets: tuple[Budget, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -241,10 +245,12 @@ class Node:
         max_uses: int | None = None,
         min_result: int = 1,
         automatic: bool = False,
+        epsilon: str | None = None,
     ) -> Grant:
         """Allow a peer's jobs; `receivers` are names, this party's own included, and "*" stands for any.
 
-        For reports, columns are given with their rules: "balance:aggregate_only" (see `parties.column_rules`).
+        For reports, columns are given with their rules: "balance:aggregate_only" (see `parties.column_rules`). With
+        `epsilon`, e.g. "2.5", they have noise, and cost no more than that together (see `parties.budgets`).
         """
         known = {known.name: known.fingerprint for known in self.peers()} | {self.name: self.fingerprint, "*": "*"}
         unknown = [name for name in receivers if name not in known]
@@ -263,6 +269,7 @@ class Node:
             min_result=min_result,
             automatic=automatic,
             rules={column: own for column, own in rules.items() if own},
+            epsilon_millionths=None if epsilon is None else budgets.parse(epsilon),
         )
         with self._store.transaction() as db:
             stored = grants.add(db, grant, time.time())
@@ -272,6 +279,10 @@ class Node:
 
     def grants(self) -> tuple[Grant, ...]:
         return grants.read(self._store.connection())
+
+    def privacy_budgets(self) -> tuple[Budget, ...]:
+        """What results with noise have cost each dataset, by peer and purpose, and what they may."""
+        return grants.budgets_of(self._store.connection(), time.time())
 
     def revoke(self, grant_id: str) -> Grant:
         """End a grant; jobs that were approved by it do not start any more."""
@@ -334,7 +345,17 @@ class Node:
             estimates={name: spec.estimate(whole, params, rows, name) for name in whole.members},
             minimum_result=spec.minimum_result(params),
             refusal=refusal,
+            epsilon=spec.epsilon(params),
+            budgets=self._budgets(whole) if spec.epsilon(params) and own else (),
         )
+
+    def _budgets(self, job: Job) -> tuple[Budget, ...]:
+        """The budgets that an attempt at the job is debited to here."""
+        own = job.members[self.name].dataset
+        known = {(each.dataset, each.peer, each.purpose): each for each in self.privacy_budgets()}
+        others = [member.fingerprint for name, member in job.members.items() if name != self.name]
+        keys = [(own, peer, job.purpose) for peer in others]
+        return tuple(known.get(key, Budget(*key, spent=0, limit=None)) for key in keys)
 
     def propose(self, job: Job) -> JobRecord:
         """Approve the job here and ask the other members; it is committed when this returns.

@@ -15,7 +15,7 @@ from pydantic import ConfigDict, with_config
 
 from mpc.errors import InputError, PolicyDenied
 from mpc.uses import Use
-from parties import column_rules
+from parties import budgets, column_rules
 from parties.column_rules import Rule
 
 #: In a grant: any protocol, column, purpose or receiver.
@@ -37,8 +37,9 @@ class Grant:
     `protocol` and `purpose` match exactly or are `ANY`; `columns` and `receivers` may hold `ANY`. An empty `dataset`
     lets this party take part without data of its own. `expires_at` is in seconds since 1970. `min_result` is the
     smallest minimum result that a job may have. `automatic` jobs start without a person. `rules` say what may become
-    of columns in reports (see `parties.column_rules`); other protocols do not look at them. `id` is empty until the
-    grant is stored.
+    of columns in reports (see `parties.column_rules`); other protocols do not look at them. With `epsilon_millionths`
+    only results with noise are allowed, and only while what the peer has cost the dataset for the purpose stays within
+    that budget, whichever grants it was allowed by (see `parties.budgets`). `id` is empty until the grant is stored.
     """
 
     peer: str
@@ -52,6 +53,7 @@ class Grant:
     min_result: int = 0
     automatic: bool = False
     rules: Mapping[str, tuple[Rule, ...]] = field(default_factory=dict)
+    epsilon_millionths: int | None = None
     id: str = ""
     uses: int = 0
     revoked: bool = False
@@ -65,9 +67,20 @@ class Grant:
             raise InputError("a grant's number of uses is 1 or more, or not limited")
         if self.min_result < 0 or self.uses < 0:
             raise InputError("a grant's minimum result and uses are not negative")
+        if self.epsilon_millionths is not None:
+            self._check_budget(self.epsilon_millionths)
         if not set(self.rules) <= set(self.columns):
             raise InputError("a grant has rules for columns that it does not name")
         _check_showable(self.protocol, self.dataset, self.purpose, *self.columns)
+
+    def _check_budget(self, millionths: int) -> None:
+        if not 0 < millionths <= budgets.MAX_EPSILON * budgets.MILLION:
+            raise InputError(f"a grant's privacy budget is more than 0 and at most {budgets.MAX_EPSILON}")
+        if not self.dataset or self.purpose == ANY:
+            raise InputError(
+                "a grant with a privacy budget names its dataset and its purpose",
+                hint="with any purpose, a job could give a new one and begin anew",
+            )
 
 
 @dataclass(frozen=True)
@@ -77,7 +90,8 @@ class Request:
     `peers` are the fingerprints of all other members; `names` gives the registered name of every fingerprint in
     `peers` and `receivers`. `available` are the columns of the registered dataset, None when there is no such
     dataset. `minimum_result` is the smallest result that the job releases; `uses` what becomes of columns, for
-    protocols whose grants have rules for them.
+    protocols whose grants have rules for them; `epsilon` what its result costs each person, in millionths, 0 if it is
+    exact, and `spent` what earlier ones did, by peer.
     """
 
     peers: tuple[str, ...]
@@ -90,6 +104,8 @@ class Request:
     receivers: tuple[str, ...]
     minimum_result: int
     uses: Mapping[str, frozenset[Use]] = field(default_factory=dict)
+    epsilon: int = 0
+    spent: Mapping[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not self.peers or not self.receivers:
@@ -162,6 +178,18 @@ def unusable(grant: Grant, now: float) -> str:
     return ""
 
 
+def over_budget(grant: Grant, spent: int, cost: int) -> str:
+    """Why the budget of `grant` does not allow another `cost`, in words that follow the grant's name; empty if it does.
+
+    All in millionths of epsilon.
+    """
+    if grant.epsilon_millionths is None or spent + cost <= grant.epsilon_millionths:
+        return ""
+    left = budgets.written(max(grant.epsilon_millionths - spent, 0))
+    budget = budgets.written(grant.epsilon_millionths)
+    return f"has epsilon {left} left of its privacy budget of {budget}; the job costs {budgets.written(cost)}"
+
+
 def command(grant: Grant, names: Mapping[str, str]) -> str:
     """The command line that adds `grant`; `names` gives the name of each fingerprint in it."""
     words = ["sealane", "grant", "add", names[grant.peer], "--protocol", grant.protocol]
@@ -178,6 +206,8 @@ def command(grant: Grant, names: Mapping[str, str]) -> str:
         words += ["--max-uses", str(grant.max_uses)]
     if grant.min_result:
         words += ["--min-result", str(grant.min_result)]
+    if grant.epsilon_millionths is not None:
+        words += ["--epsilon", budgets.written(grant.epsilon_millionths)]
     if grant.automatic:
         words += ["--automatic"]
     return shlex.join(words)
@@ -239,6 +269,10 @@ def _failures(grant: Grant, request: Request, now: float) -> list[str]:
         failures.append(
             f"demands a minimum result of {grant.min_result} or more; the job's is {request.minimum_result}"
         )
+    if grant.epsilon_millionths is not None and not request.epsilon:
+        failures.append("has a privacy budget; the job's result is exact, without noise")
+    elif reason := over_budget(grant, request.spent.get(grant.peer, 0), request.epsilon):
+        failures.append(reason)
     failures += column_rules.failures(grant.rules, request.uses, request.minimum_result)
     return failures
 
@@ -257,6 +291,7 @@ def _explain(peer: str, own: list[Grant], request: Request, now: float) -> str:
         key=lambda grant: (
             grant.dataset != request.dataset,
             grant.protocol not in (ANY, request.protocol),
+            grant.purpose not in (ANY, request.purpose),
             len(_failures(grant, request, now)),
             grant.id,
         ),
@@ -277,6 +312,7 @@ def _smallest(peer: str, request: Request, now: float) -> Grant:
         max_uses=1,
         min_result=request.minimum_result,
         rules=column_rules.smallest(request.uses, request.minimum_result),
+        epsilon_millionths=request.spent.get(peer, 0) + request.epsilon if request.epsilon else None,
     )
 
 

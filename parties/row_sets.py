@@ -31,8 +31,10 @@ def receivers(job: Job, name: str) -> list[str]:
 
 
 def read(db: sqlite3.Connection, job: Job, name: str, dataset: Dataset | None) -> Earlier | None:
-    """What the party's worker compares with; None where its protocol or its receivers need no comparing."""
-    if dataset is None or registry.get(job.protocol).row_sets is None or not receivers(job, name):
+    """What the party's worker compares with; None where its protocol, its noise or its receivers need
+    no comparing."""
+    spec = registry.get(job.protocol)
+    if dataset is None or spec.row_sets is None or spec.epsilon(spec.parse(job)) or not receivers(job, name):
         return None
     found: dict[str, bytes] = {}
     for peer in receivers(job, name):

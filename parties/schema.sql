@@ -149,6 +149,19 @@ CREATE TABLE row_sets (                      -- of which own rows a peer was giv
     UNIQUE (commitment, peer, digest)
 ) STRICT;
 
+CREATE TABLE privacy_debits (                -- what attempts at results with noise cost; see parties/budgets.py
+    job        TEXT NOT NULL,
+    attempt    INTEGER NOT NULL,
+    peer       TEXT NOT NULL,                -- fingerprint of a member that may learn from the result
+    dataset    TEXT NOT NULL,                -- by name, whatever was registered under it
+    purpose    TEXT NOT NULL,
+    millionths INTEGER NOT NULL,             -- of differential privacy's epsilon
+    debited_at REAL NOT NULL,
+    PRIMARY KEY (job, attempt, peer)
+) STRICT;
+
+CREATE INDEX privacy_debits_by_budget ON privacy_debits (dataset, peer, purpose);
+
 CREATE TABLE schedules (                     -- jobs that are proposed again and again
     id         TEXT PRIMARY KEY,
     every      TEXT NOT NULL,                -- as parties/schedules.py reads it

@@ -39,6 +39,7 @@ class Ended:
     dropped: tuple[str, ...] = ()
     misbehaved: tuple[str, ...] = ()  # fingerprints of peers that broke the rules of the session
     sets: bytes = field(default=b"", repr=False)  # of own rows whose figures the result shows, if that is noted
+    opened: bool = True  # whether it may have opened figures; False only if a worker that failed said so itself
     seen: int = 0  # up to which entry earlier sets were compared with
 
 
@@ -156,7 +157,7 @@ def _outcome(record: JobRecord, report: Report | None, code: int) -> Ended:
     if report is not None and report.facts is not None and code == 0:
         return Ended(record.id, record.attempt, report.facts, None, report.dropped)
     if report is not None and report.failure is not None:
-        return Ended(record.id, record.attempt, None, Failure(**report.failure))
+        return Ended(record.id, record.attempt, None, Failure(**report.failure), opened=report.opened)
     how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with code {code}"
     hint = "the machine may have run out of memory: see its kernel log" if code == -signal.SIGKILL else ""
     return Ended(record.id, record.attempt, None, Failure(Kind.CRASHED, f"its worker process {how}", "", hint))

@@ -9,6 +9,7 @@ from functools import cached_property
 
 import numpy as np
 
+from mpc.errors import InputError
 from mpc.keys import Keys
 from mpc.reports.measures import Factor, largest
 from mpc.reports.sides import I64, Side
@@ -40,6 +41,12 @@ def limb_count(side_largest: int, bits: int) -> int:
     return max(-(-side_largest.bit_length() // bits), 1)
 
 
+def limb_most(side_largest: int, bits: int, index: int) -> int:
+    """The largest absolute value that limb `index` of such a value has."""
+    last = index == limb_count(side_largest, bits) - 1
+    return (side_largest >> (bits * index)) + (index > 0) if last else (1 << bits) - 1
+
+
 @dataclass(frozen=True)
 class OwnColumns:
     """The own side by key. `keys` are those of the rows that count, numbered as the join numbers them."""
@@ -57,6 +64,15 @@ class OwnColumns:
         """The extent of the own side."""
         key = self.keys.key_of_row[self.counted]
         most = int(np.bincount(key, minlength=1).max(initial=1)) if len(key) else 1
+        noise = self.side.params.noise
+        if noise is not None:
+            declared = noise.rows(self.side.party)
+            if most > declared:
+                raise InputError(
+                    f"a person has more rows than the {declared} that were declared for {self.side.party}",
+                    hint="declare more rows of a person, which makes the noise larger, or leave rows out",
+                )
+            most = declared  # what the data have stays unknown
         return Extent(len(self.side.labels), len(self.keys.digests), 1 << (most - 1).bit_length())
 
     @cached_property

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from mpc.job import Job
 from mpc.reports.compiling import compile_sql
 from mpc.reports.estimates import Stage, stages
+from mpc.reports.noise import deviations
 from mpc.reports.report import SPEC
 
 
@@ -17,6 +18,8 @@ class Explanation:
     stages: tuple[Stage, ...]
     reveals: Mapping[str, str]
     suppression: str
+    epsilon: str  # what it costs each person, empty where figures are exact
+    deviations: Mapping[str, float]  # about how far counts and sums are off, by output
     filters: Mapping[str, int]  # how many conditions each party applies to its own rows
 
 
@@ -27,7 +30,8 @@ def explain(job: Job, rows: Mapping[str, int], name: str) -> Explanation:
     """
     params = SPEC.parse(job)
     plan = compile_sql(params.sql)
-    people = f"Groups of fewer than {params.minimum_group} different people"
+    groups = "Groups" if params.noise is None else "By noisy counts, groups"
+    people = f"{groups} of fewer than {params.minimum_group} different people"
     if plan.having > 1:
         people += f" or {plan.having} rows"
     text = f"{people} are shown as suppressed, like groups of nobody; nothing of them is opened."
@@ -38,5 +42,7 @@ def explain(job: Job, rows: Mapping[str, int], name: str) -> Explanation:
         stages=tuple(stages(plan, job, params, rows, name)),
         reveals=SPEC.reveals(job, params),
         suppression=text,
+        epsilon="" if params.noise is None else params.noise.epsilon,
+        deviations=deviations(plan, params),
         filters={party: len(plan.filters.get(party, ())) for party in plan.parties},
     )

@@ -81,7 +81,7 @@ def value_of(
         return totals[count_measure(plan, aggregate)]
     count = totals[count_measure(plan, aggregate)]
     total = _total(plan, params, argument, argument.columns, totals)
-    if count == 0:
+    if count <= 0:  # with noise it may be less
         return None
     if aggregate.function == "sum":
         decimals = argument.decimals(lambda column: declared(params, column).decimals)
@@ -93,7 +93,7 @@ def value_of(
     sample = aggregate.function.endswith("samp")
     if count <= sample:
         return None
-    variance = (squares - total**2 / count) / (count - sample)
+    variance = max(Fraction(0), (squares - total**2 / count) / (count - sample))  # with noise it may be less
     return math.sqrt(variance) if aggregate.function.startswith("stddev") else float(variance)
 
 

@@ -13,6 +13,9 @@ from mpc.primitives.fixed_point import MAX_DECIMALS, scaled
 
 MAX_SQL_CHARACTERS = 10_000
 MAX_LABELS = 1000
+MAX_PARTIES = 100
+MAX_EPSILON = 100
+MILLION = 10**6
 #: Which leaks of the join the parties accept; see docs/reports.md.
 Level = Literal["J0", "J1", "J3"]
 
@@ -61,12 +64,41 @@ class Declared:
 
 @with_config(_STRICT)
 @dataclass(frozen=True)
+class Noise:
+    """How much a report may say of one person: see `mpc.reports.noise`.
+
+    `epsilon` is written out, e.g. "0.5", from 0.000001 to 100. `rows_of_person` gives the most rows that a person has
+    at a party, 1 where it is left out; a party with a person of more rows refuses.
+    """
+
+    epsilon: Annotated[str, StringConstraints(pattern=r"^[0-9]{1,3}(\.[0-9]{1,6})?$")]
+    rows_of_person: Annotated[
+        Mapping[str, Annotated[int, Field(strict=True, ge=1, le=2**20)]], Field(max_length=MAX_PARTIES)
+    ] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not 0 < self.millionths <= MAX_EPSILON * MILLION:
+            raise InputError(f"an epsilon is more than 0 and at most {MAX_EPSILON}")
+
+    @property
+    def millionths(self) -> int:
+        """Epsilon in millionths, exactly."""
+        return int(Decimal(self.epsilon) * MILLION)
+
+    def rows(self, party: str) -> int:
+        """The most rows that a person has at a party."""
+        return self.rows_of_person.get(party, 1)
+
+
+@with_config(_STRICT)
+@dataclass(frozen=True)
 class Params:
     """The parameters of report.sql.
 
     `sql` is the report, `columns` what the columns hold that it calculates with or groups by, by "party.column".
     `join` is the level of the join's leaks, `normalisation` names one profile a key column. A group with fewer than
-    `minimum_group` different people is shown as suppressed. With `in_memory` no party writes rows to disk.
+    `minimum_group` different people is shown as suppressed. With `in_memory` no party writes rows to disk. With `noise`
+    no figure is exact, and the report is charged to the privacy budgets of its people.
     """
 
     sql: Annotated[str, StringConstraints(min_length=1, max_length=MAX_SQL_CHARACTERS)]
@@ -75,6 +107,7 @@ class Params:
     normalisation: tuple[str, ...] = ()
     minimum_group: Annotated[int, Field(strict=True, ge=1, le=2**31)] = 10
     in_memory: bool = False
+    noise: Noise | None = None
 
 
 def _number(text: str) -> Decimal:

@@ -22,14 +22,16 @@ def report_job(
     minimum_group: int = 10,
     normalisation: Sequence[str] = (),
     in_memory: bool = False,
+    noise: Mapping[str, Any] | None = None,
     purpose: str = "",
     deadline: int = 0,
 ) -> Job:
     """The job that computes the report `sql`, for `mpc.local.run_job`, a sandbox or a node.
 
     `columns` says what columns hold, by "party.column": {"lower": "0.00", "upper": "1000000.00"} or {"values": [...]}.
-    The `asker`, the first receiver unless named, learns at J1 which of its keys are common. Raises `InputError` with
-    a sentence on what is wrong and what is supported.
+    `noise`, at J3 only, is e.g. {"epsilon": "0.5", "rows_of_person": {"cn": 3}}. The `asker`, the first receiver unless
+    named, learns at J1 which of its keys are common. Raises `InputError` with a sentence on what is wrong and what is
+    supported.
     """
     from mpc.reports.report import SPEC
 
@@ -43,7 +45,7 @@ def report_job(
         table.party: Member("asker" if table.party == asker else "other", table.dataset, plan.columns(table.party))
         for table in plan.tables
     }
-    params = {
+    params: dict[str, Any] = {
         "sql": sql,
         "columns": {name: dict(declared) for name, declared in (columns or {}).items()},
         "join": join,
@@ -51,6 +53,8 @@ def report_job(
         "normalisation": tuple(normalisation),
         "in_memory": in_memory,
     }
+    if noise is not None:
+        params["noise"] = dict(noise)
     job = Job("report.sql", members, tuple(receivers), params, purpose, deadline=deadline)
     SPEC.parse(job)
     return job

@@ -1,7 +1,8 @@
 """Which groups are released, and what the receivers are given of them.
 
 Whether a group has enough people is decided on shares; of the others nothing is opened. Counts and sums of released
-groups are opened to the receivers alone, as are the values of extremes, which their owner has found.
+groups are opened to the receivers alone, as are the values of extremes, which their owner has found. With noise (see
+`mpc.reports.noise`) all that is decided by and made of noisy figures.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,7 +11,7 @@ from decimal import Decimal
 import numpy as np
 
 from mpc.errors import ProtocolError
-from mpc.reports import extremes, ranks
+from mpc.reports import extremes, noise, ranks
 from mpc.reports.measures import Measure, count_measure, declared, needed, terms
 from mpc.reports.plan import EXTREMES, Aggregate
 from mpc.reports.results import Group
@@ -27,11 +28,15 @@ def release(tally: Tally, receivers: Sequence[str]) -> dict[int, Group | None]:
     plan, engine = tally.plan, tally.engine
     totals = tally.totals(needed(plan))
     ((_, counted),) = totals[needed(plan)[0]]
-    people = tally.in_order(tally.people(counted))
+    counted_people = tally.people(counted)
+    people = tally.in_order(counted_people)
     flat: Totals = {m: [(shift, tally.in_order(limb)) for shift, limb in limbs] for m, limbs in totals.items()}
+    if tally.params.noise is not None:
+        people, flat = noise.add(tally, people, flat, one_row=counted_people is counted)
     large = people >= tally.params.minimum_group
     if plan.having > 1:
-        large = large & (tally.in_order(counted) >= plan.having)
+        ((_, rows),) = flat[needed(plan)[0]]
+        large = large & (rows >= plan.having)
     cells = np.flatnonzero(engine.open(large))
     if plan.limit is not None and len(cells) > plan.limit:
         cells = cells[_top(tally, flat, people, cells)]

@@ -3,13 +3,15 @@
 Every party compiles the same text to the same plan. Each applies the conditions on its own columns, the keys that are
 left are joined privately, and everything else is computed on shares: conditions that compare both sides' columns,
 counts, sums, means, variances, minima, maxima and quantiles by group. A group with fewer than the minimum of different
-people, or fewer rows than HAVING demands, is shown as suppressed, and nothing of it is opened.
+people, or fewer rows than HAVING demands, is shown as suppressed, and nothing of it is opened. With `noise` all figures
+are noisy, and so are the counts that decide which groups are shown: see `mpc.reports.noise`.
 
 Output:   each receiver learns the report: for each released group the figures asked for, with the counts and sums that
           means and variances are made of; for the others, that they are suppressed.
-Leaks:    both learn how many different keys each other's own conditions leave, how many groups the other has, how many
-          rows of one key at most (rounded up to a power of two), which groups are released, and, with LIMIT, the order
-          of the released groups. J0: both learn which of their keys are common; J1: the asker learns which of its are;
+Leaks:    both learn how many different keys each other's own conditions leave (with noise: how many there are whatever
+          the conditions), how many groups the other has, how many rows of one key at most (rounded up to a power of
+          two), which groups are released, and, with LIMIT, the order of the released groups. J0: both learn which of
+          their keys are common; J1: the asker learns which of its are;
           J3: nobody does. Who owns a column of which a minimum, maximum or quantile is asked learns that of each
           released group, and both learn how many values there are in it.
 Security: semi-honest; that of `mpc.joins` and `mpc.sharing.engine`. A report is exact, so it gives way to differencing:
@@ -57,13 +59,15 @@ def run(party: Party[Params], tables: "Mapping[str, pa.Table]") -> Outcome:
     plan = _plan(party.params)
     side = open_side(plan, party.params, party.name, tables)
     own = OwnColumns(side, _keys(party, side, tables["key"]))
-    check_sizes(side, own.keys)
+    if party.params.noise is None:
+        check_sizes(side, own.keys)
     party.progress("check rows", 1, 4)
     ((peer, _),) = party.peers.items()
     extents = _exchange(party, plan, own)
     party.progress("join", 2, 4)
     tally = _join(party, plan, own, extents)
     party.progress("compute", 3, 4)
+    party.opening()
     released = release(tally, party.job.receivers)
     tally.engine.finish()
     table = _result(party, plan, side, extents, released)
@@ -86,7 +90,8 @@ def _plan(params: Params) -> "Plan":
 
 
 def _keys(party: Party[Params], side: "Side", table: "pa.Table") -> "Keys":
-    """The keys of the rows that count; the others have none."""
+    """The keys of the rows that count; the others have none. With noise all have: how many there are tells nothing."""
+    import numpy as np
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -94,7 +99,7 @@ def _keys(party: Party[Params], side: "Side", table: "pa.Table") -> "Keys":
     from mpc.keys import encode_keys
     from mpc.psi.vole_steps import digests
 
-    keep = pa.array(side.keep)
+    keep = pa.array(side.keep if party.params.noise is None else np.ones(len(side.keep), np.bool_))
     columns = [pc.if_else(keep, column.combine_chunks(), None) for column in table.columns]
     kept = pa.table(dict(zip(table.column_names, columns, strict=True)))
     profiles = party.params.normalisation or (DEFAULT,) * len(columns)
@@ -198,6 +203,8 @@ def _reveals(job: Job, params: Params) -> Mapping[str, str]:
     for name in job.members:
         (other,) = (each for each in job.members if each != name)
         learned = [f"how many different keys and groups {other} has after its own conditions, and rows of one key"]
+        if params.noise is not None:
+            learned = [f"how many different keys {other} has, whatever its conditions"]
         if params.join == "J0":
             learned.append(f"which of its keys {other} also has")
         if params.join == "J1" and name == asker:
@@ -208,6 +215,10 @@ def _reveals(job: Job, params: Params) -> Mapping[str, str]:
         if plan.limit is not None:
             learned.append("the order of all groups that are large enough")
         figures = f"the report: figures of each group of at least {params.minimum_group} people, the others suppressed"
+        if params.noise is not None:
+            figures = f"the report: figures with noise (epsilon {params.noise.epsilon}) of each group of about " + (
+                f"{params.minimum_group} people or more, the others suppressed"
+            )
         first = figures if name in job.receivers else "which groups are released, and no figures"
         texts[name] = "; ".join([first, *learned])
     return texts
@@ -219,7 +230,7 @@ def asker_of(job: Job) -> str:
 
 
 def _check(job: Job, params: Params) -> None:
-    from mpc.reports import measures, ranks
+    from mpc.reports import measures, noise, ranks
     from mpc.reports.groups import group_count
 
     plan = _plan(params)
@@ -241,6 +252,7 @@ def _check(job: Job, params: Params) -> None:
     for name in params.normalisation:
         profile(name)
     measures.check(plan, params)
+    noise.check(plan, params)
     for aggregate in plan.aggregates:
         if aggregate.function in EXTREMES:
             ranks.interval(params, aggregate)
@@ -317,4 +329,5 @@ SPEC = Spec(
     uses=_uses,
     row_sets=_row_sets,
     in_memory=lambda params: params.in_memory,
+    epsilon=lambda params: 0 if params.noise is None else params.noise.millionths,
 )

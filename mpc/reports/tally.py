@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from mpc.joins.joined import Joined
-from mpc.reports.columns import Extent, OwnColumns, limb_bits, limb_count
+from mpc.reports.columns import Extent, OwnColumns, limb_bits, limb_count, limb_most
 from mpc.reports.expressions import Column
 from mpc.reports.measures import ONE, Factor, Measure, declared, largest, needed
 from mpc.reports.params import Params
@@ -107,6 +107,15 @@ class Tally:
             for index, limb in enumerate(many):
                 sums[ours, limb] = product[:, index * groups : (index + 1) * groups]
         return {m: [(shift, sums[ours, theirs]) for ours, theirs, shift in found] for m, found in pairs.items()}
+
+    def most(self, measure: Measure) -> list[int]:
+        """What one joined row adds at most, in absolute value, to each of a measure's secrets in `totals`."""
+        return [
+            self._most(self.asker, ours) * self._most(self.other, theirs) for ours, theirs, _ in self._pairs(measure)
+        ]
+
+    def _most(self, party: str, limb: "_Limb") -> int:
+        return limb_most(largest(self.params, party, limb.factor), limb.bits, limb.index)
 
     def _sum(self, ours: "_Limb", columns: Secret) -> Secret:
         """Columns of the other party times a limb of the asker's, by the asker's groups."""

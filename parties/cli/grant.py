@@ -1,17 +1,19 @@
 """Grants: what a peer may compute with this party's data."""
 
 import time
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from parties import column_rules
+from parties import budgets, column_rules
 from parties.cli.command import Session, command
 from parties.cli.output import cell, say, show_facts, show_table
 from parties.cli.units import iso_time, parse_moment, show_time
 from parties.policy import ANY, Grant, unusable
 
 if TYPE_CHECKING:
+    from parties.grants import Budget
     from parties.node import Node
 
 
@@ -36,6 +38,9 @@ def grant() -> None:
 @click.option("--expires", metavar="TIME", help="E.g. 7d, 2030-12-31 or 2030-12-31T18:00:00Z; without it, never.")
 @click.option("--max-uses", type=click.IntRange(min=1), help="How many jobs; without it, any number.")
 @click.option("--min-result", type=click.IntRange(min=0), default=0, help="Smallest minimum result a job may have.")
+@click.option(
+    "--epsilon", metavar="BUDGET", help="Only results with noise, that cost each person at most this together."
+)
 @click.option("--automatic", is_flag=True, help="Such jobs start without a person's approval.")
 def add(
     session: Session,
@@ -48,6 +53,7 @@ def add(
     expires: str | None,
     max_uses: int | None,
     min_result: int,
+    epsilon: str | None,
     automatic: bool,
 ) -> None:
     """Let PEER propose jobs on own data.
@@ -72,6 +78,7 @@ def add(
         max_uses=max_uses,
         min_result=min_result,
         automatic=automatic,
+        epsilon=epsilon,
     )
     session.answer(_document(node, stored), lambda: _show(node, stored))
 
@@ -88,7 +95,7 @@ def list_(session: Session, everything: bool) -> None:
     node = session.node()
     now = time.time()
     found = [each for each in node.grants() if everything or not unusable(each, now)]
-    names = _names(node)
+    known = names(node)
 
     def show() -> None:
         if not found:
@@ -99,12 +106,12 @@ def list_(session: Session, everything: bool) -> None:
             [
                 (
                     each.id,
-                    names.get(each.peer, each.peer[:16]),
+                    known.get(each.peer, each.peer[:16]),
                     each.protocol,
                     each.dataset or "(none)",
                     ", ".join(_columns(each)),
                     each.purpose,
-                    ", ".join(names.get(receiver, receiver[:16]) for receiver in each.receivers),
+                    ", ".join(known.get(receiver, receiver[:16]) for receiver in each.receivers),
                     f"{each.uses} of {each.max_uses or 'any'}",
                     "ever" if each.expires_at is None else show_time(each.expires_at),
                     cell(unusable(each, now), "red") if unusable(each, now) else _mode(each),
@@ -114,6 +121,27 @@ def list_(session: Session, everything: bool) -> None:
         )
 
     session.answer([_document(node, each) for each in found], show)
+
+
+@command("budgets", grant)
+def budgets_(session: Session) -> None:
+    """Show what results with noise have cost each dataset, by peer and purpose, and what is left.
+
+    \b
+    Example:
+      sealane grant budgets
+    """
+    node = session.node()
+    found = node.privacy_budgets()
+    known = names(node)
+
+    def show() -> None:
+        if not found:
+            say("no privacy budgets; `sealane grant add --epsilon` makes one")
+            return
+        show_budgets(found, known)
+
+    session.answer([budget_document(each, known) for each in found], show)
 
 
 @command("revoke", grant)
@@ -130,6 +158,36 @@ def revoke(session: Session, grant_id: str) -> None:
     session.answer(_document(node, revoked), lambda: say(f"grant {revoked.id} is revoked."))
 
 
+def show_budgets(found: "Iterable[Budget]", known: Mapping[str, str]) -> None:
+    """Print how budgets stand; `known` gives the name of each peer's fingerprint."""
+    show_table(
+        ("DATASET", "PEER", "PURPOSE", "BUDGET", "SPENT", "LEFT"),
+        [
+            (
+                each.dataset,
+                known.get(each.peer, each.peer[:16]),
+                each.purpose,
+                "(none)" if each.limit is None else budgets.written(each.limit),
+                budgets.written(each.spent),
+                "" if each.limit is None else budgets.written(max(each.limit - each.spent, 0)),
+            )
+            for each in found
+        ],
+        right=("BUDGET", "SPENT", "LEFT"),
+    )
+
+
+def budget_document(budget: "Budget", known: Mapping[str, str]) -> dict[str, Any]:
+    """How a budget stands, for JSON; epsilons as text, exactly."""
+    return {
+        "dataset": budget.dataset,
+        "peer": known.get(budget.peer, budget.peer),
+        "purpose": budget.purpose,
+        "budget": None if budget.limit is None else budgets.written(budget.limit),
+        "spent": budgets.written(budget.spent),
+    }
+
+
 def _columns(stored: Grant) -> list[str]:
     return [column_rules.write(column, stored.rules.get(column, ())) for column in stored.columns]
 
@@ -139,44 +197,49 @@ def _mode(stored: Grant) -> str:
 
 
 def _show(node: "Node", stored: Grant) -> None:
-    names = _names(node)
+    known = names(node)
     show_facts(
         {
             "grant": stored.id,
-            "peer": names[stored.peer],
+            "peer": known[stored.peer],
             "protocol": "any" if stored.protocol == ANY else stored.protocol,
             "dataset": stored.dataset or "none: takes part without data",
             "columns": "any" if ANY in stored.columns else ", ".join(_columns(stored)),
             "purpose": "any" if stored.purpose == ANY else stored.purpose,
             "receivers": "anybody"
             if ANY in stored.receivers
-            else ", ".join(names[receiver] for receiver in stored.receivers),
+            else ", ".join(known[receiver] for receiver in stored.receivers),
             "until": "it is revoked" if stored.expires_at is None else show_time(stored.expires_at),
             "uses": "any number" if stored.max_uses is None else f"{stored.max_uses}",
             "min. result": str(stored.min_result),
+            "noise": "none"
+            if stored.epsilon_millionths is None
+            else f"required, for epsilon {budgets.written(stored.epsilon_millionths)} in all",
             "each job": "starts without you" if stored.automatic else "waits for your approval",
         }
     )
 
 
-def _names(node: "Node") -> dict[str, str]:
+def names(node: "Node") -> dict[str, str]:
+    """The name of each fingerprint that is known here."""
     return {known.fingerprint: known.name for known in node.peers()} | {node.fingerprint: node.name, ANY: ANY}
 
 
 def _document(node: "Node", stored: Grant) -> dict[str, Any]:
-    names = _names(node)
+    known = names(node)
     return {
         "id": stored.id,
-        "peer": names.get(stored.peer, stored.peer),
+        "peer": known.get(stored.peer, stored.peer),
         "protocol": stored.protocol,
         "dataset": stored.dataset,
         "columns": list(stored.columns),
         "rules": {column: list(rules) for column, rules in stored.rules.items()},
         "purpose": stored.purpose,
-        "receivers": [names.get(receiver, receiver) for receiver in stored.receivers],
+        "receivers": [known.get(receiver, receiver) for receiver in stored.receivers],
         "expires_at": iso_time(stored.expires_at),
         "max_uses": stored.max_uses,
         "min_result": stored.min_result,
+        "epsilon": None if stored.epsilon_millionths is None else budgets.written(stored.epsilon_millionths),
         "automatic": stored.automatic,
         "uses": stored.uses,
         "revoked": stored.revoked,

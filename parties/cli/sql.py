@@ -7,12 +7,14 @@ import click
 
 from mpc.errors import InputError
 from parties.cli.command import Session, command, yes_option
+from parties.cli.grant import budget_document, names, show_budgets
 from parties.cli.output import heading, say, show_facts, show_table
 from parties.cli.proposing import deadline_option, propose_shown, purpose_option
 from parties.cli.units import show_bytes, show_duration
 
 if TYPE_CHECKING:
     from mpc.reports.explain import Explanation
+    from parties.node import Node, Preview
 
 
 @command("sql")
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
 @click.option("--min-group", type=click.IntRange(min=1), default=10, show_default=True, help="People in a group.")
 @click.option("--normalise", multiple=True, metavar="PROFILE", help="One a key column, e.g. national_id/1.")
 @click.option("--in-memory", is_flag=True, help="No party writes rows to disk.")
+@click.option("--epsilon", help="Figures with noise, for this much of a privacy budget; needs --join J3.")
+@click.option("--person-rows", multiple=True, metavar="PARTY=N", help="With --epsilon: most rows of a person; else 1.")
 @click.option("--explain", "only_explain", is_flag=True, help="Show stages, costs and leaks, and propose nothing.")
 @purpose_option
 @deadline_option
@@ -42,6 +46,8 @@ def sql(
     min_group: int,
     normalise: tuple[str, ...],
     in_memory: bool,
+    epsilon: str | None,
+    person_rows: tuple[str, ...],
     only_explain: bool,
     purpose: str | None,
     deadline: str | None,
@@ -69,6 +75,7 @@ def sql(
         minimum_group=min_group,
         normalisation=normalise,
         in_memory=in_memory,
+        noise=_noise(epsilon, person_rows),
         purpose=purpose or "",
     )
     node = session.node()
@@ -77,12 +84,17 @@ def sql(
     explanation = explain(whole, preview.rows, node.name)
     if only_explain:
         refusal = None if preview.refusal is None else {"message": str(preview.refusal), "hint": preview.refusal.hint}
-        session.answer(asdict(explanation) | {"refusal": refusal}, lambda: _show(explanation, node.name))
+        known = names(node)
+        answer = asdict(explanation) | {
+            "refusal": refusal,
+            "budgets": [budget_document(each, known) for each in preview.budgets],
+        }
+        session.answer(answer, lambda: _show(explanation, preview, node))
         if preview.refusal is not None and not session.as_json:
             raise preview.refusal
         return
     if not session.as_json:
-        _show(explanation, node.name)
+        _show(explanation, preview, node)
         say()
     propose_shown(session, node, job, deadline, yes=yes)
 
@@ -107,9 +119,24 @@ def _declared(numbers: tuple[str, ...], values: tuple[str, ...]) -> dict[str, di
     return found
 
 
-def _show(explanation: "Explanation", me: str) -> None:
+def _noise(epsilon: str | None, person_rows: tuple[str, ...]) -> dict[str, Any] | None:
+    """What the options say of noise."""
+    if epsilon is None:
+        if person_rows:
+            raise InputError("--person-rows is for reports with noise", hint="add --epsilon")
+        return None
+    rows = {}
+    for option in person_rows:
+        party, equals, count = option.partition("=")
+        if not equals or not count.isdecimal():
+            raise InputError("--person-rows is written PARTY=N", hint="e.g. cn-bank=3")
+        rows[party] = int(count)
+    return {"epsilon": epsilon, "rows_of_person": rows}
+
+
+def _show(explanation: "Explanation", preview: "Preview", node: "Node") -> None:
     show_facts({"plan": explanation.plan})
-    heading(f"Stages, as {me} pays for them")
+    heading(f"Stages, as {node.name} pays for them")
     show_table(
         ("STAGE", "COMPUTED BY", "ROUNDS", "SENDS", "RECEIVES", "TIME"),
         [
@@ -127,4 +154,10 @@ def _show(explanation: "Explanation", me: str) -> None:
     )
     heading("What each party learns")
     show_table(("PARTY", "LEARNS"), sorted(explanation.reveals.items()))
+    if explanation.epsilon:
+        heading(f"Noise, for epsilon {explanation.epsilon} of each person's budget")
+        show_table(
+            ("FIGURE", "OFF BY ABOUT"), [(name, f"{size:,.4g}") for name, size in explanation.deviations.items()]
+        )
+        show_budgets(preview.budgets, names(node))
     say(explanation.suppression)

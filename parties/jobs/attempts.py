@@ -12,6 +12,7 @@ from mpc import registry
 from mpc.errors import InputError, ProtocolError
 from mpc.rng import system_rng
 from mpc.session import SESSION_BYTES
+from parties import budgets
 from parties.evidence.kinds import MAX_COUNT
 from parties.identity.keys import Identity
 from parties.jobs import endings, evidence
@@ -260,6 +261,7 @@ def _begin(
     db: sqlite3.Connection, me: Identity, record: JobRecord, attempt: int, session: bytes, started_at: int, now: float
 ) -> JobRecord:
     endings.forget_signatures(db, record)
+    budgets.debit(db, record.job, record.party(me.fingerprint).name, attempt, now)
     moved = move(
         db,
         record,

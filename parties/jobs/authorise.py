@@ -7,7 +7,7 @@ from mpc import registry
 from mpc.errors import InputError, PolicyDenied
 from mpc.job import Job
 from mpc.spec import Slot
-from parties import datasets, grants, models, policy
+from parties import budgets, datasets, grants, models, policy
 from parties.datasets import Dataset
 from parties.identity import peers
 from parties.jobs.records import JobRecord, find, own_part
@@ -52,6 +52,8 @@ def authorise(db: sqlite3.Connection, me: str, job: Job, now: float) -> Authorit
             receivers=tuple(job.members[receiver].fingerprint for receiver in job.receivers),
             minimum_result=spec.minimum_result(params),
             uses=spec.uses(job, params, name) if spec.uses is not None else {},
+            epsilon=spec.epsilon(params),
+            spent=budgets.spent_by_peer(db, job, name) if spec.epsilon(params) else {},
         ),
         grants.read(db),
         now,
@@ -83,6 +85,14 @@ def check_start(db: sqlite3.Connection, me: str, record: JobRecord, now: float) 
         if grant.expires_at is not None and now >= grant.expires_at:
             raise NoLongerAllowed(
                 "its grant expired after it approved the job", f"grant {grant.id} expired after the job was approved"
+            )
+        spent = budgets.spent(db, member.dataset, grant.peer, record.job.purpose)
+        reason = policy.over_budget(grant, spent, budgets.cost(record.job))
+        if reason:
+            raise NoLongerAllowed(
+                "its privacy budget does not allow the job any more",
+                f"grant {grant.id} {reason}",
+                hint="propose it with a smaller epsilon, or add a grant with a larger budget",
             )
     spec = registry.get(record.job.protocol)
     model = spec.model(spec.parse(record.job))

@@ -58,7 +58,7 @@ def _work(task: Task, descriptor: int) -> bool:
             try:
                 outcome = _play(task, counters, reporter)
             except Exception as error:
-                reporter.send(Report(failure=vars(_failure(error))))
+                reporter.send(Report(failure=vars(_failure(error)), opened=reporter.opened))
                 raise
             reporter.send(Report(facts=dict(outcome.facts), dropped=outcome.dropped))
     except Exception:  # it was reported, or the node has ended
@@ -90,6 +90,7 @@ class _Reporter:
         self._counters = counters
         self._last = 0.0
         self._lock = threading.Lock()
+        self.opened = False
 
     def progress(self, step: str, done: int, total: int) -> None:
         with self._lock:
@@ -98,6 +99,9 @@ class _Reporter:
                 return
             self._last = now
         self.send(Report(step=step, done=done, total=total))
+
+    def opening(self) -> None:
+        self.opened = True
 
     def send(self, report: Report) -> None:
         sent = sum(counter.sent_bytes for counter in self._counters.values())
@@ -135,7 +139,17 @@ def _play(task: Task, counters: Mapping[str, CountingPipe], reporter: _Reporter)
     spool = MemorySpool() if in_memory else FileSpool(Path(task.spool))
     model = b"" if task.model is None else models.read(Path(task.model.path), task.model.digest)
     outcome = run_role(
-        spec, job, task.name, tables, channels, system_rng, reporter.progress, session, spool=spool, model=model
+        spec,
+        job,
+        task.name,
+        tables,
+        channels,
+        system_rng,
+        reporter.progress,
+        session,
+        spool=spool,
+        model=model,
+        opening=reporter.opening,
     )
     if outcome.table is not None:
         results.write_result(outcome.table, Path(task.result))

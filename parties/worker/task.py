@@ -48,6 +48,7 @@ class Report:
     facts: Mapping[str, int] | None = None
     dropped: tuple[str, ...] = ()
     failure: Mapping[str, Any] | None = None
+    opened: bool = False  # whether figures that a privacy budget pays for may have been opened before that
 
 
 def pack(value: Task | Report) -> bytes:

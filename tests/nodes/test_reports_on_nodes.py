@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import pyarrow as pa
 import pytest
 
+from mpc.errors import PolicyDenied
 from mpc.job import Job
 from mpc.reports.query import report_job
 from parties.node import JobFailed
@@ -88,6 +89,33 @@ def test_one_that_differs_by_a_few_people_is_refused_and_the_reason_stays_home(n
 
 def test_one_that_differs_by_enough_people_is_released(nodes: Sandbox) -> None:
     assert nodes.run(report("WHERE hk.age > 50"))["cn"].to_pylist() == truth(50)
+
+
+def test_a_report_with_noise_is_paid_for_once_and_compared_with_none(nodes: Sandbox) -> None:
+    hk = nodes["hk"].node
+    hk.grant("cn", "report.sql", "cards", ["doc:join_key", "product:group_key", "age:filter_only"], purpose="study",
+             receivers=["cn"], automatic=True, epsilon="100")  # fmt: skip
+    nodes["cn"].node.grant("hk", "report.sql", "accounts", ["doc:join_key", "balance:aggregate_only"], purpose="study",
+                           receivers=["cn"], automatic=True)  # fmt: skip
+    before = hk._store.connection().execute("SELECT count(*) FROM row_sets").fetchone()[0]
+    sql = "SELECT hk.product, COUNT(*) AS n FROM hk.cards JOIN cn.accounts USING (doc) WHERE hk.age > 21 GROUP BY 1"
+    job = report_job(
+        sql,
+        receivers=("cn",),
+        columns={"hk.product": {"values": ["cards", "loans"]}},
+        join="J3",
+        minimum_group=1,
+        noise={"epsilon": "60"},
+        purpose="study",
+    )
+    found = {row["product"]: row["n"] for row in nodes.run(job)["cn"].to_pylist()}
+    assert found.keys() == {"cards", "loans"}
+    assert all(abs(found[row["product"]] - row["n"]) <= 3 for row in truth())  # e^-30 that it is more for 60 of 1
+    (budget,) = [each for each in hk.privacy_budgets() if each.purpose == "study"]
+    assert (budget.spent, budget.limit) == (60_000_000, 100_000_000)
+    assert hk._store.connection().execute("SELECT count(*) FROM row_sets").fetchone()[0] == before
+    with pytest.raises(PolicyDenied, match="has epsilon 40 left of its privacy budget of 100; the job costs 60"):
+        nodes.run(Job(job.protocol, job.members, job.receivers, job.params, "study"))
 
 
 def test_a_column_that_was_granted_for_conditions_is_not_summed(nodes: Sandbox) -> None:

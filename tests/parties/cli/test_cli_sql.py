@@ -44,12 +44,35 @@ def test_a_refused_report_says_the_smallest_grant_which_then_allows_it(world: Wo
     assert listed["rules"] == {"id": ["join_key"], "balance": ["aggregate_only"]}
 
 
+def test_noise_is_explained_with_what_it_costs_and_what_is_left(world: World) -> None:
+    world.hk("grant", "add", "cn-bank", "--protocol", "report.sql", "--dataset", "cards", "--purpose", "wealth",
+             "--receiver", "hk-bank", "--column", "id:join_key", "--column", "balance:aggregate_only",
+             "--epsilon", "2")  # fmt: skip
+    noisy = (*REPORT, "--join", "J3", "--epsilon", "0.5", "--person-rows", "cn-bank=2", "--explain")
+    told = world.hk(*noisy).out
+    for words in ("epsilon 0.5", "OFF BY ABOUT", "BUDGET", "By noisy counts", "whatever its conditions"):
+        assert words in " ".join(told.split())
+    document = world.hk(*noisy, "--json").json
+    assert document["epsilon"] == "0.5"
+    # hk's people have one row of at most 9, joined with two; a quarter of epsilon, and two parties' noise.
+    assert document["deviations"] == {"total": 2 * 2 * 2 * 9 * 8}
+    assert document["budgets"] == [
+        {"dataset": "cards", "peer": "cn-bank", "purpose": "wealth", "budget": "2", "spent": "0"}
+    ]
+    assert world.hk("grant", "budgets", "--json").json == document["budgets"]
+    assert "wealth" in world.hk("grant", "budgets").out
+    refused = world.hk(*REPORT, "--yes", "--json", code=3)
+    assert "has a privacy budget" in refused.error["message"]
+
+
 def test_what_cannot_be_a_report_is_refused_in_a_sentence(world: World) -> None:
     for words, sentence in (
         (("SELECT 1",), "has no FROM"),
         ((SUM,), "has no declared bounds"),
         ((SUM, "--numbers", "hk-bank.balance"), "--numbers is written COLUMN=LOWER..UPPER"),
         ((SUM, "--numbers", "hk-bank.balance=0..9", "--values", "hk-bank.kind"), "--values is written COLUMN=A|B"),
+        ((SUM, "--person-rows", "hk-bank=2"), "--person-rows is for reports with noise"),
+        ((SUM, "--epsilon", "1", "--person-rows", "2"), "--person-rows is written PARTY=N"),
         ((TEXT, "--values", "hk-bank.id_kind=1|2", "--values", "hk-bank.x=1"), "the report does not use it"),
     ):
         told = world.hk("sql", *words, "--receiver", "hk-bank", "--json", code=2)
