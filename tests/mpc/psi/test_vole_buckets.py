@@ -10,7 +10,7 @@ from unittest.mock import patch
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute  # noqa: F401
+import pyarrow.compute
 import pytest
 from google.protobuf.message import Message
 from psi_pairs import Meddler, Wire, pair_job

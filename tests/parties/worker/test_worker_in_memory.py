@@ -19,6 +19,9 @@ class Silent:
     def progress(self, *_: Any) -> None:
         pass
 
+    def opening(self) -> None:
+        pass
+
 
 @pytest.mark.parametrize("in_memory", [True, False])
 def test_rows_that_would_be_mapped_are_not_read_if_the_job_stays_in_memory(tmp_path: Path, in_memory: bool) -> None:
