@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cprotos/federated_trees.proto\x12\x1asealane.federated_trees.v1\"V\n\x04Tree\x12\x0e\n\x06number\x18\x01 \x01(\r\x12\x0f\n\x07\x63ounted\x18\x02 \x01(\x0c\x12\x10\n\x08\x66inished\x18\x03 \x01(\x08\x12\x0c\n\x04kept\x18\x04 \x01(\r\x12\r\n\x05gains\x18\x05 \x03(\x01\"\x1c\n\x06Layout\x12\x12\n\ncandidates\x18\x01 \x01(\r\"K\n\x05Level\x12\x0c\n\x04root\x18\x01 \x01(\x08\x12\x34\n\x08\x66\x61milies\x18\x02 \x03(\x0b\x32\".sealane.federated_trees.v1.Family\"Q\n\x06\x46\x61mily\x12\x0e\n\x06parent\x18\x01 \x01(\r\x12\x0c\n\x04left\x18\x02 \x01(\x0c\x12\x13\n\x0bleft_judged\x18\x03 \x01(\x08\x12\x14\n\x0cright_judged\x18\x04 \x01(\x08\">\n\x07\x43hoices\x12\x33\n\x07\x63hoices\x18\x01 \x03(\x0b\x32\".sealane.federated_trees.v1.Choice\"*\n\x06\x43hoice\x12\x0c\n\x04node\x18\x01 \x01(\r\x12\x12\n\ncandidates\x18\x02 \x03(\r\"\x18\n\x05Lefts\x12\x0f\n\x07\x62itmaps\x18\x01 \x03(\x0c\"&\n\x04Part\x12\x0f\n\x07session\x18\x01 \x01(\x0c\x12\r\n\x05rules\x18\x02 \x01(\r\"\x19\n\x08Headings\x12\r\n\x05names\x18\x01 \x03(\t\"\x19\n\x07Outputs\x12\x0e\n\x06values\x18\x01 \x01(\x0c\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cprotos/federated_trees.proto\x12\x1asealane.federated_trees.v1\"V\n\x04Tree\x12\x0e\n\x06number\x18\x01 \x01(\r\x12\x0f\n\x07\x63ounted\x18\x02 \x01(\x0c\x12\x10\n\x08\x66inished\x18\x03 \x01(\x08\x12\x0c\n\x04kept\x18\x04 \x01(\r\x12\r\n\x05gains\x18\x05 \x03(\x01\"\x1c\n\x06Layout\x12\x12\n\ncandidates\x18\x01 \x01(\r\"K\n\x05Level\x12\x0c\n\x04root\x18\x01 \x01(\x08\x12\x34\n\x08\x66\x61milies\x18\x02 \x03(\x0b\x32\".sealane.federated_trees.v1.Family\"Q\n\x06\x46\x61mily\x12\x0e\n\x06parent\x18\x01 \x01(\r\x12\x0c\n\x04left\x18\x02 \x01(\x0c\x12\x13\n\x0bleft_judged\x18\x03 \x01(\x08\x12\x14\n\x0cright_judged\x18\x04 \x01(\x08\">\n\x07\x43hoices\x12\x33\n\x07\x63hoices\x18\x01 \x03(\x0b\x32\".sealane.federated_trees.v1.Choice\"*\n\x06\x43hoice\x12\x0c\n\x04node\x18\x01 \x01(\r\x12\x12\n\ncandidates\x18\x02 \x03(\r\"\x1a\n\x08Standing\x12\x0e\n\x06shares\x18\x01 \x01(\x0c\"\x18\n\x05Lefts\x12\x0f\n\x07\x62itmaps\x18\x01 \x03(\x0c\"&\n\x04Part\x12\x0f\n\x07session\x18\x01 \x01(\x0c\x12\r\n\x05rules\x18\x02 \x01(\r\"\x19\n\x08Headings\x12\r\n\x05names\x18\x01 \x03(\t\"\x19\n\x07Outputs\x12\x0e\n\x06values\x18\x01 \x01(\x0c\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -43,12 +43,14 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CHOICES']._serialized_end=400
   _globals['_CHOICE']._serialized_start=402
   _globals['_CHOICE']._serialized_end=444
-  _globals['_LEFTS']._serialized_start=446
-  _globals['_LEFTS']._serialized_end=470
-  _globals['_PART']._serialized_start=472
-  _globals['_PART']._serialized_end=510
-  _globals['_HEADINGS']._serialized_start=512
-  _globals['_HEADINGS']._serialized_end=537
-  _globals['_OUTPUTS']._serialized_start=539
-  _globals['_OUTPUTS']._serialized_end=564
+  _globals['_STANDING']._serialized_start=446
+  _globals['_STANDING']._serialized_end=472
+  _globals['_LEFTS']._serialized_start=474
+  _globals['_LEFTS']._serialized_end=498
+  _globals['_PART']._serialized_start=500
+  _globals['_PART']._serialized_end=538
+  _globals['_HEADINGS']._serialized_start=540
+  _globals['_HEADINGS']._serialized_end=565
+  _globals['_OUTPUTS']._serialized_start=567
+  _globals['_OUTPUTS']._serialized_end=592
 # @@protoc_insertion_point(module_scope)

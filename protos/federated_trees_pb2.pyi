@@ -60,6 +60,12 @@ class Choice(_message.Message):
     candidates: _containers.RepeatedScalarFieldContainer[int]
     def __init__(self, node: _Optional[int] = ..., candidates: _Optional[_Iterable[int]] = ...) -> None: ...
 
+class Standing(_message.Message):
+    __slots__ = ("shares",)
+    SHARES_FIELD_NUMBER: _ClassVar[int]
+    shares: bytes
+    def __init__(self, shares: _Optional[bytes] = ...) -> None: ...
+
 class Lefts(_message.Message):
     __slots__ = ("bitmaps",)
     BITMAPS_FIELD_NUMBER: _ClassVar[int]

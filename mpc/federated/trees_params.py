@@ -46,9 +46,9 @@ class TreesParams:
 
     Privacy: the first `local_trees` rounds use the label holder's columns only; `shuffle` sends the feature holders'
     candidate splits in a random order, new for each tree; `share_gains` tells each feature holder the gain of its own
-    splits. With `private_split`, for one feature holder, the label holder sees no sums: the best split is found on
-    shares, see `mpc.federated.trees_private`. `key_bits` is the length of the Paillier modulus; `encryption` fast rests
-    on one more assumption, see `mpc.primitives.paillier`.
+    splits. With `private_split` the label holder sees no sums: the best split is found on shares, see
+    `mpc.federated.trees_private`. `key_bits` is the length of the Paillier modulus; `encryption` fast rests on one more
+    assumption, see `mpc.primitives.paillier`.
     """
 
     normalisation: tuple[str, ...] = ()

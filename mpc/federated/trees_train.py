@@ -16,8 +16,8 @@ Leaks:    as `mpc.federated.alignment`. The label holder sees, for each node tha
           told. `shuffle` hides which candidates belong to one column and in which order they come, though not from
           somebody who looks for nested sums; `min_bin_rows` and `min_node_rows` keep single rows out of bins and
           small nodes out of sums, at the start of each tree better than deep in it.
-          With `private_split` (one feature holder) it sees no sums: only, for each node, whether the feature holder's
-          best split is better than its own, and then which rows go left: see `mpc.federated.trees_private`.
+          With `private_split` it sees no sums: only, for each node, whose the best split is, and then which rows go
+          left by it: see `mpc.federated.trees_private`.
           A feature holder sees which rows are in each node that is judged, and which of its own splits are best.
           Rows that end in one deep node tend to have one label: labels can be inferred that way, the better the
           model the better (arxiv.org/abs/2307.10318). `local_trees` leave it only what the first trees could not
@@ -123,10 +123,9 @@ def _judge(party: Party[TreesParams], group: "Group", local: "list[LocalSide]", 
     from mpc.federated.trees_label_side import RemoteSide
     from mpc.federated.trees_private import PrivateJudge
 
-    peers = list(group.links)
     if party.params.private_split:
-        return PrivateJudge(party, group, peers[0], local[0] if local else None, rows)
-    remote = [RemoteSide(group, peer, len(local) + i, rows) for i, peer in enumerate(peers)]
+        return PrivateJudge(party, group, local[0] if local else None, rows)
+    remote = [RemoteSide(group, peer, len(local) + i, rows) for i, peer in enumerate(group.links)]
     return OpenJudge([*local, *remote], party.params)
 
 
@@ -208,7 +207,7 @@ def _reveals(job: Job, params: TreesParams) -> dict[str, str]:
     leader = by_role(job, LABEL_HOLDER)
     said = alignment.reveals(job, leader)
     sums = (
-        "whether the feature holder has a better split than itself"
+        "which party has the best split"
         if params.private_split
         else "the sums of its own gradients over the rows that each of the feature holders' candidate splits sends "
         "left, from which in small nodes it can find the rows"
@@ -293,8 +292,6 @@ def _check(job: Job, params: TreesParams) -> None:
     for name in job.members:
         if name != leader and not _columns(job, name):
             raise InputError(f"{name}: a feature holder names columns for feature or category")
-    if params.private_split and len(job.members) > 2:
-        raise InputError("private_split is for one feature holder", hint="leave it out, or train with one of them")
     if params.local_trees and not _columns(job, leader):
         raise InputError(f"{leader}: local_trees use the label holder's own columns, and it names none")
 

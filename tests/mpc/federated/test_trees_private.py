@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_trees_train import Links, assert_same, edited, run_against, telco_first
-from tree_parties import BITS, mixed, plain, run, with_params
+from tree_parties import BITS, case, mixed, plain, run, with_params
 
 from mpc.channel import Channel
 from mpc.errors import InputError
@@ -23,7 +23,7 @@ from mpc.federated.trees_grow import (
 )
 from mpc.federated.trees_objective import area_under_curve
 from mpc.federated.trees_params import TreesParams
-from mpc.federated.trees_private import Known, Search
+from mpc.federated.trees_private import Search, Standing
 from mpc.federated.trees_wire import Masking
 from mpc.job import Job, Member
 from mpc.local import run_parties
@@ -35,8 +35,8 @@ from protos import federated_trees_pb2 as wire
 JOB = Job("train.any", {"bank": Member("any"), "telco": Member("any")}, ("bank",), id="0" * 32)
 
 
-def search(rows: int, sums: Any, known: Known) -> tuple[list[bool], list[int]]:
-    """What both parties find for sums (nodes, candidates, 2) that they share."""
+def search(rows: int, sums: Any, by: list[Judging], bars: list[int]) -> tuple[list[int], list[int], list[int]]:
+    """Whose the best split is, its worth, and the feature holder's best, of shared sums (nodes, candidates, 2)."""
     rng = np.random.default_rng(9)
     mask = rng.integers(0, 2**64, sums.shape, np.uint64)
     shares = {"bank": list(sums.astype(np.int64).view(np.uint64) - mask), "telco": list(mask)}
@@ -45,25 +45,30 @@ def search(rows: int, sums: Any, known: Known) -> tuple[list[bool], list[int]]:
         def play(peers: Mapping[str, Channel]) -> Any:
             seeded = InsecureSeededRng(name.encode())
             party: Party[TreesParams] = Party(name, JOB, TreesParams(), peers, seeded, no_progress, bytes(16))
-            return Search(party, "bank", "telco", rows).best(shares[name], known if name == "bank" else None)
+            search, leads = Search(party, "bank", "telco", 1, rows), name == "bank"
+            standing = Standing.first(bars if leads else [0] * len(bars))
+            standing, places = search.compare(shares[name], by if leads else None, standing)
+            owners = search.open_owners(standing)
+            return owners, standing.worth, search.open_places(places, range(len(bars)))
 
         return play
 
     found = run_parties({name: part(name) for name in shares})
-    (wins, nothing), (same, places) = found["bank"], found["telco"]
-    assert wins.tolist() == same.tolist()
-    assert nothing is None
-    return wins.tolist(), [] if places is None else places.tolist()
+    (owners, own, no_places), (no_owners, other, places) = found["bank"], found["telco"]
+    assert no_places is None
+    assert no_owners is None
+    return owners.tolist(), (own + other).tolist(), places.tolist()
 
 
 def judged(rows: int, sums: Any, least: int = 1, reg_lambda: int = 0, floor: int = 0) -> Judging:
     return Judging(np.array(sums), least, reg_lambda, floor, fraction_bits(rows), 1.0)
 
 
-def expected(sums: Any, known: Known) -> tuple[list[bool], list[int]]:
-    scores = [by.scores(own) for by, own in zip(known.by, sums, strict=True)]
-    wins = [int(own.max()) > bar for own, bar in zip(scores, known.bars, strict=True)]
-    return wins, [int(own.argmax()) for own, win in zip(scores, wins, strict=True) if win]
+def expected(sums: Any, by: list[Judging], bars: list[int]) -> tuple[list[int], list[int], list[int]]:
+    scores = [each.scores(own) for each, own in zip(by, sums, strict=True)]
+    most = [int(own.max()) for own in scores]
+    owners = [int(own > bar) for own, bar in zip(most, bars, strict=True)]
+    return owners, [max(pair) for pair in zip(most, bars, strict=True)], [int(own.argmax()) for own in scores]
 
 
 @given(data=st.data(), rows=st.sampled_from([50, 3000, 2**20, 2**24]), candidates=st.integers(1, 9))
@@ -84,8 +89,7 @@ def test_the_search_finds_the_first_of_the_best_candidates(data: Any, rows: int,
     by = [judged(rows, own, least, reg_lambda) for own in whole]
     most_worth = [int(each.scores(own).max()) for each, own in zip(by, sums, strict=True)]
     bars = [0, max(most_worth[1], 0), max(most_worth[2] - 1, 0)]
-    known = Known(by, bars)
-    assert search(rows, sums, known) == expected(sums, known)
+    assert search(rows, sums, by, bars) == expected(sums, by, bars)
 
 
 @given(g=st.integers(-(2**34), 2**34), h=st.integers(1, 2**34), reg_lambda=st.integers(0, 2**20), rows=st.just(2**22))
@@ -120,8 +124,6 @@ def test_models_are_as_good_as_those_from_open_sums() -> None:
 def test_it_works_for_a_label_holder_without_columns_and_for_numbers() -> None:
     tables = dict(mixed(100).tables)
     tables["bank"] = tables["bank"].select(["id", "y"])
-    from tree_parties import case
-
     alone = case(tables, private_split=True, trees=1, depth=2, bins=4)
     assert_same(run(alone), alone)
     subject = with_params(
@@ -155,15 +157,57 @@ def test_messages_beside_those_of_the_computation_on_shares_stay_as_they_are() -
         kinds = [(data[1 : 1 + data[0]].decode().rpartition("."), len(data)) for data in record.sent]
         sizes[name] = [(kind, size) for (package, _, kind), size in kinds if package.startswith("sealane.federated")]
     assert sizes == {
-        "bank": [("Key", 220), ("Tree", 32), ("Piece", 12830), ("Level", 35), ("Level", 33), ("Tree", 36)],
+        "bank": [
+            ("Key", 220),
+            ("Tree", 32),
+            ("Piece", 12830),
+            ("Level", 35),
+            ("Choices", 37),
+            ("Level", 33),
+            ("Tree", 36),
+        ],
         "telco": [("Layout", 36), ("Piece", 158), ("Lefts", 48)],
     }
 
 
-def test_it_is_for_one_feature_holder() -> None:
-    subject = with_params(mixed(holders=("telco", "shop")), private_split=True)
-    with insecure_paillier(), pytest.raises(InputError, match="for one feature holder"):
-        subject.params  # noqa: B018
+@pytest.mark.parametrize("holders", [("telco", "shop"), ("a", "b", "telco")])
+def test_several_feature_holders_find_the_trees_of_the_clear(holders: tuple[str, ...]) -> None:
+    subject = with_params(mixed(160, holders=holders), private_split=True, trees=2, depth=2, bins=5, column_sample=0.7)
+    assert_same(run(subject), subject)
+    deciding = {int(owner) for tree in plain(subject).fitted.forest.trees for owner in tree.owner} - {-1, 0}
+    assert len(deciding) >= 2, "more than one feature holder decides, or this shows little"
+
+
+def test_of_equal_splits_the_first_partys_is_made() -> None:
+    tables = dict(mixed(120, holders=("a", "b")).tables)
+    tables["b"] = tables["a"]
+    tables["bank"] = tables["bank"].select(["id", "y"])
+    subject = case(tables, private_split=True, trees=1, depth=2, bins=4)
+    assert_same(run(subject), subject)
+    assert not (plain(subject).fitted.forest.trees[0].owner == 1).any()
+
+
+def test_what_is_handed_over_is_masked() -> None:
+    links = Links()
+    run(with_params(mixed(120, holders=("a", "b")), private_split=True, trees=1, depth=1, bins=4), wrap=links.wrap)
+    handed = [message.shares for message in links.messages("a", wire.Standing)]
+    assert len(handed) == 2
+    assert handed[0] != handed[1]
+    words = np.frombuffer(b"".join(handed), np.uint64)
+    assert (words > 2**32).all(), "neither whose a split is nor its worth stands there as it is"
+
+
+@pytest.mark.parametrize("shares", [b"", bytes(15), bytes(32)])
+def test_shares_handed_over_are_checked(shares: bytes) -> None:
+    subject = with_params(mixed(120, holders=("a", "b")), private_split=True, trees=1, depth=1, bins=4)
+    assert "hands over" in str(run_against("a", wire.Standing, edited(shares=shares), subject=subject))
+
+
+@pytest.mark.parametrize("nodes", [[1], [0, 0]])
+def test_nodes_to_split_are_checked(nodes: list[int]) -> None:
+    choices = [wire.Choice(node=node) for node in nodes]
+    error = run_against("bank", wire.Choices, edited(choices=choices), subject=private_case())
+    assert "was not judged, or twice" in str(error)
 
 
 def test_it_says_that_no_sums_are_seen() -> None:
@@ -172,7 +216,7 @@ def test_it_says_that_no_sums_are_seen() -> None:
     subject = with_params(mixed(), private_split=True)
     with insecure_paillier():
         said = get("train.boosted_trees").reveals(subject.job, subject.params)
-    assert "whether the feature holder has a better split than itself" in said["bank"]
+    assert "which party has the best split" in said["bank"]
     assert "sums" not in said["bank"]
 
 

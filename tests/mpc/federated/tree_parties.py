@@ -41,6 +41,7 @@ TYPES: dict[str, type[Message]] = {
         wire.Layout,
         wire.Level,
         wire.Choices,
+        wire.Standing,
         wire.Lefts,
         wire.Part,
         wire.Headings,
