@@ -1,12 +1,13 @@
 """Run a whole job in one process, a thread a party: how a researcher starts, and how protocols are tested."""
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from mpc.channel import Channel, MemoryPipe, MessageChannel, Pipe, memory_pipes
 from mpc.errors import ChannelError, InputError
 from mpc.job import Job
+from mpc.questions import Question
 from mpc.registry import get
 from mpc.rng import Rng, system_rng
 from mpc.session import SESSION_BYTES, run_role
@@ -26,6 +27,7 @@ def run_job(
     tables: Mapping[str, Any],
     *,
     models: Mapping[str, bytes] | None = None,
+    questions: Iterable[Question] = (),
     rng: Rng = system_rng,
     progress: Progress = no_progress,
 ) -> dict[str, Outcome]:
@@ -33,10 +35,11 @@ def run_job(
 
     `tables` maps each member to a table (Arrow, pandas or polars) that has the columns the job names for it; `models`
     each member to its part of the model that the job uses, if it uses one: `Outcome.model` of the job that trained it.
-    Raises what the first party to fail raised.
+    `questions` are those of the party that asks while the job runs, if the protocol has one (see `Spec.asks`). Raises
+    what the first party to fail raised.
     """
     spec = get(job.protocol)
-    spec.parse(job)
+    asking = spec.asks(job, spec.parse(job))
     if set(tables) != set(job.members):
         raise InputError(f"tables are needed for exactly {', '.join(job.members)}")
     slots = {name: _slots(job, name, as_arrow(table)) for name, table in tables.items()}
@@ -44,7 +47,10 @@ def run_job(
 
     def part(name: str) -> Callable[[Mapping[str, Channel]], Outcome]:
         model = (models or {}).get(name, b"")
-        return lambda peers: run_role(spec, job, name, slots[name], peers, rng, progress, session, model=model)
+        own = questions if name == asking else ()
+        return lambda peers: run_role(
+            spec, job, name, slots[name], peers, rng, progress, session, model=model, questions=own
+        )
 
     return run_parties({name: part(name) for name in job.members})
 

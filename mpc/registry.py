@@ -9,6 +9,7 @@ from mpc.federated import (
     regression,
     regression_horizontal,
     regression_predict,
+    serving,
     trees_evaluate,
     trees_predict,
     trees_train,
@@ -34,6 +35,8 @@ _ALL: tuple[Spec[Any], ...] = (
     trees_train.SPEC,
     trees_predict.SPEC,
     trees_evaluate.SPEC,
+    serving.SPEC_TREES,
+    serving.SPEC_REGRESSION,
     features_woe.SPEC,
     features_correlation.SPEC,
 )

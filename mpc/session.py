@@ -1,12 +1,13 @@
 """One attempt at a job: greet every peer, play the role, check what comes out. The same for every transport."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Executor
 from typing import TYPE_CHECKING, Any
 
 from mpc.channel import Channel
 from mpc.errors import InputError, ProtocolError
 from mpc.job import Job
+from mpc.questions import Question
 from mpc.rng import Rng
 from mpc.spec import Outcome, Party, Progress, Spec, no_opening
 from mpc.spool import MemorySpool, Spool
@@ -32,12 +33,13 @@ def run_role(
     pool: Executor | None = None,
     model: bytes = b"",
     opening: Callable[[], None] = no_opening,
+    questions: Iterable[Question] = (),
 ) -> Outcome:
     """Play the part of `name` in `job` over one channel to each other member.
 
     `tables` holds one Arrow table a slot of the role, with the columns that the job names, in its order.
-    `spool` keeps what may outlive the attempt (None: nothing does); `pool`, `model` and `opening` are as in `Party`.
-    Raises what the protocol raises; `ProtocolError` too when a peer means another job, version or attempt.
+    `spool` keeps what may outlive the attempt (None: nothing does); `pool`, `model`, `opening` and `questions` are as in
+    `Party`. Raises what the protocol raises; `ProtocolError` too when a peer means another job, version or attempt.
     """
     params = spec.parse(job)
     if set(peers) != set(job.members) - {name}:
@@ -57,7 +59,7 @@ def run_role(
         _check_hello(hello, channel.recv(session_pb2.Hello), peer)
     role = spec.roles[job.members[name].role]
     spool = MemorySpool() if spool is None else spool
-    party = Party(name, job, params, peers, rng, progress, session, spool, pool, model, opening)
+    party = Party(name, job, params, peers, rng, progress, session, spool, pool, model, opening, questions)
     outcome = role.run(party, tables)
     if (outcome.table is not None) != (name in job.receivers):
         raise AssertionError(f"{spec.name}: exactly the receivers end with a table")

@@ -3,7 +3,7 @@
 Each protocol module ends in its `SPEC`. `reveals` and `estimate` are what an approver is shown before a job runs.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
@@ -13,6 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 from mpc.channel import Channel
 from mpc.errors import InputError
 from mpc.job import Job, explain
+from mpc.questions import Question
 from mpc.rng import Rng
 from mpc.spool import MemorySpool, Spool
 from mpc.uses import Use
@@ -59,6 +60,8 @@ class Party(Generic[P]):
     `spool` outlives the attempt; `pool` is for work beside the messages, None: threads of the protocol's own. `model`
     is this party's part of the model that the job uses (see `Spec.model`), empty if it uses none. A role
     whose job costs epsilon calls `opening` before it shares what opens its figures: what fails earlier cost nothing.
+    `questions` are those of the party's operator, if the protocol takes some (see `Spec.asks`): the next one comes when
+    it is asked.
     """
 
     name: str
@@ -72,6 +75,7 @@ class Party(Generic[P]):
     pool: Executor | None = field(default=None, repr=False)
     model: bytes = field(default=b"", repr=False)
     opening: Callable[[], None] = no_opening
+    questions: Iterable[Question] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True)
@@ -117,7 +121,8 @@ class Spec(Generic[P]):
     rows, name)` prices the part of `name` for datasets of `rows[party]` rows. `minimum_result(params)` is the
     smallest result (rows or people) that the protocol releases, `tolerates(params)` how many parties other than
     receivers it can lose on the way. `model(params)` is the id of the job that trained the model that a job uses, empty
-    if it uses none. `params` is a frozen dataclass. `check(job, params)` raises `InputError` for
+    if it uses none; `asks(job, params)` the name of the party whose operator asks questions while the job runs, empty
+    if none does. `params` is a frozen dataclass. `check(job, params)` raises `InputError` for
     combinations that the fields alone do not exclude.
 
     `uses(job, params, name)` says what becomes of each of the party's columns, for protocols whose grants have rules
@@ -137,6 +142,7 @@ class Spec(Generic[P]):
     minimum_result: Callable[[P], int]
     tolerates: Callable[[P], int] = lambda _params: 0
     model: Callable[[P], str] = lambda _params: ""
+    asks: Callable[[Job, P], str] = lambda _job, _params: ""
     check: Callable[[Job, P], None] = lambda _job, _params: None
     uses: Callable[[Job, P, str], Mapping[str, frozenset[Use]]] | None = None
     row_sets: Callable[[Job, P, str, "Mapping[str, pa.Table]"], "tuple[I64, I64]"] | None = None

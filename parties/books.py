@@ -8,9 +8,10 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
-from mpc import registry
+from mpc import registry, tally
 from mpc.errors import InputError, PolicyDenied
 from parties import budgets, datasets, models, row_sets, schedules
 from parties.datasets import Dataset
@@ -212,6 +213,7 @@ class Books:
         open_jobs = {record.id for record in in_states(db, OPEN)}
         for spool in self.home.spool.glob("*"):
             if spool.name not in open_jobs:
+                self._note_calls(spool)
                 shutil.rmtree(spool, ignore_errors=True)
         # A crash between the two halves of a release leaves a file in its place, but not released.
         kept = {f"{row['job']}.model" for row in db.execute("SELECT job FROM models")}
@@ -219,6 +221,15 @@ class Books:
         for file in self.home.results.iterdir():
             if file.name not in kept and file.name.lstrip(".").partition(".")[0] not in open_jobs:
                 file.unlink(missing_ok=True)
+
+    def _note_calls(self, spool: Path) -> None:
+        """Put into the evidence what a job that has ended told while it ran, however it ended."""
+        try:
+            calls, rows = tally.count((spool / tally.NAME).read_bytes())
+        except OSError:
+            return
+        with self.store.transaction() as db:
+            evidence.calls_answered(db, self.identity, get(db, spool.name), calls, rows, time.time())
 
     def count_jobs(self) -> Counter[str]:
         """How many jobs are in each state."""

@@ -45,6 +45,8 @@ from parties.store import Store
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from parties.asking import Questions
+
 _POLL_S = 0.05
 
 
@@ -488,6 +490,17 @@ class Node:
         if record.result is not None:
             (self.home.results / record.result).unlink(missing_ok=True)
         return record
+
+    def questions(self, job_id: str, timeout_s: float = 60.0) -> "Questions":
+        """Ask this party's worker of a job that answers questions while it runs, once it does.
+
+        Raises `InputError` when the job answers no questions of this party or has ended, `ChannelError` after
+        `timeout_s`.
+        """
+        from parties.asking import open_questions
+
+        whole = self.job(job_id).id
+        return open_questions(lambda: self.job(whole), self.name, self.home.work, timeout_s)
 
     # Models.
 

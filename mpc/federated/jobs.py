@@ -7,7 +7,7 @@ from typing import Any
 from mpc.errors import InputError
 from mpc.job import Job, Member
 
-TRAIN, PREDICT, EVALUATE = "train.", "predict.", "evaluate."
+TRAIN, PREDICT, EVALUATE, SERVE = "train.", "predict.", "evaluate.", "serve."
 _FEATURES = ("key", "feature", "category")  # slots that training and prediction share
 _PARAMS = ("normalisation",)
 
@@ -49,6 +49,26 @@ def evaluation_job(
     members = _members(training, (*_FEATURES, "label"), datasets or {}, ())
     holder = next(name for name, member in members.items() if "label" in member.columns)
     return _use(training, EVALUATE, members, (holder,), {"min_rows": min_rows, "threshold": threshold}, purpose)
+
+
+def serving_job(
+    training: Job,
+    asking: str,
+    *,
+    calls: int,
+    rows: int,
+    datasets: Mapping[str, str] | None = None,
+    purpose: str = "",
+    min_rows: int = 1,
+) -> Job:
+    """A job in which the parties of `training` keep its model ready, and the party `asking` asks for predictions.
+
+    It ends after so many `calls`, so many `rows` in all, at its deadline, or when `asking` says so. `datasets` as in
+    `prediction_job`. Raises `InputError` as that does.
+    """
+    members = _members(training, _FEATURES, datasets or {}, (asking,))
+    params = {"calls": calls, "rows": rows, "min_rows": min_rows}
+    return _use(training, SERVE, members, (asking,), params, purpose)
 
 
 def _members(

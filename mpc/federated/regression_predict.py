@@ -29,6 +29,7 @@ from mpc.federated import alignment
 from mpc.federated.encoding import CLIP, F64, FEATURE_FRACTION, I64, Label, Scaling, encode, read_features, read_label
 from mpc.federated.regression import KEY_SLOT, KIND, MAX_FEATURES, MODEL_VERSION
 from mpc.federated.regression_params import MAX_ROWS, POISSON_POWER, POISSON_RANGE, Parties
+from mpc.federated.serving_params import ServeParams
 from mpc.federated.trees_objective import class_names
 from mpc.job import Job
 from mpc.psi.params import Params as KeyParams
@@ -61,6 +62,9 @@ class Params:
     normalisation: tuple[str, ...] = ()
     min_rows: Annotated[StrictInt, Field(ge=1, le=MAX_ROWS)] = 1
     threshold: Annotated[float, Field(ge=0, le=1)] = 0.5
+
+
+AnyParty = Party[Params] | Party[ServeParams]
 
 
 def predict(party: Party[Params], tables: "Mapping[str, pa.Table]") -> Outcome:
@@ -103,18 +107,33 @@ class _Joint:
 
 def _joint_scores(party: Party[Params], tables: "Mapping[str, pa.Table]") -> _Joint:
     """Align, and add up the parties' partial scores for the receivers."""
-    who = Parties.of(party.job)
-    model, numbers = _prepare(party, tables)
-    aligned = alignment.align(party, tables["key"], who.label_holder, party.params.normalisation, party.params.min_rows)
-    _check_same_training(party, model)
-    partial, clipped = partial_scores(model, numbers[aligned.rows])
-    summed = _sum_for_receivers(party, partial)
-    label = _exchange_label(party, who, model) if summed is not None or party.name == who.label_holder else None
-    scores = None if summed is None else summed / _SCORE_UNIT
-    return _Joint(model, aligned.rows, scores, label or Label(np.zeros((0, 1))), {**aligned.facts, "clipped": clipped})
+    part = Part.ready(party, tables)
+    scores = sum_for_receivers(party, part.partial, b"predict.regression")
+    label = exchange_label(party, part.model) or Label(np.zeros((0, 1)))
+    return _Joint(part.model, part.rows, scores, label, part.facts)
 
 
-def _prepare(party: Party[Params], tables: "Mapping[str, pa.Table]") -> "tuple[Model, F64]":
+@dataclass(frozen=True)
+class Part:
+    """A party's own part of every common row's score, in the shared order, in units of 2^-32: (rows, outputs)."""
+
+    model: "Model"
+    rows: I64 = field(repr=False)  # of its own table
+    partial: I64 = field(repr=False)
+    facts: dict[str, int]
+
+    @classmethod
+    def ready(cls, party: AnyParty, tables: "Mapping[str, pa.Table]") -> "Part":
+        """Align with the others; raises `InputError` or `ProtocolError` if the parts of the model do not fit."""
+        leader = Parties.of(party.job).label_holder
+        model, numbers = _prepare(party, tables)
+        aligned = alignment.align(party, tables["key"], leader, party.params.normalisation, party.params.min_rows)
+        _check_same_training(party, model)
+        partial, clipped = partial_scores(model, numbers[aligned.rows])
+        return cls(model, aligned.rows, partial, {**aligned.facts, "clipped": clipped})
+
+
+def _prepare(party: AnyParty, tables: "Mapping[str, pa.Table]") -> "tuple[Model, F64]":
     """The party's part of the model, and its columns in the model's order; raises `InputError` if they do not fit."""
     from mpc.federated.columns import check_schema, read_columns
     from mpc.federated.model import Model
@@ -150,7 +169,7 @@ def partial_scores(model: "Model", numbers: F64) -> tuple[I64, int]:
     return scores + np.rint(intercept * _SCORE_UNIT).astype(np.int64), encoded.clipped
 
 
-def _check_same_training(party: Party[Params], model: "Model") -> None:
+def _check_same_training(party: AnyParty, model: "Model") -> None:
     links = Links(party.peers)
     own = wire.ModelIdentity(
         job=model.job, job_digest=bytes.fromhex(model.job_digest), session=bytes.fromhex(model.session)
@@ -162,31 +181,25 @@ def _check_same_training(party: Party[Params], model: "Model") -> None:
             raise ProtocolError(f"{peer}: its part of the model is of another training")
 
 
-def _sum_for_receivers(party: Party[Params], partial: I64) -> F64 | None:
-    """The sum of all parties' partial scores, in units of 2^-32: at receivers."""
+def sum_for_receivers(party: AnyParty, partial: I64, label: bytes) -> F64 | None:
+    """The scores, which all parties' partial ones sum up to: at receivers. `label` is new for each sum of a session."""
     first, *more = party.job.receivers
     links = Links(party.peers)
-    setting = Setting(
-        name=party.name,
-        members=tuple(sorted(party.job.members)),
-        aggregator=first,
-        session=party.session,
-        label=b"predict.regression",
-        links=links,
-        rng=party.rng,
-        progress=party.progress,
-    )
+    setting = Setting.of(party, 0, label, party.progress)
     total = masked_sum(setting, partial.reshape(-1)).total
     if total is not None:
         for peer in more:
             send_words(links, peer, total.view(np.uint64))
     elif party.name in more:
         total = recv_words(links, first, partial.size).view(np.int64)
-    return None if total is None else total.reshape(partial.shape).astype(np.float64)
+    return None if total is None else total.reshape(partial.shape) / _SCORE_UNIT
 
 
-def _exchange_label(party: Party[Params], who: Parties, model: "Model") -> Label:
-    """What the outputs stand for: from the label holder's part of the model, to the receivers."""
+def exchange_label(party: AnyParty, model: "Model") -> Label | None:
+    """What the outputs stand for: from the label holder's part of the model, to the receivers; None elsewhere."""
+    who = Parties.of(party.job)
+    if party.name not in (who.label_holder, *party.job.receivers):
+        return None
     links, outputs = Links(party.peers), model.arrays["weights"].shape[1]
     if party.name == who.label_holder:
         content = model.content
@@ -239,16 +252,17 @@ def _with_predictions(tables: "Mapping[str, pa.Table]", joint: _Joint, values: F
 
     order = np.argsort(joint.rows)
     table = own_columns(tables).take(pa.array(joint.rows[order]))
-    for index, heading in enumerate(_headings(joint)):
+    for index, heading in enumerate(headings_of(joint.model, joint.label)):
         name = heading if heading not in table.column_names else f"predicted {heading}"
         table = table.append_column(name, pa.array(values[order, index], pa.float64()))
     return table
 
 
-def _headings(joint: _Joint) -> list[str]:
-    if joint.label.classes:
-        return [f"probability of {name}" for name in class_names(joint.label.classes)]
-    return ["probability" if _family(joint.model) == "logistic" else "prediction"]
+def headings_of(model: "Model", label: Label) -> list[str]:
+    """The names of the columns of predictions."""
+    if label.classes:
+        return [f"probability of {name}" for name in class_names(label.classes)]
+    return ["probability" if _family(model) == "logistic" else "prediction"]
 
 
 def _labels(party: Party[Params], table: "pa.Table") -> F64:
@@ -268,12 +282,12 @@ def _indices(labels: F64, classes: tuple[float, ...]) -> F64:
     return np.searchsorted(classes, labels).astype(np.float64)
 
 
-def _check(job: Job, params: Params) -> None:
+def check(job: Job, params: Params | ServeParams) -> None:
     check_keys(job, KeyParams(params.normalisation))
 
 
 def _check_evaluation(job: Job, params: Params) -> None:
-    _check(job, params)
+    check(job, params)
     if job.receivers != (Parties.of(job).label_holder,):
         raise InputError("only the label holder can receive an evaluation", hint="name it as the only receiver")
 
@@ -295,7 +309,7 @@ def _say(job: Job, result: str) -> dict[str, str]:
     return said
 
 
-def _estimate(job: Job, _params: Params, rows: Mapping[str, int], name: str) -> Estimate:
+def estimate(job: Job, _params: Params | ServeParams, rows: Mapping[str, int], name: str) -> Estimate:
     aligned = alignment.estimate(job, Parties.of(job).label_holder, dict(rows), name)
     common, others = min(rows.values()), len(job.members) - 1
     first, *more = job.receivers
@@ -311,7 +325,7 @@ def _estimate(job: Job, _params: Params, rows: Mapping[str, int], name: str) -> 
 
 
 TASKS: "dict[str, Task]" = {"logistic": "binary", "linear": "number", "poisson": "count"}
-_PREDICT_SLOTS = {
+PREDICT_SLOTS = {
     "key": KEY_SLOT,
     "feature": Slot("number", most=MAX_FEATURES, doc="the columns that the model was trained with"),
 }
@@ -324,14 +338,14 @@ SPEC = Spec(
     summary="Predict by a regression that several parties trained, for the rows that all of them have.",
     params=Params,
     roles={
-        "label_holder": Role(predict, _PREDICT_SLOTS | _OUTPUT),
-        "feature_holder": Role(predict, _PREDICT_SLOTS | _OUTPUT, most=alignment.MOST_PARTIES - 1),
+        "label_holder": Role(predict, PREDICT_SLOTS | _OUTPUT),
+        "feature_holder": Role(predict, PREDICT_SLOTS | _OUTPUT, most=alignment.MOST_PARTIES - 1),
     },
     reveals=_reveals,
-    estimate=_estimate,
+    estimate=estimate,
     minimum_result=lambda params: params.min_rows,
     model=lambda params: params.model,
-    check=_check,
+    check=check,
 )
 
 EVALUATE = Spec(
@@ -340,11 +354,11 @@ EVALUATE = Spec(
     summary="Measure how well a regression that several parties trained predicts a label, on the rows that all have.",
     params=Params,
     roles={
-        "label_holder": Role(evaluate, _PREDICT_SLOTS | _LABEL),
-        "feature_holder": Role(evaluate, _PREDICT_SLOTS, most=alignment.MOST_PARTIES - 1),
+        "label_holder": Role(evaluate, PREDICT_SLOTS | _LABEL),
+        "feature_holder": Role(evaluate, PREDICT_SLOTS, most=alignment.MOST_PARTIES - 1),
     },
     reveals=_reveals_evaluation,
-    estimate=_estimate,
+    estimate=estimate,
     minimum_result=lambda params: params.min_rows,
     model=lambda params: params.model,
     check=_check_evaluation,

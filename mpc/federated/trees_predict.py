@@ -23,6 +23,7 @@ import numpy.typing as npt
 
 from mpc.errors import InputError, ProtocolError
 from mpc.federated import alignment
+from mpc.federated.serving_params import ServeParams
 from mpc.federated.trees_params import (
     MAX_CLASSES,
     MAX_COLUMNS,
@@ -45,6 +46,8 @@ if TYPE_CHECKING:
     from mpc.federated.trees_objective import Target
     from mpc.psi.multi_steps import NamedChannel
 
+AnyParty = Party[PredictParams] | Party[EvaluateParams] | Party[ServeParams]
+
 F64 = npt.NDArray[np.float64]
 I64 = npt.NDArray[np.int64]
 BOOL = npt.NDArray[np.bool_]
@@ -61,9 +64,11 @@ def lead(party: Party[PredictParams], tables: "Mapping[str, pa.Table]") -> Outco
     from mpc.federated import trees_wire as steps
 
     found = predict_common(party, tables)
-    headings = _headings(found.target)
+    headings = headings_of(found.target)
     for peer in sorted(set(party.job.receivers) & set(party.peers)):
-        _send_values(steps.link_to(party, peer), found.values, headings)
+        link = steps.link_to(party, peer)
+        send_headings(link, headings)
+        send_values(link, found.values)
     return _outcome(party, tables, found.aligned, found.values, headings)
 
 
@@ -76,52 +81,103 @@ class Predicted:
     values: F64 = field(repr=False)
 
 
-def predict_common(party: Party[PredictParams] | Party[EvaluateParams], tables: "Mapping[str, pa.Table]") -> Predicted:
+def predict_common(party: AnyParty, tables: "Mapping[str, pa.Table]") -> Predicted:
     """The label holder's part up to the predictions, which nobody else has yet; the others play `follow`."""
-    from mpc.federated import trees_wire as steps
-    from mpc.federated.trees_forest import forest_of, rules_from
-    from mpc.federated.trees_objective import target_of
-
-    model, columns = _prepare(party, tables)
-    owners = _owners(party, model)
-    forest, rules = forest_of(model, len(owners)), rules_from(model)
-    target = target_of(model, len(forest.start))
-    aligned = _align(party, tables)
-    links = {peer: steps.link_to(party, peer) for peer in sorted(party.peers)}
-    for peer, link in links.items():
-        _check_part(model, link, forest.rules(owners.index(peer)))
-    own = [column.take(aligned.rows) for column in columns]
-    scores = np.empty((len(aligned.rows), len(forest.start)))
-    for rows in _chunks(len(scores)):
-        scores[rows] = _scores(forest, owners, links, rules, [column.take(rows) for column in own], rows)
-        party.progress("predict", int(rows[-1]) + 1, len(scores))
-    return Predicted(aligned, target, target.predict(scores))
+    leader = Leader.ready(party, tables)
+    count = len(leader.aligned.rows)
+    values = np.empty((count, len(leader.forest.start)))
+    for rows in _chunks(count):
+        values[rows] = leader.predict(rows)
+        party.progress("predict", int(rows[-1]) + 1, count)
+    return Predicted(leader.aligned, leader.target, values)
 
 
-def follow(party: Party[PredictParams] | Party[EvaluateParams], tables: "Mapping[str, pa.Table]") -> Outcome:
+@dataclass(frozen=True)
+class Leader:
+    """The label holder when rows are aligned and all parts of the model fit."""
+
+    aligned: alignment.Alignment
+    target: "Target"
+    forest: "Forest" = field(repr=False)
+    owners: list[str]
+    rules: "Rules" = field(repr=False)
+    columns: "list[Column]" = field(repr=False)  # own, of the aligned rows
+    links: "Mapping[str, NamedChannel]" = field(repr=False)
+
+    @classmethod
+    def ready(cls, party: AnyParty, tables: "Mapping[str, pa.Table]") -> "Leader":
+        """Align with the others, who are `Follower.ready`; an error names whose part does not fit."""
+        from mpc.federated import trees_wire as steps
+        from mpc.federated.trees_forest import forest_of, rules_from
+        from mpc.federated.trees_objective import target_of
+
+        model, columns = _prepare(party, tables)
+        owners = _owners(party, model)
+        forest, rules = forest_of(model, len(owners)), rules_from(model)
+        target = target_of(model, len(forest.start))
+        aligned = _align(party, tables)
+        links = {peer: steps.link_to(party, peer) for peer in sorted(party.peers)}
+        for peer, link in links.items():
+            _check_part(model, link, forest.rules(owners.index(peer)))
+        own = [column.take(aligned.rows) for column in columns]
+        return cls(aligned, target, forest, owners, rules, own, links)
+
+    def predict(self, rows: I64) -> F64:
+        """The predictions (rows x outputs) for some of the aligned rows, while the others `Follower.help`."""
+        decisions: dict[int, BOOL] = {}
+        for index, owner in enumerate(self.owners):
+            if owner in self.links:
+                decisions[index] = _receive_lefts(self.links[owner], self.forest.rules(index), len(rows))
+            else:
+                decisions[index] = self.rules.decide([column.take(rows) for column in self.columns], slice(None))
+        return self.target.predict(self.forest.scores(decisions, len(rows)))
+
+
+@dataclass(frozen=True)
+class Follower:
+    """A feature holder when rows are aligned and all parts of the model fit."""
+
+    aligned: alignment.Alignment
+    rules: "Rules" = field(repr=False)
+    columns: "list[Column]" = field(repr=False)  # of the aligned rows
+    link: "NamedChannel" = field(repr=False)
+
+    @classmethod
+    def ready(cls, party: AnyParty, tables: "Mapping[str, pa.Table]") -> "Follower":
+        from mpc.federated import trees_wire as steps
+        from mpc.federated.trees_forest import rules_from
+
+        model, columns = _prepare(party, tables)
+        rules = rules_from(model)
+        aligned = _align(party, tables)
+        link = steps.link_to(party, by_role(party.job, LABEL_HOLDER))
+        _check_part(model, link, len(rules))
+        return cls(aligned, rules, [column.take(aligned.rows) for column in columns], link)
+
+    def help(self, rows: I64) -> None:
+        """Tell the label holder which of some aligned rows each own rule sends left."""
+        from mpc.federated import trees_wire as steps
+
+        here = [column.take(rows) for column in self.columns]
+        for some in _rule_chunks(len(self.rules)):
+            self.link.send(wire.Lefts(bitmaps=[steps.pack_bits(left) for left in self.rules.decide(here, some)]))
+
+
+def follow(party: AnyParty, tables: "Mapping[str, pa.Table]") -> Outcome:
     """A feature holder's part."""
-    from mpc.federated import trees_wire as steps
-    from mpc.federated.trees_forest import rules_from
-
-    model, columns = _prepare(party, tables)
-    rules = rules_from(model)
-    aligned = _align(party, tables)
-    link = steps.link_to(party, by_role(party.job, LABEL_HOLDER))
-    _check_part(model, link, len(rules))
-    own = [column.take(aligned.rows) for column in columns]
-    for rows in _chunks(len(aligned.rows)):
-        here = [column.take(rows) for column in own]
-        for some in _rule_chunks(len(rules)):
-            link.send(wire.Lefts(bitmaps=[steps.pack_bits(left) for left in rules.decide(here, some)]))
-        party.progress("predict", int(rows[-1]) + 1, len(aligned.rows))
+    follower = Follower.ready(party, tables)
+    count = len(follower.aligned.rows)
+    for rows in _chunks(count):
+        follower.help(rows)
+        party.progress("predict", int(rows[-1]) + 1, count)
     if party.name not in party.job.receivers:
-        return Outcome(None, aligned.facts)
-    return _outcome(party, tables, aligned, *_receive_values(link, len(aligned.rows)))
+        return Outcome(None, follower.aligned.facts)
+    headings = receive_headings(follower.link)
+    values = receive_values(follower.link, count, len(headings))
+    return _outcome(party, tables, follower.aligned, values, headings)
 
 
-def _prepare(
-    party: Party[PredictParams] | Party[EvaluateParams], tables: "Mapping[str, pa.Table]"
-) -> "tuple[Model, list[Column]]":
+def _prepare(party: AnyParty, tables: "Mapping[str, pa.Table]") -> "tuple[Model, list[Column]]":
     """The party's part of the model, and its columns in the order that the model has them."""
     from mpc.federated.columns import check_schema, read_columns
     from mpc.federated.model import Model
@@ -141,14 +197,12 @@ def _roles(job: Job) -> dict[str, str]:
     return {name: member.role for name, member in job.members.items()}
 
 
-def _align(
-    party: Party[PredictParams] | Party[EvaluateParams], tables: "Mapping[str, pa.Table]"
-) -> alignment.Alignment:
+def _align(party: AnyParty, tables: "Mapping[str, pa.Table]") -> alignment.Alignment:
     leader = by_role(party.job, LABEL_HOLDER)
     return alignment.align(party, tables["key"], leader, party.params.normalisation, party.params.min_rows)
 
 
-def _owners(party: Party[PredictParams] | Party[EvaluateParams], model: "Model") -> list[str]:
+def _owners(party: AnyParty, model: "Model") -> list[str]:
     """The parties that decide in the trees, by the number that stands for each there."""
     own = [party.name] if model.features else []
     owners = model.content.get("owners")
@@ -177,24 +231,6 @@ def _rule_chunks(rules: int) -> Iterator[slice]:
         yield slice(at, min(at + _CHUNK_RULES, rules))
 
 
-def _scores(
-    forest: "Forest",
-    owners: list[str],
-    links: "Mapping[str, NamedChannel]",
-    rules: "Rules",
-    columns: "list[Column]",
-    rows: I64,
-) -> F64:
-    """The scores of some rows; `columns` are the label holder's own at those rows."""
-    decisions: dict[int, BOOL] = {}
-    for index, owner in enumerate(owners):
-        if owner in links:
-            decisions[index] = _receive_lefts(links[owner], forest.rules(index), len(rows))
-        else:
-            decisions[index] = rules.decide(columns, slice(None))
-    return forest.scores(decisions, len(rows))
-
-
 def _receive_lefts(link: "NamedChannel", rules: int, rows: int) -> BOOL:
     from mpc.federated import trees_wire as steps
 
@@ -208,7 +244,7 @@ def _receive_lefts(link: "NamedChannel", rules: int, rows: int) -> BOOL:
     return lefts
 
 
-def _headings(target: "Target") -> list[str]:
+def headings_of(target: "Target") -> list[str]:
     from mpc.federated.trees_objective import class_names
 
     if target.objective == "multiclass":
@@ -216,20 +252,27 @@ def _headings(target: "Target") -> list[str]:
     return ["prediction" if target.objective == "regression" else "probability"]
 
 
-def _send_values(link: "NamedChannel", values: F64, headings: list[str]) -> None:
+def send_headings(link: "NamedChannel", headings: list[str]) -> None:
     link.send(wire.Headings(names=headings))
+
+
+def send_values(link: "NamedChannel", values: F64) -> None:
     flat = values.astype("<f8").reshape(-1)
     for at in range(0, len(flat), _CHUNK_VALUES):
         link.send(wire.Outputs(values=flat[at : at + _CHUNK_VALUES].tobytes()))
 
 
-def _receive_values(link: "NamedChannel", rows: int) -> tuple[F64, list[str]]:
+def receive_headings(link: "NamedChannel") -> list[str]:
     headings = list(link.recv(wire.Headings).names)
     if not 1 <= len(headings) <= MAX_CLASSES or len(set(headings)) != len(headings):
         raise ProtocolError(f"{link.peer}: sent predictions of {len(headings)} columns, or of columns with one name")
     if not all(1 <= len(name) <= _MAX_HEADING for name in headings):
         raise ProtocolError(f"{link.peer}: sent a name of a column that is empty or too long")
-    values = np.empty(rows * len(headings))
+    return headings
+
+
+def receive_values(link: "NamedChannel", rows: int, columns: int) -> F64:
+    values = np.empty(rows * columns)
     for at in range(0, len(values), _CHUNK_VALUES):
         data, due = link.recv(wire.Outputs).values, min(_CHUNK_VALUES, len(values) - at)
         if len(data) != 8 * due:
@@ -237,11 +280,11 @@ def _receive_values(link: "NamedChannel", rows: int) -> tuple[F64, list[str]]:
         values[at : at + due] = np.frombuffer(data, "<f8")
     if not np.isfinite(values).all():
         raise ProtocolError(f"{link.peer}: sent a prediction that is not finite")
-    return values.reshape(rows, len(headings)), headings
+    return values.reshape(rows, columns)
 
 
 def _outcome(
-    party: Party[PredictParams] | Party[EvaluateParams],
+    party: AnyParty,
     tables: "Mapping[str, pa.Table]",
     aligned: alignment.Alignment,
     values: F64,
@@ -262,7 +305,7 @@ def _outcome(
     return Outcome(table, aligned.facts)
 
 
-def check(job: Job, params: PredictParams | EvaluateParams) -> None:
+def check(job: Job, params: PredictParams | EvaluateParams | ServeParams) -> None:
     check_keys(job, Params(params.normalisation))
 
 
@@ -284,7 +327,9 @@ _SECONDS_A_DECISION = 3e-9
 _RULES = 200  # as a model of thirty trees of depth three has
 
 
-def estimate(job: Job, _params: PredictParams | EvaluateParams, rows: Mapping[str, int], name: str) -> Estimate:
+def estimate(
+    job: Job, _params: PredictParams | EvaluateParams | ServeParams, rows: Mapping[str, int], name: str
+) -> Estimate:
     leader = by_role(job, LABEL_HOLDER)
     aligned = alignment.estimate(job, leader, dict(rows), name)
     common, others = min(rows.values()), len(job.members) - 1 if name == leader else 1

@@ -1,19 +1,24 @@
 """Jobs that use a model, and the page that an evaluation makes."""
 
+import csv
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from mpc.errors import InputError
-from mpc.federated.jobs import EVALUATE, evaluation_job, prediction_job
+from mpc.federated.jobs import EVALUATE, evaluation_job, prediction_job, serving_job
 from mpc.job import Job
 from parties.cli import files
 from parties.cli.command import Session, command, force_option, out_option, yes_option
-from parties.cli.output import say, show_facts
+from parties.cli.job_text import describe_record
+from parties.cli.output import say, show_facts, show_table
 from parties.cli.proposing import deadline_option, propose_shown, purpose_option
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from mpc.federated.evaluation import Evaluation
     from parties.node import Node
 
@@ -99,6 +104,92 @@ def evaluate(
     propose_shown(session, node, wanted, deadline, yes=yes)
 
 
+@command("serve")
+@click.argument("job_id", metavar="ID")
+@_dataset_option
+@click.option("--asking", required=True, metavar="NAME", help="The party that asks, and learns the predictions.")
+@click.option("--calls", type=click.IntRange(1), required=True, help="So many calls at most.")
+@click.option("--rows", type=click.IntRange(1), required=True, help="So many predictions at most, over all calls.")
+@_min_rows_option
+@purpose_option
+@deadline_option
+@yes_option
+def serve(
+    session: Session,
+    job_id: str,
+    datasets: tuple[str, ...],
+    asking: str,
+    calls: int,
+    rows: int,
+    min_rows: int,
+    purpose: str | None,
+    deadline: str | None,
+    yes: bool,
+) -> None:
+    """Propose to keep the model that the job ID trained ready, so that one party gets predictions within milliseconds.
+
+    It is open until the deadline, until so many calls or rows were answered, or until `sealane model close`. Ask with
+    `sealane model ask`.
+
+    \b
+    Example:
+      sealane model serve 4f2a --asking bank --calls 5000 --rows 5000 --deadline 8h
+    """
+    node = session.node()
+    wanted = serving_job(
+        _training(node, job_id),
+        asking,
+        calls=calls,
+        rows=rows,
+        datasets=dict(map(_pair, datasets)),
+        purpose=purpose or "",
+        min_rows=min_rows,
+    )
+    propose_shown(session, node, wanted, deadline, yes=yes)
+
+
+@command("ask")
+@click.argument("job_id", metavar="ID")
+@click.argument("keys", nargs=-1, required=True, metavar="KEY...")
+def ask(session: Session, job_id: str, keys: tuple[str, ...]) -> None:
+    """Ask the serving job ID for predictions; a KEY of several columns has their values with commas between.
+
+    \b
+    Examples:
+      sealane model ask 91be A123456
+      sealane model ask 91be A123456 B765432 --json
+    """
+    node = session.node()
+    found = node.job(job_id)
+    names = found.job.members[node.name].columns["key"]
+    with node.questions(found.id) as questions:
+        table = questions.ask(_key_table(names, keys))
+    rows = table.to_pylist()
+
+    def show() -> None:
+        cells = [[_shown(row[name]) for name in table.column_names] for row in rows]
+        show_table([name.upper() for name in table.column_names], cells)
+
+    session.answer(rows, show)
+
+
+@command("close")
+@click.argument("job_id", metavar="ID")
+def close(session: Session, job_id: str) -> None:
+    """End the serving job ID for all parties; its result tells how much was asked.
+
+    \b
+    Example:
+      sealane model close 91be
+    """
+    node = session.node()
+    found = node.job(job_id)
+    with node.questions(found.id) as questions:
+        questions.finish()
+    ended = node.wait(found.id)
+    session.answer(describe_record(ended), lambda: say(f"job {ended.id} {ended.state}"))
+
+
 @command("report")
 @click.argument("job_id", metavar="ID")
 @out_option("Where to write the page: a name that ends in .html.")
@@ -169,6 +260,23 @@ def _fit(node: "Node", trained_by: str) -> dict[str, Any]:
 
 def _training(node: "Node", job_id: str) -> Job:
     return node.job(node.model(job_id).job).job
+
+
+def _key_table(names: Sequence[str], keys: Sequence[str]) -> "pa.Table":
+    """Keys as given on the command line, by column."""
+    import pyarrow as pa
+
+    split = [next(csv.reader([key])) if len(names) > 1 else [key] for key in keys]
+    for key, values in zip(keys, split, strict=True):
+        if len(values) != len(names):
+            raise InputError(f"{key[:80]!r} has {len(values)} values for the key columns {', '.join(names)}")
+    return pa.table({name: [values[i] for values in split] for i, name in enumerate(names)})
+
+
+def _shown(value: Any) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _pair(text: str) -> tuple[str, str]:

@@ -55,7 +55,14 @@ sealane.params += [
 ]
 for _part in (job_watch.watch, job_result.result, job_result.delete_result, job_result.receipt):
     job.job.add_command(_part)
-for _part in (model_use.predict, model_use.evaluate, model_use.report):
+for _part in (
+    model_use.predict,
+    model_use.evaluate,
+    model_use.serve,
+    model_use.ask,
+    model_use.close,
+    model_use.report,
+):
     model.model.add_command(_part)
 for _part in (node.init, node.serve, node.status):
     sealane.add_command(_part)

@@ -54,6 +54,7 @@ KINDS: Mapping[str, Kind] = {
     "job_cancelled": Kind(_JOB, {"peer": "digest"}),
     "job_started": Kind({**_JOB, "attempt": "count"}),
     "job_ended": Kind({**_JOB, "outcome": "label", "attempt": "count"}, {"error": "label", "peer": "digest"}),
+    "calls_answered": Kind({**_JOB, "calls": "count", "rows": "count"}),  # while it ran; of several entries the sums
     "model_kept": Kind({**_JOB, "model": "digest"}),
     "model_removed": Kind({**_JOB, "model": "digest"}),
     "result_released": Kind(_JOB),

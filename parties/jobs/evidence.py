@@ -61,6 +61,11 @@ def result_deleted(db: sqlite3.Connection, me: Identity, record: JobRecord, now:
     _append(db, me, "result_deleted", record, now)
 
 
+def calls_answered(db: sqlite3.Connection, me: Identity, record: JobRecord, calls: int, rows: int, now: float) -> None:
+    """A job that has ended answered so many calls while it ran, about so many rows."""
+    _append(db, me, "calls_answered", record, now, calls=calls, rows=rows)
+
+
 def model_kept(db: sqlite3.Connection, me: Identity, record: JobRecord, model: str, now: float) -> None:
     """`model` is the digest of this party's part."""
     _append(db, me, "model_kept", record, now, model=model)

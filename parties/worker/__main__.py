@@ -24,6 +24,7 @@ from parties.datasets import DatasetChanged
 from parties.jobs.failure import Failure, Kind
 from parties.spool import FileSpool
 from parties.worker import pipe
+from parties.worker.desk import Desk
 from parties.worker.task import Report, Task, pack, unpack_task
 
 if TYPE_CHECKING:
@@ -136,6 +137,7 @@ def _play(task: Task, counters: Mapping[str, CountingPipe], reporter: _Reporter)
         _compare_sets(task, spec, job, tables)
     channels: dict[str, Channel] = {peer: MessageChannel(counter) for peer, counter in counters.items()}
     session = bytes.fromhex(task.session)
+    questions = Desk(job.deadline) if spec.asks(job, spec.parse(job)) == task.name else ()
     spool = MemorySpool() if in_memory else FileSpool(Path(task.spool))
     model = b"" if task.model is None else models.read(Path(task.model.path), task.model.digest)
     outcome = run_role(
@@ -150,6 +152,7 @@ def _play(task: Task, counters: Mapping[str, CountingPipe], reporter: _Reporter)
         spool=spool,
         model=model,
         opening=reporter.opening,
+        questions=questions,
     )
     if outcome.table is not None:
         results.write_result(outcome.table, Path(task.result))

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_trees_train import Links, assert_same, edited, run_against, telco_first
-from tree_parties import BITS, case, mixed, plain, run, with_params
+from tree_parties import BITS, Meddler, case, mixed, plain, run, with_params
 
 from mpc.channel import Channel
-from mpc.errors import InputError
+from mpc.errors import InputError, ProtocolError
 from mpc.federated.trees_grow import (
     LARGEST_LAMBDA,
     LARGEST_WORTH,
@@ -200,7 +200,14 @@ def test_what_is_handed_over_is_masked() -> None:
 @pytest.mark.parametrize("shares", [b"", bytes(15), bytes(32)])
 def test_shares_handed_over_are_checked(shares: bytes) -> None:
     subject = with_params(mixed(120, holders=("a", "b")), private_split=True, trees=1, depth=1, bins=4)
-    assert "hands over" in str(run_against("a", wire.Standing, edited(shares=shares), subject=subject))
+
+    def edit(message: Any) -> list[Any]:
+        if isinstance(message, wire.Standing):
+            message.shares = shares
+        return [message]
+
+    with pytest.raises(ProtocolError, match=rf"^a: hands over {len(shares)} bytes of shares where 16 were due"):
+        run(subject, wrap=lambda name, _peer, pipe: Meddler(pipe, edit) if name == "a" else pipe)
 
 
 @pytest.mark.parametrize("nodes", [[1], [0, 0]])
