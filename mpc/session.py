@@ -38,8 +38,8 @@ def run_role(
     """Play the part of `name` in `job` over one channel to each other member.
 
     `tables` holds one Arrow table a slot of the role, with the columns that the job names, in its order.
-    `spool` keeps what may outlive the attempt (None: nothing does); `pool`, `model`, `opening` and `questions` are as in
-    `Party`. Raises what the protocol raises; `ProtocolError` too when a peer means another job, version or attempt.
+    `spool` keeps what may outlive the attempt (None: nothing does); `pool`, `model`, `opening` and `questions` are as
+    in `Party`. Raises what the protocol raises; `ProtocolError` too when a peer means another job, version or attempt.
     """
     params = spec.parse(job)
     if set(peers) != set(job.members) - {name}:
