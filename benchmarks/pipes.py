@@ -28,16 +28,21 @@ class SocketPipe:
         self._end.close()
 
     def _read(self, size: int) -> bytes:
-        data = bytearray(size)
-        view = memoryview(data)
-        while view:
-            view = view[self._end.recv_into(view) or self._broken() :]
-        return bytes(data)
+        parts = []
+        while size:
+            parts.append(self._end.recv(size, socket.MSG_WAITALL) or self._broken())
+            size -= len(parts[-1])
+        return parts[0] if len(parts) == 1 else b"".join(parts)
 
     def _write(self) -> None:
         while (data := self._outgoing.get()) is not None:
-            self._end.sendall(struct.pack("<Q", len(data)))
-            self._end.sendall(data)
+            parts = [memoryview(struct.pack("<Q", len(data))), memoryview(data)]
+            while parts:
+                sent = self._end.sendmsg(parts)
+                while parts and sent >= len(parts[0]):
+                    sent -= len(parts.pop(0))
+                if parts:
+                    parts[0] = parts[0][sent:]
 
     @staticmethod
     def _broken() -> bytes:

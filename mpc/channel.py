@@ -21,6 +21,8 @@ M = TypeVar("M", bound=Message)
 # A peer may not make us hold a longer message. Protocols send long vectors in chunks of about 1 MiB.
 MAX_MESSAGE_BYTES = 64 * 2**20
 
+_LENGTH_DELIMITED = 2  # protobuf's wire type of bytes
+
 
 class Channel(Protocol):
     """Ordered, authenticated link to one peer. After any exception: close it, never reuse it."""
@@ -31,6 +33,16 @@ class Channel(Protocol):
 
     def recv(self, expected: type[M], /) -> M:
         """The peer's next message; another type or a malformed one raises `ProtocolError`."""
+        ...
+
+    def send_bulk(self, message: Message, data: memoryview, /) -> None:
+        """`send` the message with its last field, of bytes and empty so far, holding `data`."""
+        ...
+
+    def recv_bulk(self, expected: M, into: memoryview, /) -> M | None:
+        """`recv`, into memory: None if the peer's message is `expected` with as much in its last field as is now in
+        `into`; otherwise the message, which differs, for the caller to say in what.
+        """
         ...
 
 
@@ -46,6 +58,48 @@ def encode(message: Message) -> bytes:
     """The bytes of a message on a pipe."""
     name = message.DESCRIPTOR.full_name.encode()
     return bytes([len(name)]) + name + message.SerializeToString(deterministic=True)
+
+
+def encode_bulk(message: Message, data: memoryview) -> bytes:
+    """The bytes of a message on a pipe, with `data` in its last field, of bytes: `data` is copied once."""
+    return b"".join((_bulk_head(message, len(data)), data))
+
+
+def decode_bulk(data: bytes, expected: M, into: memoryview) -> M | None:
+    """Read what `encode_bulk` wrote, as `Channel.recv_bulk` says."""
+    head = _bulk_head(expected, len(into))
+    if len(data) == len(head) + len(into) and data.startswith(head):
+        into[:] = memoryview(data)[len(head) :]
+        return None
+    message = decode(data, type(expected))  # of other content, or encoded in another way
+    name = expected.DESCRIPTOR.fields[-1].name
+    payload = getattr(message, name)
+    if len(payload) != len(into):
+        return message
+    whole = type(expected)()
+    whole.CopyFrom(expected)
+    setattr(whole, name, payload)
+    if whole != message:
+        return message
+    into[:] = payload
+    return None
+
+
+def _bulk_head(message: Message, size: int) -> bytes:
+    """All of a message before the content of its last field, which has `size` bytes; an empty one is left out."""
+    if not size:
+        return encode(message)
+    tag = message.DESCRIPTOR.fields[-1].number << 3 | _LENGTH_DELIMITED
+    return encode(message) + _varint(tag) + _varint(size)
+
+
+def _varint(value: int) -> bytes:
+    """As protobuf encodes it: seven bits a byte, the lowest first."""
+    digits = []
+    while value > 0x7F:
+        digits.append(value & 0x7F | 0x80)
+        value >>= 7
+    return bytes([*digits, value])
 
 
 def decode(data: bytes, expected: type[M]) -> M:
@@ -75,6 +129,12 @@ class MessageChannel:
 
     def recv(self, expected: type[M], /) -> M:
         return decode(self._pipe.recv_bytes(), expected)
+
+    def send_bulk(self, message: Message, data: memoryview, /) -> None:
+        self._pipe.send_bytes(encode_bulk(message, data))
+
+    def recv_bulk(self, expected: M, into: memoryview, /) -> M | None:
+        return decode_bulk(self._pipe.recv_bytes(), expected, into)
 
 
 @dataclass(frozen=True)

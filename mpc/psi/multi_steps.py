@@ -58,6 +58,14 @@ class NamedChannel:
         with naming(self.peer):
             return self.channel.recv(expected)
 
+    def send_bulk(self, message: Message, data: memoryview, /) -> None:
+        with naming(self.peer):
+            self.channel.send_bulk(message, data)
+
+    def recv_bulk(self, expected: M, into: memoryview, /) -> M | None:
+        with naming(self.peer):
+            return self.channel.recv_bulk(expected, into)
+
 
 @dataclass(frozen=True)
 class Group:

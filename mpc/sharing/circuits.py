@@ -5,10 +5,12 @@ conjoined: `And(x, ys)` gives x & y for each y of a stack `ys`, in one round.
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 
-from mpc.sharing.ring import U64, words_of
+from mpc.sharing.ring import I64, U64, words_of
 
 Planes = tuple[U64, ...]
 And = Callable[[Planes, Planes], Planes]
@@ -16,11 +18,11 @@ And = Callable[[Planes, Planes], Planes]
 
 def planes_of(words: U64, width: int) -> U64:
     """The lowest `width` bits of each word, as planes."""
-    from mpc.kernels.bits import to_planes
+    from mpc.kernels.bits import SIDE_BY_SIDE, to_planes
 
     flat = np.ascontiguousarray(words).reshape(-1)
     planes = np.empty((width, words_of(flat.size)), np.uint64)
-    to_planes(flat, planes, np.empty(64, np.uint64))
+    to_planes(flat, planes, np.empty((64, SIDE_BY_SIDE), np.uint64))
     return planes
 
 
@@ -64,6 +66,50 @@ def all_of(planes: Planes, conjoin: And) -> Planes:
 def _with_rest(joined: U64, before: U64) -> U64:
     """Joined pairs, and the highest plane if it had no partner."""
     return np.concatenate([joined, before[-1:]]) if len(before) % 2 else joined
+
+
+@dataclass(frozen=True)
+class Level:
+    """One round of conjunctions of rows: x & y ^ z for each gate (x, y, z), z being no row if it is -1.
+
+    Its results, in order, are the first rows of the next level, and those that are kept come after.
+    """
+
+    gates: I64
+    kept: Sequence[int] = ()
+
+
+CONJUNCTION = Level(np.array([[0, 1, -1]]))
+
+
+@cache
+def carry_levels(digits: int) -> Sequence[Level]:
+    """From whether digits carry one (as many rows), and whether all but the lowest pass one on, to the last carry.
+
+    Segments of neighbouring digits are joined in pairs, as in `carry`.
+    """
+    levels = []
+    carried, passed = list(range(digits)), [-1, *range(digits, 2 * digits - 1)]
+    while len(carried) > 1:
+        pairs = len(carried) // 2
+        gates = [(passed[2 * j + 1], carried[2 * j], carried[2 * j + 1]) for j in range(pairs)]
+        gates += [(passed[2 * j + 1], passed[2 * j], -1) for j in range(1, pairs)]
+        kept = [carried[-1], passed[-1]] if len(carried) % 2 else []
+        levels.append(Level(np.array(gates), kept))
+        after = range(len(gates), len(gates) + len(kept))
+        carried, passed = [*range(pairs), *after[:1]], [-1, *range(pairs, 2 * pairs - 1), *after[1:]]
+    return levels
+
+
+@cache
+def conjunction_levels(rows: int) -> Sequence[Level]:
+    """The conjunction of all rows."""
+    levels = []
+    while rows > 1:
+        gates = np.array([(2 * j + 1, 2 * j, -1) for j in range(rows // 2)])
+        levels.append(Level(gates, [rows - 1] if rows % 2 else []))
+        rows = -(-rows // 2)
+    return levels
 
 
 def tree_sizes(bits: int, *, carries: bool) -> Sequence[tuple[int, int]]:

@@ -7,7 +7,7 @@ from typing import Protocol
 from mpc.primitives import softspoken
 from mpc.primitives.ristretto import POINT_BYTES
 from mpc.sharing import bucket_sums, network, random_transfers, transfers
-from mpc.sharing.circuits import carry_rounds, tree_sizes
+from mpc.sharing.circuits import carry_levels, carry_rounds, tree_sizes
 from mpc.sharing.costs import Cost, Costs
 from mpc.sharing.ring import words_of
 
@@ -82,11 +82,14 @@ class ThreeParties:
         self._ledger.both(words_of(count))
 
     def sign(self, count: int, width: int) -> None:
-        self._ledger.begin("compare", count, 2 + carry_rounds(width - 1) if width > 1 else 1)
-        self._input(self._ledger.computing[0], width * words_of(count))
-        if width > 1:
-            tree = sum(pairs * stack for pairs, stack in tree_sizes(width - 1, carries=True))
-            self._ledger.both((width - 1 + tree) * words_of(count))
+        digits = width // 2
+        self._ledger.begin("compare", count, 2 + carry_rounds(digits) if digits else 1)
+        self._input(self._ledger.computing[0], (3 * digits + 1) * words_of(count))
+        if digits:
+            tree = sum(len(level.gates) for level in carry_levels(digits))
+            self._ledger.both(tree * words_of(count))
+            if self._ledger.after(self._ledger.computing[0]):
+                self._ledger.both((2 * digits - 1) * words_of(count))
 
     def zero(self, count: int, width: int) -> None:
         self._ledger.begin("equal", count, 1 + carry_rounds(width))

@@ -7,15 +7,17 @@ Source:   Araki, Furukawa, Lindell, Nof, Ohara, CCS 2016, eprint.iacr.org/2016/7
           CCS 2018, eprint.iacr.org/2018/403 (conversions).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
 from mpc.sharing import circuits, permutation
-from mpc.sharing.circuits import Planes
+from mpc.sharing.circuits import Level, Planes
 from mpc.sharing.protocol import BitParts, Shape, Words
 from mpc.sharing.ring import I64, U8, U64, matmul, pack, sums_of, unpack, words_of
 from mpc.sharing.wire import Wire
+
+_PIECE = 2**14  # words that are masked at once: masks and what they mask stay in a core's cache
 
 
 class Replicated:
@@ -27,6 +29,7 @@ class Replicated:
         self._index = parties.index(wire.name)
         self._next = parties[(self._index + 1) % 3]
         self._previous = parties[(self._index + 2) % 3]
+        self._masks = np.empty((2, _PIECE), np.uint64)
 
     @property
     def neighbours(self) -> tuple[str, str]:
@@ -58,8 +61,8 @@ class Replicated:
         zeros = np.zeros(shape, np.uint64)
         if owner == self._wire.name:
             assert values is not None
-            mask = self._wire.words(self._previous, *shape)
-            rest = values - mask if added else values ^ mask
+            mask, rest = self._wire.words(self._previous, *shape), self._wire.empty(*shape)
+            (np.subtract if added else np.bitwise_xor)(values, mask, out=rest)
             self._wire.send(self._next, rest)
             return lambda: (mask, rest)
         if owner == self._previous:
@@ -113,8 +116,8 @@ class Replicated:
 
     def conjoin(self, x: BitParts, y: BitParts, shape: Shape) -> BitParts:
         self._wire.begin("conjoin", _count(shape))
-        left, right = tuple(pack(part) for part in x), tuple(pack(part) for part in y)
-        return tuple(unpack(part[0], shape) for part in self._and(left, tuple(part[None] for part in right)))
+        both = tuple(np.stack([pack(p), pack(q)]) for p, q in zip(x, y, strict=True))
+        return tuple(unpack(part[0], shape) for part in self._conjunctions(both, circuits.CONJUNCTION))
 
     def _reshare(self, z: U64) -> Words:
         """From one's own summand of a value to its parts, the summands hidden by a sharing of zero."""
@@ -124,54 +127,110 @@ class Replicated:
         self._wire.send(self._previous, z)
         return z, self._wire.receive(self._next, z.shape)
 
-    def _and(self, x: Planes, y: Planes) -> Planes:
-        """x & y for each y of a stack."""
+    def _conjunctions(self, x: Planes, level: Level) -> Planes:
+        """The planes of the next level."""
+        made = len(level.gates)
+        own, other = (self._wire.empty(made + len(level.kept), x[0].shape[1]) for _ in range(2))
+        self._wire.send_made(self._previous, own[:made], self._gates(x, level.gates, own[:made]))
+        for part, before in zip((own, other), x, strict=True):
+            np.take(before, level.kept, axis=0, out=part[made:])
+        self._wire.receive_into(self._next, other[:made])
+        return own, other
+
+    def _gates(self, x: Planes, gates: I64, out: U64) -> Iterator[int]:
+        """Fill `out` piece by piece, so that masks are used while they are in the cache; says how much is there."""
         from mpc.kernels.shares import replicated_conjunctions
 
-        shape, rows = y[0].shape, (len(y[0]), -1)
-        left = [np.ascontiguousarray(part).reshape(-1) for part in x]
-        right = [np.ascontiguousarray(part).reshape(rows) for part in y]
-        masks = [self._wire.words(peer, *right[0].shape) for peer in (self._previous, self._next)]
-        own = np.empty_like(right[0])
-        replicated_conjunctions(left[0], left[1], right[0], right[1], masks[0], masks[1], own)
-        self._wire.send(self._previous, own)
-        return own.reshape(shape), self._wire.receive(self._next, shape)
+        columns = out.shape[1]
+        some = max(1, _PIECE // max(columns, 1))
+        for first in range(0, len(gates), some):
+            last = min(first + some, len(gates))
+            for start in range(0, columns, _PIECE):
+                stop = min(start + _PIECE, columns)
+                one, two = self._zero_sharing((last - first) * (stop - start))
+                replicated_conjunctions(x[0], x[1], gates[first:last], start, stop, one, two, out[first:last])
+                yield (last - 1) * columns + stop
 
-    def _and_planes(self, x: Planes, y: Planes) -> Planes:
-        return tuple(part[0] for part in self._and(x, tuple(part[None] for part in y)))
+    def _zero_sharing(self, count: int) -> tuple[U64, U64]:
+        """The next words shared with the previous party and with the next one, good until the next call."""
+        masks = self._masks[:, :count]
+        self._wire.stream(self._previous).fill(masks[0])
+        self._wire.stream(self._next).fill(masks[1])
+        return masks[0], masks[1]
+
+    def _last_of(self, x: Planes, levels: Sequence[Level]) -> Planes:
+        """The one plane that is left after all levels."""
+        for level in levels:
+            x = self._conjunctions(x, level)
+        return tuple(part[0] for part in x)
 
     def sign(self, x: Words, shape: Shape, width: int) -> BitParts:
-        """The sum of A = x_0 + x_1, known to party 0, and B = x_2, known to the others: its highest bit."""
-        self._wire.begin("compare", _count(shape), 2 + circuits.carry_rounds(width - 1) if width > 1 else 1)
-        a, b = self._summands(x, width)
-        top = tuple(p[-1] ^ q[-1] for p, q in zip(a, b, strict=True))
-        if width > 1:
-            a, b = tuple(p[:-1] for p in a), tuple(p[:-1] for p in b)
-            propagate = tuple(p ^ q for p, q in zip(a, b, strict=True))
-            into_top = circuits.carry(propagate, self._and_planes(a, b), self._and)
-            top = tuple(p ^ q for p, q in zip(top, into_top, strict=True))
+        """The sum of A = x_0 + x_1, known to party 0, and B = x_2, known to the others: its highest bit.
+
+        Party 0 shares, for each digit of two bits of A, whether it is at least 1, 2 and 3. That is all that whether A
+        and B carry depends on, and linearly, B being known. So do parties 1 and 2 know parts of the carries.
+        """
+        from mpc.kernels.shares import thresholds
+
+        digits, columns = width // 2, words_of(_count(shape))
+        self._wire.begin("compare", _count(shape), 2 + circuits.carry_rounds(digits) if digits else 1)
+        known, planes = None, self._planes(x, 0, width)
+        if self._index == 0:
+            known = self._wire.empty(3 * digits + 1, columns)
+            thresholds(planes[:-1], known[:-1])
+            known[-1] = planes[-1]
+        a = self._input(self._parties[0], known, (3 * digits + 1, columns), added=False)
+        top = self._beside(tuple(part[-1] for part in a), planes[-1])
+        if digits:
+            carry = self._last_of(
+                self._carries(tuple(part[:-1] for part in a), planes[:-1]), circuits.carry_levels(digits)
+            )
+            top = tuple(p ^ q for p, q in zip(top, carry, strict=True))
         return tuple(unpack(part, shape) for part in top)
 
-    def zero(self, x: Words, shape: Shape, width: int) -> BitParts:
-        """Whether A and -B have the same bits."""
-        self._wire.begin("equal", _count(shape), 1 + circuits.carry_rounds(width))
-        a, b = self._summands(x, width, negate=True)
-        ones = self._known(0, np.full_like(a[0], 2**64 - 1))
-        same = tuple(p ^ q ^ one for p, q, one in zip(a, b, ones, strict=True))
-        return tuple(unpack(part, shape) for part in circuits.all_of(same, self._and))
+    def _carries(self, a: Planes, planes: U64) -> Planes:
+        """Whether digits carry one, or pass one on, from the thresholds of party 0's; `planes` are the others'."""
+        from mpc.kernels.shares import carries
 
-    def _summands(self, x: Words, width: int, *, negate: bool = False) -> tuple[Planes, Planes]:
-        """Shared bits of x_0 + x_1, and of x_2 or its negative."""
-        known = None
+        rows = 2 * (len(a[0]) // 3) - 1
         if self._index == 0:
-            known = circuits.planes_of(x[0] + x[1], width)
-        shape = (width, words_of(x[0].size))
-        a = self._input(self._parties[0], known, shape, added=False)
-        second = None
-        if self._index != 0:
-            part = x[1] if self._index == 1 else x[0]
-            second = circuits.planes_of(-part if negate else part, width)
-        return a, self._known(2, second, shape)
+            after, before = (self._wire.words(peer, rows, a[0].shape[1]) for peer in (self._next, self._previous))
+            return before, after
+        masks, own = self._wire.words(self._parties[0], rows, a[0].shape[1]), self._wire.empty(rows, a[0].shape[1])
+        one = np.uint64(2**64 - 1 if self._index == 1 else 0)
+        carries(planes, a[self._index - 1], one, masks.reshape(-1), own)
+        partner = self._parties[3 - self._index]
+        self._wire.send(partner, own)
+        common = self._wire.receive(partner, own.shape)
+        common ^= own
+        return (masks, common) if self._index == 1 else (common, masks)
+
+    def zero(self, x: Words, shape: Shape, width: int) -> BitParts:
+        """Whether A and -B have the same bits, that is, A and B - 1 all different ones."""
+        self._wire.begin("equal", _count(shape), 1 + circuits.carry_rounds(width))
+        planes = self._planes(x, 1, width)
+        known = planes if self._index == 0 else None
+        a = self._input(self._parties[0], known, (width, words_of(_count(shape))), added=False)
+        return tuple(
+            unpack(part, shape) for part in self._last_of(self._beside(a, planes), circuits.conjunction_levels(width))
+        )
+
+    def _beside(self, a: Planes, planes: U64) -> Planes:
+        """Exclusive or of what party 0 shared as input with planes that the others know."""
+        return (a, (a[0], planes), (planes, a[1]))[self._index]
+
+    def _planes(self, x: Words, less: int, width: int) -> U64:
+        """Bits of x_0 + x_1 at party 0, of x_2 - less at the others."""
+        from mpc.kernels.bits import SIDE_BY_SIDE, to_planes
+
+        words = self._wire.empty(x[0].size)
+        if self._index == 0:
+            np.add(x[0], x[1], out=words.reshape(x[0].shape))
+        else:
+            np.subtract(x[1] if self._index == 1 else x[0], np.uint64(less), out=words.reshape(x[0].shape))
+        planes = self._wire.empty(width, words_of(words.size))
+        to_planes(words, planes, np.empty((64, SIDE_BY_SIDE), np.uint64))
+        return planes
 
     def integers(self, x: BitParts, shape: Shape) -> Words:
         """t + b - 2 t b with t = b_0 ^ b_1, b = b_2."""
@@ -261,15 +320,20 @@ class Replicated:
 
     def product(self, x: Words, y: Words) -> Words:
         """Products of elements, within a step."""
+        shape, own = x[0].shape, self._wire.empty(x[0].size)
+        self._wire.send_made(self._previous, own, self._products(x, y, own))
+        return own.reshape(shape), self._wire.receive(self._next, shape)
+
+    def _products(self, x: Words, y: Words, out: U64) -> Iterator[int]:
+        """Fill `out` piece by piece; says how much is there."""
         from mpc.kernels.shares import replicated_products
 
-        shape = x[0].shape
         x0, x1, y0, y1 = (np.ascontiguousarray(part).reshape(-1) for part in (*x, *y))
-        masks = [self._wire.words(peer, x[0].size) for peer in (self._previous, self._next)]
-        own = np.empty(x[0].size, np.uint64)
-        replicated_products(x0, x1, y0, y1, masks[0], masks[1], own)
-        self._wire.send(self._previous, own)
-        return own.reshape(shape), self._wire.receive(self._next, shape)
+        for start in range(0, len(out), _PIECE):
+            part = slice(start, min(start + _PIECE, len(out)))
+            plus, minus = self._zero_sharing(part.stop - start)
+            replicated_products(x0[part], x1[part], y0[part], y1[part], plus, minus, out[part])
+            yield part.stop
 
 
 def _count(shape: Shape) -> int:

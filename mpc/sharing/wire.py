@@ -1,6 +1,7 @@
 """The messages of a computation on shares: arrays, each bound to the step of the program that it belongs to."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from hashlib import blake2b
 from typing import Any, TypeVar
 
@@ -12,10 +13,12 @@ from mpc.channel import Channel
 from mpc.errors import ChannelError, ProtocolError
 from mpc.primitives.prg import SEED_BYTES, Prg
 from mpc.rng import Rng
+from mpc.sharing.buffers import Buffers
 from mpc.sharing.costs import Cost, Costs
 from protos import sharing_pb2
 
-PIECE_BYTES = 2**20
+PIECE_WORDS = 2**17
+PIECE_BYTES = 8 * PIECE_WORDS
 
 _DOMAIN_KEY = b"sealane/sharing.key/1\0"
 _DOMAIN_STREAM = b"sealane/sharing.stream/1\0"
@@ -40,6 +43,7 @@ class Wire:
         self._step = 0
         self._operation = "start"
         self._streams: dict[str, Prg] = {}
+        self._buffers = Buffers()
         self._sent, self._received = dict.fromkeys(peers, 0), dict.fromkeys(peers, 0)
         parties = sorted([name, *peers])
         digest = _digest(_DOMAIN_DIGEST, session, setting.encode(), label, *(party.encode() for party in parties))
@@ -84,40 +88,56 @@ class Wire:
 
     def words(self, peer: str, *shape: int) -> U64:
         """The next pseudorandom words that only this party and the peer know; each step has a stream of its own."""
+        out = self.empty(*shape)
+        self.stream(peer).fill(out.reshape(-1))
+        return out
+
+    def stream(self, peer: str) -> Prg:
+        """What `words` takes its words from."""
         if peer not in self._streams:
             seed = _digest(_DOMAIN_STREAM, self._keys[peer], self._step.to_bytes(8, "little"))
             self._streams[peer] = Prg(seed[:SEED_BYTES])
-        out = np.empty(shape, np.uint64)
-        self._streams[peer].fill(out.reshape(-1))
-        return out
+        return self._streams[peer]
+
+    def empty(self, *shape: int) -> U64:
+        """An array of words with any content, in memory that earlier arrays have left if possible."""
+        return self._buffers.empty(*shape)
 
     def send(self, peer: str, array: A) -> None:
         """Send an array whose shape the peer knows."""
         data = np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
         for start in range(0, max(len(data), 1), PIECE_BYTES):
             self._sent[peer] += 1
-            part = sharing_pb2.Part(
-                step=self._step,
-                operation=self._operation,
-                number=self._sent[peer],
-                data=bytes(data[start : start + PIECE_BYTES]),
-            )
-            self.send_message(peer, part)
+            with self._naming(peer):
+                self._peers[peer].send_bulk(self._part(self._sent[peer]), data[start : start + PIECE_BYTES])
         self.costs.add(self._operation, Cost(sent_bytes=len(data)))
+
+    def send_made(self, peer: str, array: U64, made: Iterable[int]) -> None:
+        """Send a contiguous array while it is made: `made` says again and again how many of its words there are."""
+        flat, sent = array.reshape(-1), 0
+        for count in made:
+            whole = count if count == flat.size else count - count % PIECE_WORDS
+            if whole > sent:
+                self.send(peer, flat[sent:whole])
+                sent = whole
+        if not flat.size:
+            self.send(peer, flat)
 
     def receive(self, peer: str, shape: Sequence[int], kind: npt.DTypeLike = np.uint64) -> A:
         """The peer's array of this step."""
-        out = np.empty(shape, kind)
+        return self.receive_into(peer, self.empty(*shape) if kind is np.uint64 else np.empty(shape, kind))
+
+    def receive_into(self, peer: str, out: A) -> A:
+        """The peer's array of this step, in memory of its shape, contiguous."""
         data = out.reshape(-1).view(np.uint8).data
         for start in range(0, max(len(data), 1), PIECE_BYTES):
             target = data[start : start + PIECE_BYTES]
-            part = self.receive_message(peer, sharing_pb2.Part)
             self._received[peer] += 1
-            if (part.step, part.operation, part.number) != (self._step, self._operation, self._received[peer]):
-                raise self.fault(peer, f"sent part {part.number}, of step {part.step} {part.operation[:20]!r}")
-            if len(part.data) != len(target):
-                raise self.fault(peer, f"sent {len(part.data)} bytes where {len(target)} are due")
-            target[:] = part.data
+            expected = self._part(self._received[peer])
+            with self._naming(peer):
+                part = self._peers[peer].recv_bulk(expected, target)
+            if part is not None:
+                raise self.fault(peer, _difference(part, expected, len(target)))
         self.costs.add(self._operation, Cost(received_bytes=len(data)))
         return out
 
@@ -133,19 +153,27 @@ class Wire:
 
     def send_message(self, peer: str, message: Message) -> None:
         """Send a message that is no array."""
-        try:
+        with self._naming(peer):
             self._peers[peer].send(message)
-        except ChannelError as error:
-            raise ChannelError(f"{peer}: {error}", hint=error.hint) from error
 
     def receive_message(self, peer: str, expected: type[M]) -> M:
         """The peer's next message."""
-        try:
+        with self._naming(peer):
             return self._peers[peer].recv(expected)
+
+    @contextmanager
+    def _naming(self, peer: str) -> Iterator[None]:
+        """Puts the peer's name, and for what it sent the step, in front of errors."""
+        try:
+            yield
         except ChannelError as error:
             raise ChannelError(f"{peer}: {error}", hint=error.hint) from error
         except ProtocolError as error:
             raise ProtocolError(f"{peer}: in {self._where()}: {error}", hint=error.hint) from error
+
+    def _part(self, number: int) -> sharing_pb2.Part:
+        """A part of an array of this step, without its data."""
+        return sharing_pb2.Part(step=self._step, operation=self._operation, number=number)
 
     def fault(self, peer: str, what: str) -> ProtocolError:
         """The error that a peer did something that is not allowed in this step."""
@@ -153,6 +181,13 @@ class Wire:
 
     def _where(self) -> str:
         return f"step {self._step} {self._operation!r}"
+
+
+def _difference(part: sharing_pb2.Part, expected: sharing_pb2.Part, size: int) -> str:
+    """In what a part is not the one of `size` bytes that is due."""
+    if (part.step, part.operation, part.number) != (expected.step, expected.operation, expected.number):
+        return f"sent part {part.number}, of step {part.step} {part.operation[:20]!r}"
+    return f"sent {len(part.data)} bytes where {size} are due"
 
 
 def _digest(*parts: bytes) -> bytes:

@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mpc.errors import InputError
+from mpc.sharing import replicated, wire
 from mpc.sharing.engine import choose_setting
 from mpc.sharing.values import INT64_MAX, INT64_MIN
 from tests.mpc.sharing.programs import SETTINGS, agreed, run, secret, secret_bits
@@ -44,6 +45,37 @@ def test_arithmetic_and_comparison_are_those_of_numpy(setting, pairs):
     ]  # fmt: skip
     for index, (got, want) in enumerate(zip(agreed(setting, program), expected, strict=True)):
         assert np.array_equal(got, want), index
+
+
+@pytest.mark.parametrize("piece", [1, 3, 64])
+def test_arrays_that_are_worked_on_piece_by_piece_hold_the_same(piece, monkeypatch):
+    monkeypatch.setattr(replicated, "_PIECE", piece)
+    monkeypatch.setattr(wire, "PIECE_WORDS", 2)
+    monkeypatch.setattr(wire, "PIECE_BYTES", 16)
+    x, y = np.random.default_rng(piece).integers(-1000, 1000, (2, 300))
+
+    def program(engine):
+        a, b = secret(engine, "hk", x, -1000, 1000), secret(engine, "cn", y, -1000, 1000)
+        return [engine.open(result) for result in (a * b, a < b, a == b, (a < 0) & (b < 0), a[:0] * b[:0])]
+
+    expected = [x * y, x < y, x == y, (x < 0) & (y < 0), x[:0]]
+    for got, want in zip(agreed("replicated", program), expected, strict=True):
+        assert np.array_equal(got, want)
+
+
+@pytest.mark.parametrize("setting", SETTINGS)
+@pytest.mark.parametrize("width", [*range(1, 12), 33, 62, 63, 64])
+def test_comparison_holds_for_every_width(setting, width):
+    low, high = -(2 ** (width - 1)), 2 ** (width - 1) - 1
+    x = np.array([low, low + 1, low // 2, -1, 0, 1, high // 2, high - 1, high]).clip(low, high)
+
+    def program(engine):
+        a = secret(engine, "hk", x, low, high)
+        assert a.width == width
+        return [engine.open(result) for result in (a < 0, a == 0)]
+
+    for got, want in zip(agreed(setting, program), [x < 0, x == 0], strict=True):
+        assert np.array_equal(got, want)
 
 
 @pytest.mark.parametrize("setting", SETTINGS)

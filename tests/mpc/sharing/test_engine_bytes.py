@@ -19,12 +19,12 @@ GOLDEN: dict[str, dict[str, str]] = {
         "hk>cn": "a81e2a1b56cb2f2c",
     },
     "replicated": {
-        "cn>hk": "865f5b50609a9fbd",
-        "cn>sg": "0f49ca81c6e5ac6d",
-        "hk>cn": "9e154320d2276468",
-        "hk>sg": "d1e03aab00e4057b",
-        "sg>cn": "8d208058217a3e80",
-        "sg>hk": "a149b3d11304b186",
+        "cn>hk": "2039487f45e21d58",
+        "cn>sg": "426d4fbb7c05786f",
+        "hk>cn": "df107e3fe7e2e79f",
+        "hk>sg": "5dd45747348ba0c7",
+        "sg>cn": "fd4dfe566194daa8",
+        "sg>hk": "451b8771c1752857",
     },
 }
 
