@@ -83,7 +83,7 @@ def _number_bins(column: Column, fitted: BOOL, most: int, least_rows: int) -> Bi
         return Bins(column.name, "number")
     own = column.numbers[fitted]
     values = np.sort(own[~np.isnan(own)])
-    different = np.unique(values)
+    different = np.append(values[:1], values[1:][values[1:] > values[:-1]])
     if len(different) <= most:
         edges = different[:-1]
     else:

@@ -50,7 +50,7 @@ class Grown:
     def sums(self, rows: I64) -> Ciphertexts:
         """What counted rows that go left add up to, by candidate of the layout."""
         own = self.own
-        binned = np.ascontiguousarray(own.binned[own.chosen][:, rows].T)
+        binned = np.ascontiguousarray(own.binned.take(rows, axis=1)[own.chosen].T)
         cells = sum_by_index(self.ciphertexts[self.place[rows]], binned, own.layout.width)
         return own.layout.left_sums(cells, add, Ciphertexts.__getitem__, Ciphertexts.concatenate)
 
