@@ -13,7 +13,6 @@ Security: that of `mpc.psi.vole` and `mpc.psi.multi`. The order among more than 
 Checks:   those of the protocol that is run; a place in the order given twice or not at all.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +23,7 @@ from mpc.errors import InputError, ProtocolError
 from mpc.job import Job
 from mpc.psi import multi, multi_steps, steps, vole
 from mpc.psi import vole_steps as fast
-from mpc.psi.params import MultiParams, VoleParams
+from mpc.psi.params import MultiParams, VoleParams, by_role
 from mpc.spec import Estimate, Party
 from protos import psi_pb2
 
@@ -36,6 +35,8 @@ if TYPE_CHECKING:
 I64 = npt.NDArray[np.int64]
 
 MOST_PARTIES = multi.MOST_PARTIES
+
+LABEL_HOLDER, FEATURE_HOLDER = "label_holder", "feature_holder"  # the roles of most jobs; the label holder leads
 
 
 @dataclass(frozen=True)
@@ -50,14 +51,14 @@ class Alignment:
     facts: dict[str, int]
 
 
-def align(
-    party: Party[Any], keys: "pa.Table", leader: str, normalisation: Sequence[str] = (), min_rows: int = 1
-) -> Alignment:
-    """Find the rows whose key all members of the job have; every member calls this, with the same `leader`.
+def align(party: Party[Any], keys: "pa.Table", leading: str) -> Alignment:
+    """Find the rows whose key all members of the job have; the only member in the role `leading` leads.
 
-    `keys` are the party's key columns, one profile of `normalisation` each (none: exact/1). Raises `InputError` when
-    a key repeats, and `ResultWithheld`, at every party, when fewer than `min_rows` rows are common.
+    `keys` are the party's key columns. The job's parameters have `normalisation`, one profile a key column (none:
+    exact/1), and `min_rows`. Raises `InputError` when a key repeats, and `ResultWithheld`, at every party, when fewer
+    than `min_rows` rows are common.
     """
+    leader, normalisation, min_rows = by_role(party.job, leading), party.params.normalisation, party.params.min_rows
     find = _align_two if len(party.peers) == 1 else _align_more
     mine, common = find(party, keys, leader, tuple(normalisation), min_rows)
     first_row = np.empty(len(mine.digests), np.int64)

@@ -120,8 +120,7 @@ def _prepare(party: Party[CorrelationParams], tables: "Mapping[str, pa.Table]") 
     from mpc.federated.features_local import standardise
 
     columns = read_columns(tables)
-    leader = by_role(party.job, FIRST)
-    aligned = alignment.align(party, tables["key"], leader, party.params.normalisation, party.params.min_rows)
+    aligned = alignment.align(party, tables["key"], FIRST)
     scaled = [np.rint(_SCALE * standardise(column.take(aligned.rows))).astype(np.int64) for column in columns]
     return aligned, np.stack(scaled, axis=1)
 

@@ -23,7 +23,6 @@ Source:   Siddiqi, Credit Risk Scorecards, 2006, chapter 6, for WOE and IV.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -31,6 +30,7 @@ import numpy.typing as npt
 
 from mpc.errors import InputError, ProtocolError
 from mpc.federated import alignment
+from mpc.federated.alignment import FEATURE_HOLDER, LABEL_HOLDER
 from mpc.federated.features_params import WoeParams
 from mpc.federated.trees_params import MAX_COLUMNS
 from mpc.job import Job
@@ -50,8 +50,6 @@ if TYPE_CHECKING:
 I64 = npt.NDArray[np.int64]
 F64 = npt.NDArray[np.float64]
 
-LABEL_HOLDER, FEATURE_HOLDER = "label_holder", "feature_holder"
-
 
 def lead(party: Party[WoeParams], tables: "Mapping[str, pa.Table]") -> Outcome:
     """The label holder's part: its own columns' evidence as a model, all parties' as a table."""
@@ -63,7 +61,7 @@ def lead(party: Party[WoeParams], tables: "Mapping[str, pa.Table]") -> Outcome:
     params, columns = party.params, read_columns(tables)
     (name,) = tables["label"].column_names
     every = read_numbers(tables["label"], name)
-    aligned = _align(party, tables)
+    aligned = alignment.align(party, tables["key"], LABEL_HOLDER)
     labels = _binary(name, complete(every, name, aligned.rows))
     own = _grouped(columns, aligned, params)
     private = PrivateKey.generate(party.rng, params.key_bits)
@@ -94,7 +92,7 @@ def follow(party: Party[WoeParams], tables: "Mapping[str, pa.Table]") -> Outcome
     from mpc.psi.multi_steps import NamedChannel
 
     params, columns = party.params, read_columns(tables)
-    aligned = _align(party, tables)
+    aligned = alignment.align(party, tables["key"], LABEL_HOLDER)
     own = _grouped(columns, aligned, params)
     leader = by_role(party.job, LABEL_HOLDER)
     link = NamedChannel(leader, party.peers[leader])
@@ -115,11 +113,6 @@ def follow(party: Party[WoeParams], tables: "Mapping[str, pa.Table]") -> Outcome
 
 
 Counts = list[tuple[I64, I64]]  # by column, rows and rows with label 1 by bin
-
-
-def _align(party: Party[WoeParams], tables: "Mapping[str, pa.Table]") -> alignment.Alignment:
-    leader = by_role(party.job, LABEL_HOLDER)
-    return alignment.align(party, tables["key"], leader, party.params.normalisation, party.params.min_rows)
 
 
 def _binary(name: str, labels: F64) -> I64:
@@ -230,20 +223,14 @@ def _outcome(
         woe, value = weight_of_evidence(some, events, len(aligned.rows), total)
         evidence.append(Evidence(grouped.bins, woe[grouped.group_of_bin], value))
     content, arrays = evidence_as_model(evidence)
-    job = party.job
-    model = Model(
-        kind=WOE_KIND,
-        version=WOE_VERSION,
-        job=job.id,
-        job_digest=job.digest,
-        session=party.session.hex(),
-        party=party.name,
-        members={name: member.role for name, member in job.members.items()},
+    model = Model.of_training(
+        party,
+        WOE_KIND,
+        WOE_VERSION,
         features=tuple(Feature(each.bins.name, each.bins.kind, each.information_value) for each in evidence),
         label=label,
-        parameters=asdict(party.params),
         sizes={"rows": len(aligned.rows), "events": total},
-        revealed=_reveals(job, party.params),
+        revealed=_reveals(party.job, party.params),
         content=content,
         arrays=arrays,
     )
@@ -251,7 +238,7 @@ def _outcome(
         [(name, pa.string()) for name in ("party", "column", "bin")]
         + [("rows", pa.int64()), ("events", pa.int64()), ("woe", pa.float64()), ("information_value", pa.float64())]
     )
-    table = pa.Table.from_pylist(rows, schema) if party.name in job.receivers else None
+    table = pa.Table.from_pylist(rows, schema) if party.name in party.job.receivers else None
     return Outcome(table, aligned.facts, model=model.to_bytes())
 
 

@@ -11,7 +11,7 @@ import hashlib
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +28,9 @@ from pydantic import (
 
 from mpc.errors import InputError
 from mpc.job import canonical_json, explain
+
+if TYPE_CHECKING:
+    from mpc.spec import Party
 
 DOMAIN = b"sealane/model/1\0"
 FORMAT = 1
@@ -100,6 +103,22 @@ class Model:
         for name, array in self.arrays.items():
             if array.dtype.name not in _TYPES or array.ndim > 4:
                 raise InputError(f"array {name!r} of a model has type {array.dtype} and {array.ndim} dimensions")
+
+    @classmethod
+    def of_training(cls, party: "Party[Any]", kind: str, version: int, **rest: Any) -> "Model":
+        """The part of a party whose job trained the model: `rest` are the fields that do not follow from that."""
+        job = party.job
+        return cls(
+            kind=kind,
+            version=version,
+            job=job.id,
+            job_digest=job.digest,
+            session=party.session.hex(),
+            party=party.name,
+            members={name: member.role for name, member in job.members.items()},
+            parameters=asdict(party.params),
+            **rest,
+        )
 
     def to_bytes(self) -> bytes:
         """Canonical JSON; raises `InputError` when it is longer than a model may be or has a number not finite."""

@@ -25,11 +25,11 @@ Source:   Chen et al., KDD 2021, arxiv.org/abs/2008.08753; its share of the weig
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from mpc.errors import InputError, ProtocolError
 from mpc.federated import alignment
+from mpc.federated.alignment import FEATURE_HOLDER, LABEL_HOLDER
 from mpc.federated.regression_params import Params, Parties
 from mpc.job import Job
 from mpc.psi.params import Params as KeyParams
@@ -63,7 +63,7 @@ def run(party: Party[Params], tables: "Mapping[str, pa.Table]") -> Outcome:
     from mpc.psi.table import one_row
 
     params, who = party.params, Parties.of(party.job)
-    aligned = alignment.align(party, tables["key"], who.label_holder, params.normalisation, params.min_rows)
+    aligned = alignment.align(party, tables["key"], LABEL_HOLDER)
     loaded = load(party, tables, aligned.rows)
     products, columns = _start(party, who, loaded.data.x.shape[1])
     residuals = None
@@ -132,19 +132,14 @@ def _model(party: Party[Params], loaded: "Loaded", trained: "Trained", sizes: Ma
     content: dict[str, Any] = {}
     if label is not None:
         content = {"classes": list(label.classes), "label_mean": label.mean, "label_deviation": label.deviation}
-    return Model(
-        kind=KIND,
-        version=MODEL_VERSION,
-        job=party.job.id,
-        job_digest=party.job.digest,
-        session=party.session.hex(),
-        party=party.name,
-        members={name: member.role for name, member in party.job.members.items()},
+    return Model.of_training(
+        party,
+        KIND,
+        MODEL_VERSION,
         features=tuple(
             Feature(name, "number", float(x)) for name, x in zip(loaded.scaling.names, importance, strict=True)
         ),
         label=party.job.members[party.name].columns.get("label", ("",))[0],
-        parameters=_plain(params),
         sizes=dict(sizes),
         metrics={"validation_error": min(trained.validation)} if trained.validation else {},
         revealed=reveals(party.job, params),
@@ -156,12 +151,6 @@ def _model(party: Party[Params], loaded: "Loaded", trained: "Trained", sizes: Ma
             "deviation": loaded.scaling.deviation,
         },
     )
-
-
-def _plain(params: Params) -> dict[str, Any]:
-    """The parameters as JSON has them."""
-    fields = asdict(params)
-    return {name: list(value) if isinstance(value, tuple) else value for name, value in fields.items()}
 
 
 def reveals(job: Job, params: Params) -> dict[str, str]:
@@ -242,7 +231,7 @@ SPEC = Spec(
     summary="Train a logistic, linear or Poisson regression on columns that several parties hold about the same rows.",
     params=Params,
     roles={
-        "label_holder": Role(
+        LABEL_HOLDER: Role(
             run,
             {
                 "key": KEY_SLOT,
@@ -250,7 +239,7 @@ SPEC = Spec(
                 "feature": Slot("number", most=MAX_FEATURES, doc=_FEATURE),
             },
         ),
-        "feature_holder": Role(
+        FEATURE_HOLDER: Role(
             run,
             {"key": KEY_SLOT, "feature": Slot("number", least=1, most=MAX_FEATURES, doc=_FEATURE)},
             most=alignment.MOST_PARTIES - 1,

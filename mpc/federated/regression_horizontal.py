@@ -17,7 +17,7 @@ Source:   Newton's method with halved steps; sums as `mpc.sharing.masked_sum`.
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import numpy as np
@@ -276,17 +276,12 @@ def _model(
 
     split = len(weights) - party.params.intercept
     names = tables["feature"].column_names
-    return Model(
-        kind=KIND,
-        version=MODEL_VERSION,
-        job=party.job.id,
-        job_digest=party.job.digest,
-        session=party.session.hex(),
-        party=party.name,
-        members={name: member.role for name, member in party.job.members.items()},
+    return Model.of_training(
+        party,
+        KIND,
+        MODEL_VERSION,
         features=tuple(Feature(name, "number", abs(float(w))) for name, w in zip(names, weights[:split], strict=True)),
         label=tables["label"].column_names[0],
-        parameters=asdict(party.params),
         sizes=dict(facts),
         revealed=_reveals(party.job, party.params),
         arrays={

@@ -6,8 +6,10 @@ from typing import Annotated, Literal
 from pydantic import ConfigDict, Field, StrictInt, with_config
 
 from mpc.errors import InputError
+from mpc.federated.alignment import FEATURE_HOLDER, LABEL_HOLDER
 from mpc.job import Job
 from mpc.primitives.paillier.keys import PAILLIER_BITS, check_bits
+from mpc.psi.params import by_role
 
 MAX_ROWS = 2**24
 MAX_CLASSES = 100
@@ -94,9 +96,8 @@ class Parties:
 
     @classmethod
     def of(cls, job: Job) -> "Parties":
-        holders = sorted(name for name, member in job.members.items() if member.role == "feature_holder")
-        label_holder = next(name for name, member in job.members.items() if member.role == "label_holder")
-        return cls(label_holder, holders[0], tuple(holders[1:]))
+        holders = sorted(name for name, member in job.members.items() if member.role == FEATURE_HOLDER)
+        return cls(by_role(job, LABEL_HOLDER), holders[0], tuple(holders[1:]))
 
     @property
     def pair(self) -> tuple[str, str]:

@@ -26,6 +26,7 @@ from pydantic import ConfigDict, Field, StrictInt, StringConstraints, with_confi
 
 from mpc.errors import InputError, ProtocolError
 from mpc.federated import alignment
+from mpc.federated.alignment import FEATURE_HOLDER, LABEL_HOLDER
 from mpc.federated.encoding import CLIP, F64, FEATURE_FRACTION, I64, Label, Scaling, encode, read_features, read_label
 from mpc.federated.regression import KEY_SLOT, KIND, MAX_FEATURES, MODEL_VERSION
 from mpc.federated.regression_params import MAX_ROWS, POISSON_POWER, POISSON_RANGE, Parties
@@ -125,9 +126,8 @@ class Part:
     @classmethod
     def ready(cls, party: AnyParty, tables: "Mapping[str, pa.Table]") -> "Part":
         """Align with the others; raises `InputError` or `ProtocolError` if the parts of the model do not fit."""
-        leader = Parties.of(party.job).label_holder
         model, numbers = _prepare(party, tables)
-        aligned = alignment.align(party, tables["key"], leader, party.params.normalisation, party.params.min_rows)
+        aligned = alignment.align(party, tables["key"], LABEL_HOLDER)
         _check_same_training(party, model)
         partial, clipped = partial_scores(model, numbers[aligned.rows])
         return cls(model, aligned.rows, partial, {**aligned.facts, "clipped": clipped})
@@ -338,8 +338,8 @@ SPEC = Spec(
     summary="Predict by a regression that several parties trained, for the rows that all of them have.",
     params=Params,
     roles={
-        "label_holder": Role(predict, PREDICT_SLOTS | _OUTPUT),
-        "feature_holder": Role(predict, PREDICT_SLOTS | _OUTPUT, most=alignment.MOST_PARTIES - 1),
+        LABEL_HOLDER: Role(predict, PREDICT_SLOTS | _OUTPUT),
+        FEATURE_HOLDER: Role(predict, PREDICT_SLOTS | _OUTPUT, most=alignment.MOST_PARTIES - 1),
     },
     reveals=_reveals,
     estimate=estimate,
@@ -354,8 +354,8 @@ EVALUATE = Spec(
     summary="Measure how well a regression that several parties trained predicts a label, on the rows that all have.",
     params=Params,
     roles={
-        "label_holder": Role(evaluate, PREDICT_SLOTS | _LABEL),
-        "feature_holder": Role(evaluate, PREDICT_SLOTS, most=alignment.MOST_PARTIES - 1),
+        LABEL_HOLDER: Role(evaluate, PREDICT_SLOTS | _LABEL),
+        FEATURE_HOLDER: Role(evaluate, PREDICT_SLOTS, most=alignment.MOST_PARTIES - 1),
     },
     reveals=_reveals_evaluation,
     estimate=estimate,

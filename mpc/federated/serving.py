@@ -26,9 +26,10 @@ import numpy.typing as npt
 
 from mpc.errors import InputError, ProtocolError
 from mpc.federated import alignment, regression_predict, trees_predict
+from mpc.federated.alignment import FEATURE_HOLDER, LABEL_HOLDER
 from mpc.federated.regression_predict import PREDICT_SLOTS
 from mpc.federated.serving_params import MAX_CALL_ROWS, ServeParams
-from mpc.federated.trees_predict import FEATURE_HOLDER, LABEL_HOLDER, SLOTS
+from mpc.federated.trees_predict import SLOTS
 from mpc.job import Job
 from mpc.psi.multi_steps import NamedChannel
 from mpc.psi.params import Params, by_role, check_keys, profile_names

@@ -17,8 +17,9 @@ import numpy as np
 
 from mpc.errors import InputError
 from mpc.federated import alignment, trees_predict
+from mpc.federated.alignment import FEATURE_HOLDER, LABEL_HOLDER
 from mpc.federated.trees_params import EvaluateParams
-from mpc.federated.trees_predict import FEATURE_HOLDER, LABEL_HOLDER, SLOTS
+from mpc.federated.trees_predict import SLOTS
 from mpc.job import Job
 from mpc.psi.params import by_role
 from mpc.spec import Outcome, Party, Role, Slot, Spec

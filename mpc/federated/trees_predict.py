@@ -23,6 +23,7 @@ import numpy.typing as npt
 
 from mpc.errors import InputError, ProtocolError
 from mpc.federated import alignment
+from mpc.federated.alignment import FEATURE_HOLDER, LABEL_HOLDER
 from mpc.federated.serving_params import ServeParams
 from mpc.federated.trees_params import (
     MAX_CLASSES,
@@ -52,7 +53,6 @@ F64 = npt.NDArray[np.float64]
 I64 = npt.NDArray[np.int64]
 BOOL = npt.NDArray[np.bool_]
 
-LABEL_HOLDER, FEATURE_HOLDER = "label_holder", "feature_holder"
 _CHUNK_ROWS = 2**16
 _CHUNK_RULES = 64
 _CHUNK_VALUES = 2**17
@@ -115,7 +115,7 @@ class Leader:
         owners = _owners(party, model)
         forest, rules = forest_of(model, len(owners)), rules_from(model)
         target = target_of(model, len(forest.start))
-        aligned = _align(party, tables)
+        aligned = alignment.align(party, tables["key"], LABEL_HOLDER)
         links = {peer: steps.link_to(party, peer) for peer in sorted(party.peers)}
         for peer, link in links.items():
             _check_part(model, link, forest.rules(owners.index(peer)))
@@ -149,7 +149,7 @@ class Follower:
 
         model, columns = _prepare(party, tables)
         rules = rules_from(model)
-        aligned = _align(party, tables)
+        aligned = alignment.align(party, tables["key"], LABEL_HOLDER)
         link = steps.link_to(party, by_role(party.job, LABEL_HOLDER))
         _check_part(model, link, len(rules))
         return cls(aligned, rules, [column.take(aligned.rows) for column in columns], link)
@@ -195,11 +195,6 @@ def _prepare(party: AnyParty, tables: "Mapping[str, pa.Table]") -> "tuple[Model,
 
 def _roles(job: Job) -> dict[str, str]:
     return {name: member.role for name, member in job.members.items()}
-
-
-def _align(party: AnyParty, tables: "Mapping[str, pa.Table]") -> alignment.Alignment:
-    leader = by_role(party.job, LABEL_HOLDER)
-    return alignment.align(party, tables["key"], leader, party.params.normalisation, party.params.min_rows)
 
 
 def _owners(party: AnyParty, model: "Model") -> list[str]:

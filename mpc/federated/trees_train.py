@@ -35,12 +35,12 @@ Source:   Cheng et al., IEEE Intelligent Systems 2021, doi.org/10.1109/MIS.2021.
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from mpc.errors import InputError
 from mpc.federated import alignment
+from mpc.federated.alignment import FEATURE_HOLDER, LABEL_HOLDER
 from mpc.federated.trees_params import MAX_COLUMNS, MODEL_KIND, MODEL_VERSION, TreesParams
 from mpc.job import Job
 from mpc.primitives.paillier.keys import check_bits
@@ -58,8 +58,6 @@ if TYPE_CHECKING:
     from mpc.federated.trees_label_side import Group
     from mpc.federated.trees_objective import Target
 
-LABEL_HOLDER, FEATURE_HOLDER = "label_holder", "feature_holder"
-
 
 def lead(party: Party[TreesParams], tables: "Mapping[str, pa.Table]") -> Outcome:
     """The label holder's part: trees, and one row a round: loss, and for binary labels AUC, in and out of training."""
@@ -73,7 +71,7 @@ def lead(party: Party[TreesParams], tables: "Mapping[str, pa.Table]") -> Outcome
     params, columns = party.params, read_columns(tables)
     (name,) = tables["label"].column_names
     every = read_numbers(tables["label"], name)
-    aligned = _align(party, tables)
+    aligned = alignment.align(party, tables["key"], LABEL_HOLDER)
     labels = complete(every, name, aligned.rows)
     fitted = training_rows(params, len(labels))
     target, labels = read_target(params, name, labels, fitted)
@@ -104,7 +102,7 @@ def follow(party: Party[TreesParams], tables: "Mapping[str, pa.Table]") -> Outco
     from mpc.federated.trees_private import PrivateChooser
 
     columns = read_columns(tables)
-    aligned = _align(party, tables)
+    aligned = alignment.align(party, tables["key"], LABEL_HOLDER)
     own = OwnColumns.make(party.name, [column.take(aligned.rows) for column in columns], party.params)
     chooser = PrivateChooser if party.params.private_split else OpenChooser
     ended = FeatureSide(party, by_role(party.job, LABEL_HOLDER), own, len(aligned.rows), chooser).serve()
@@ -127,11 +125,6 @@ def _judge(party: Party[TreesParams], group: "Group", local: "list[LocalSide]", 
         return PrivateJudge(party, group, local[0] if local else None, rows)
     remote = [RemoteSide(group, peer, len(local) + i, rows) for i, peer in enumerate(group.links)]
     return OpenJudge([*local, *remote], party.params)
-
-
-def _align(party: Party[TreesParams], tables: "Mapping[str, pa.Table]") -> alignment.Alignment:
-    leader = by_role(party.job, LABEL_HOLDER)
-    return alignment.align(party, tables["key"], leader, party.params.normalisation, party.params.min_rows)
 
 
 def _rounds(found: "Fitted") -> "pa.Table":
@@ -187,20 +180,8 @@ def _features(own: "OwnColumns", rules: "Rules", gains: tuple[float, ...] | None
 def _part(party: Party[TreesParams], features: "tuple[Feature, ...]", **rest: Any) -> "Model":
     from mpc.federated.model import Model
 
-    job = party.job
-    return Model(
-        kind=MODEL_KIND,
-        version=MODEL_VERSION,
-        job=job.id,
-        job_digest=job.digest,
-        session=party.session.hex(),
-        party=party.name,
-        members={name: member.role for name, member in job.members.items()},
-        features=features,
-        parameters=asdict(party.params),
-        revealed=_reveals(job, party.params),
-        **rest,
-    )
+    revealed = _reveals(party.job, party.params)
+    return Model.of_training(party, MODEL_KIND, MODEL_VERSION, features=features, revealed=revealed, **rest)
 
 
 def _reveals(job: Job, params: TreesParams) -> dict[str, str]:

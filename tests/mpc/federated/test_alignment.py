@@ -1,6 +1,7 @@
 """Rows of two and more parties in one order, against the plaintext intersection."""
 
 from collections.abc import Mapping, Sequence
+from types import SimpleNamespace
 from typing import Any
 from unittest.mock import patch
 
@@ -19,17 +20,19 @@ from mpc.testing import InsecureSeededRng
 
 
 def job_of(names: Sequence[str]) -> Job:
-    return Job("train.any", {name: Member("any", columns={"key": ("id",)}) for name in names}, (names[0],), id="0" * 32)
+    members = {name: Member(f"role_of_{name}", columns={"key": ("id",)}) for name in names}
+    return Job("train.any", members, (names[0],), id="0" * 32)
 
 
-def align_all(tables: Mapping[str, pa.Table], leader: str, **how: Any) -> dict[str, alignment.Alignment]:
+def align_all(tables: Mapping[str, pa.Table], leader: str, min_rows: int = 1) -> dict[str, alignment.Alignment]:
     job = job_of(list(tables))
 
     def part(name: str) -> Any:
         def play(peers: Mapping[str, Channel]) -> alignment.Alignment:
             rng = InsecureSeededRng(name.encode())
-            party: Party[None] = Party(name, job, None, peers, rng, no_progress, bytes(16))
-            return alignment.align(party, tables[name], leader, **how)
+            params = SimpleNamespace(normalisation=(), min_rows=min_rows)
+            party = Party(name, job, params, peers, rng, no_progress, bytes(16))
+            return alignment.align(party, tables[name], f"role_of_{leader}")
 
         return play
 
