@@ -18,6 +18,8 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+_WIDTH = 160  # of a table that goes to a file or a pipe, in characters
+
 
 @dataclass(frozen=True)
 class Row:
@@ -75,7 +77,7 @@ def _print_table(rows: Sequence[Row]) -> None:
             "yes" if row.ok else "NO",
             row.note,
         )
-    Console().print(table)
+    Console(width=None if sys.stdout.isatty() else _WIDTH).print(table)
 
 
 def peer_environment(name: str, requirements: Sequence[str], pythons: Sequence[str] = ()) -> Path:

@@ -42,11 +42,11 @@ def load(party: Party[Params], tables: Mapping[str, pa.Table], rows: I64) -> Loa
     numbers = read_features(features, rows)
     scaling = fit_scaling(numbers, () if features is None else tuple(features.column_names))
     encoded = encode(numbers, scaling)
-    x, row_weights = encoded.numbers, None
+    x, weights = encoded.numbers, None
     if "label" in tables:
         values = read_label(tables["label"], rows, params.family, params.classes)
         label = encode_label(values, tables["label"].column_names[0], params.family, params.classes)
-        row_weights = _row_weights(params, label.targets)
+        weights = row_weights(params, label.targets)
         if params.intercept:
             x = np.concatenate([x, np.full((len(x), 1), ONE, np.int64)], axis=1)
     held_out = int(params.validation * len(x)) if params.patience else 0
@@ -55,10 +55,10 @@ def load(party: Party[Params], tables: Mapping[str, pa.Table], rows: I64) -> Loa
     if held_out * params.outputs > MAX_SQUARES:
         raise InputError(f"more than {MAX_SQUARES} validation errors to sum up", hint="give a smaller share")
     targets = None if label is None else label.targets
-    return Loaded(Data(x, targets, row_weights, held_out), scaling, encoded.clipped, label)
+    return Loaded(Data(x, targets, weights, held_out), scaling, encoded.clipped, label)
 
 
-def _row_weights(params: Params, targets: F64) -> F64 | None:
+def row_weights(params: Params, targets: F64) -> F64 | None:
     """The weight of each row for each output, by the class of its label."""
     if not params.class_weight:
         return None

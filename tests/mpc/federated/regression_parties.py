@@ -1,4 +1,4 @@
-"""Parties of a regression for tests, on one pair of insecure keys, and the same training in plain floats."""
+"""Parties of a regression for tests, on one pair of insecure keys."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -7,11 +7,11 @@ import numpy as np
 
 from mpc.channel import Channel, Pipe
 from mpc.federated.encoding import CLIP, ONE
-from mpc.federated.regression_data import _row_weights
+from mpc.federated.regression_data import row_weights
 from mpc.federated.regression_params import Params, Parties
 from mpc.federated.regression_products import Products
 from mpc.federated.regression_residuals import residuals_of
-from mpc.federated.regression_training import Data, Trained, row_order, train
+from mpc.federated.regression_training import Data, Trained, train
 from mpc.job import Job, Member
 from mpc.local import run_parties
 from mpc.primitives.paillier import Encryptor, PrivateKey
@@ -70,57 +70,10 @@ def train_together(
                 64 if params.clips else 128,
             )
             known = name == names[0]
-            data = Data(x[name], targets if known else None, _row_weights(params, targets) if known else None, held_out)
+            data = Data(x[name], targets if known else None, row_weights(params, targets) if known else None, held_out)
             residuals = residuals_of(party, who, counts, data.training_rows) if products.paired else None
             return train(products, residuals, params, counts, data, no_progress)
 
         return play
 
     return run_parties({name: part(name) for name in names}, wrap=wrap)
-
-
-def predict(params: Params, z: np.ndarray) -> np.ndarray:
-    if params.family == "linear":
-        return z
-    if params.family == "poisson":
-        return (1 + np.clip(z, -12, 6) / 64) ** 64
-    return 0.5 + z / 4 if params.sigmoid == "linear" else np.clip(0.5 + z / 6, 0, 1)
-
-
-def train_in_plain(columns: Mapping[str, np.ndarray], targets: np.ndarray, params: Params) -> dict[str, np.ndarray]:
-    """The final weights by party, of shape (columns, outputs), and "validation": the errors."""
-    names = list(columns)
-    x = np.concatenate([columns[name] for name in names[1:]] + [columns[names[0]]], axis=1) / ONE
-    if params.intercept:
-        x = np.concatenate([x, np.ones((len(x), 1))], axis=1)
-    regularised = np.ones((x.shape[1], 1))
-    if params.intercept:
-        regularised[-1] = 0
-    held_out = int(params.validation * len(targets)) if params.patience else 0
-    count = len(x) - held_out
-    weights = _row_weights(params, targets)
-    w = np.zeros((x.shape[1], params.outputs))
-    v, best, errors = w.copy(), w, []
-    for epoch in range(params.epochs):
-        order = row_order(params.seed, epoch, count)
-        for start in range(0, count, params.batch_rows):
-            rows = order[start : start + params.batch_rows]
-            e = predict(params, x[rows] @ w) - targets[rows]
-            e = e if weights is None else e * weights[rows]
-            gradient = x[rows].T @ e / len(rows) + params.l2 * w * regularised
-            v = params.momentum * v + params.learning_rate * gradient
-            w = w - v
-            shrunk = np.sign(w) * np.maximum(np.abs(w) - params.learning_rate * params.l1, 0)
-            w = np.where(regularised == 1, shrunk, w)
-        if params.patience:
-            errors.append(np.mean((predict(params, x[count:] @ w) - targets[count:]) ** 2))
-            best = w if errors[-1] == min(errors) else best
-            if len(errors) - 1 - int(np.argmin(errors)) >= params.patience:
-                break
-    w = best if params.patience else w
-    result, at = {"validation": np.array(errors)}, 0
-    for name in [*names[1:], names[0]]:
-        width = columns[name].shape[1] + (params.intercept and name == names[0])
-        result[name] = w[at : at + width]
-        at += width
-    return result

@@ -7,8 +7,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.csv
 import pytest
-from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import roc_auc_score
+from sklearn.linear_model import LogisticRegression, PoissonRegressor
+from sklearn.metrics import mean_poisson_deviance, roc_auc_score
 
 from mpc.errors import InputError, PolicyDenied, ProtocolError
 from mpc.federated.evaluation import Evaluation
@@ -95,6 +95,20 @@ def test_joint_predictions_are_as_good_as_those_of_a_pooled_model():
     x, y = pooled(tables, "y")
     optimum = LogisticRegression(max_iter=1000).fit(x, y).decision_function(x)
     assert abs(roc_auc_score(found["y"], found["probability"]) - roc_auc_score(y, optimum)) < 0.005
+
+
+def test_a_poisson_regression_comes_within_one_percent_of_the_best_deviance():
+    tables = read("dvisits")
+    tables = {"bank": tables["bank"].slice(0, 1000), "telecom": tables["telecom"]}
+    job = train_job(tables, "doctorco", family="poisson", epochs=6, batch_rows=500, learning_rate=0.2)
+    outcomes = run_job(job, tables)
+    found = run_job(use_job("predict.regression", job, tables, "doctorco"), tables, models=models(outcomes))["bank"]
+    counts, predicted = (found.table[name].to_numpy() for name in ("doctorco", "prediction"))
+    x, y = pooled(tables, "doctorco")
+    best = PoissonRegressor(alpha=0, max_iter=1000).fit(x, y).predict(x)
+    deviance, least = mean_poisson_deviance(counts, predicted), mean_poisson_deviance(y, best)
+    assert len(counts) == 1000
+    assert least <= deviance <= 1.01 * least
 
 
 def test_each_party_keeps_the_weights_of_its_own_columns_alone():
