@@ -61,13 +61,15 @@ def run_program(
     *,
     helper: str = "",
     verified: bool = False,
+    guests: Sequence[str] = (),
     rng: Rng = system_rng,
     wrap: Callable[[str, str, Pipe], Pipe] = lambda _name, _peer, pipe: pipe,
 ) -> dict[str, T]:
     """Run a program on secret-shared arrays with every party in this process; gives each party's result by name.
 
     `parties` are two or three that compute; `helper` names another one that deals correlated randomness to two.
-    With `verified`, three parties check each other (see `mpc.sharing.verified`).
+    With `verified`, three parties check each other (see `mpc.sharing.verified`). `guests` are others that bring values
+    to three and are told what these open.
     """
     from mpc.sharing.engine import help_others, start
 
@@ -76,7 +78,9 @@ def run_program(
 
     def compute(name: str) -> Callable[[Mapping[str, Channel]], T]:
         def part(peers: Mapping[str, Channel]) -> T:
-            engine = start(name, peers, session=session, label=label, rng=rng, helper=helper, verified=verified)
+            engine = start(
+                name, peers, session=session, label=label, rng=rng, helper=helper, verified=verified, guests=guests
+            )
             result = program(engine)
             engine.finish()
             return result
@@ -86,11 +90,11 @@ def run_program(
     def assist(peers: Mapping[str, Channel]) -> None:
         help_others(helper, peers, session=session, label=label, rng=rng)
 
-    parts: dict[str, Callable[[Mapping[str, Channel]], Any]] = {name: compute(name) for name in parties}
+    parts: dict[str, Callable[[Mapping[str, Channel]], Any]] = {name: compute(name) for name in [*parties, *guests]}
     if helper:
         parts[helper] = assist
     results = run_parties(parts, wrap=wrap)
-    return {name: results[name] for name in parties}
+    return {name: results[name] for name in [*parties, *guests]}
 
 
 def run_parties(

@@ -1,24 +1,30 @@
 """Private joins whose matches nobody learns: as shares (J3, hidden), or their number alone (J2, size only).
 
-The asker puts its keys into bins, one a bin; the other party has three bins for each of its own. By an oblivious PRF
+The asker puts its keys into bins, one a bin; another party has three bins for each of its own. By an oblivious PRF
 the other sends, under each of its keys, a random word of that bin and, less a mask of that bin, the values of its
 columns. So in the bin of a common key the asker holds the other's random word, and parts of its values; anywhere else
 something random. Equality of the words is computed on shares, and values are multiplied by it.
 
-    J3  rows are the asker's bins. Flags say which are matches; the other's columns are zero where there is none. The
+The asker does so with each of several others, with the same bins; a bin is a match where all words are equal, which
+nobody learns of some of them.
+
+    J3  rows are the asker's bins. Flags say which are matches; others' columns are zero where there is none. The
         asker knows which of its own rows each bin holds, and its columns have their values in all of these.
     J2  the same, shuffled by an order that nobody knows; then flags are opened and rows without a match dropped.
 
-Leaks:    the sizes of both sets, and for J2 how many keys are common. The number of bins follows from the asker's.
+Leaks:    the sizes of all sets, and for J2 how many keys are common to all. The number of bins follows from the
+          asker's.
 Security: semi-honest; that of `mpc.psi.vole` (oblivious PRF) and of the engine. A bin matches falsely with probability
           2^-64, beside the bounds of the PRF.
 Source:   Pinkas, Schneider, Tkachenko, Yanai, EUROCRYPT 2019, eprint.iacr.org/2019/241; Rindal, Schoppmann,
           EUROCRYPT 2021, eprint.iacr.org/2021/266 (its PRF for this).
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import reduce
 from hashlib import blake2b
+from operator import and_
 from typing import Any
 
 import numpy as np
@@ -45,44 +51,64 @@ MOST_ROWS = (oprf.MAX_KEYS - fast.CANARIES) // bins.FUNCTIONS
 
 
 def join_hidden(
-    party: Party[Any], engine: Engine, label: bytes, asker: str, other: str, declared: Declared, table: Table | None
+    party: Party[Any],
+    engine: Engine,
+    label: bytes,
+    asker: str,
+    others: Sequence[str],
+    declared: Declared,
+    table: Table | None,
 ) -> Joined:
     """J3. `table` is None at a third computing party, which brings no rows."""
     own_keys = None if table is None else len(table.keys)
     sizes = {
-        name: engine.announce(name, own_keys if party.name == name else None, most=MOST_ROWS) for name in (asker, other)
+        name: engine.announce(name, own_keys if party.name == name else None, most=MOST_ROWS)
+        for name in (asker, *others)
     }
-    count, names = bins.bins_for(sizes[asker]), sorted(declared.get(other, {}))
-    words: dict[str, U64 | None] = {asker: None, other: None}
+    count, names = bins.bins_for(sizes[asker]), {name: sorted(declared.get(name, {})) for name in others}
+    words: dict[str, U64] = {}
     own_rows: I64 | None = None
     if table is not None:
         check_table(party.name, table, declared.get(party.name, {}))
-        pair = _pair(party, label, asker, other)
+        pair = _meeting(party, label, others if party.name == asker else (asker,))
         if party.name == asker:
-            words[asker], own_rows = _ask(pair, other, table, sizes, count, len(names))
+            words, own_rows = _ask(pair, table, sizes, count, {name: len(names[name]) for name in others})
         else:
-            words[other] = _answer(pair, asker, table, sizes, count, names)
-    summed = combine(engine, words, (1 + len(names), count))
-    flags = summed[0] == 0
-    columns = {asker: _own_columns(engine, asker, count, table, own_rows, declared)}
-    chosen = engine.select(flags, summed[1:]) if names else summed[1:]
-    columns[other] = {name: _declared(chosen[index], declared[other][name]) for index, name in enumerate(names)}
+            words[party.name] = _answer(pair, asker, table, sizes, count, names[party.name])
+    summed = {}
+    for name in others:
+        held = words.get(name)
+        parts = {asker: held if party.name == asker else None, name: held if party.name == name else None}
+        summed[name] = combine(engine, parts, (1 + len(names[name]), count))
+    flags = reduce(and_, (summed[name][0] == 0 for name in others))
+    columns = {asker: _own_columns(engine, asker, count, table if party.name == asker else None, own_rows, declared)}
+    for name in others:
+        chosen = engine.select(flags, summed[name][1:]) if names[name] else summed[name][1:]
+        columns[name] = {
+            column: _declared(chosen[index], declared[name][column]) for index, column in enumerate(names[name])
+        }
     return Joined(count, columns, flags, own_rows)
 
 
 def join_size_only(
-    party: Party[Any], engine: Engine, label: bytes, asker: str, other: str, declared: Declared, table: Table | None
+    party: Party[Any],
+    engine: Engine,
+    label: bytes,
+    asker: str,
+    others: Sequence[str],
+    declared: Declared,
+    table: Table | None,
 ) -> Joined:
     """J2. `table` is None at a third computing party, which brings no rows."""
-    hidden = join_hidden(party, engine, label, asker, other, declared, table)
+    hidden = join_hidden(party, engine, label, asker, others, declared, table)
     assert hidden.flags is not None
-    every = [(name, column) for name in (asker, other) for column in sorted(declared.get(name, {}))]
+    every = [(name, column) for name in (asker, *others) for column in sorted(declared.get(name, {}))]
     vectors = [hidden.flags.integers(), *(hidden.columns[name][column] for name, column in every)]
     low, high = min(vector.low for vector in vectors), max(vector.high for vector in vectors)
     rows = [replace(vector, low=low, high=high, decimals=0).reshape(-1, 1) for vector in vectors]
     shuffled = engine.shuffle(engine.concatenate(rows, axis=1))
     matched = np.flatnonzero(engine.open(shuffled[:, 0].within(0, 1)))
-    columns: dict[str, dict[str, Secret]] = {asker: {}, other: {}}
+    columns: dict[str, dict[str, Secret]] = {name: {} for name in (asker, *others)}
     for index, (name, column) in enumerate(every, 1):
         columns[name][column] = _declared(shuffled[matched, index], declared[name][column])
     return Joined(len(matched), columns, None, None)
@@ -95,28 +121,27 @@ def combine(engine: Engine, words: Mapping[str, U64 | None], shape: tuple[int, .
     return replace(shares[0], parts=parts)
 
 
-def _pair(party: Party[Any], label: bytes, asker: str, other: str) -> Party[MultiParams]:
-    peer = other if party.name == asker else asker
-    return replace(
-        party,
-        params=MultiParams(),
-        peers={peer: party.peers[peer]},
-        session=join_session(party.session, label),
-    )
+def _meeting(party: Party[Any], label: bytes, peers: Sequence[str]) -> Party[MultiParams]:
+    """The party as it evaluates PRFs with those peers."""
+    channels = {peer: prf.NamedChannel(peer, party.peers[peer]) for peer in peers}
+    return replace(party, params=MultiParams(), peers=channels, session=join_session(party.session, label))
 
 
 def _ask(
-    party: Party[MultiParams], other: str, table: Table, sizes: Mapping[str, int], count: int, width: int
-) -> tuple[U64, I64]:
-    """The asker's words (1 + columns x bins), and its own row in each bin."""
+    party: Party[MultiParams], table: Table, sizes: Mapping[str, int], count: int, widths: Mapping[str, int]
+) -> tuple[dict[str, U64], I64]:
+    """The asker's words (1 + columns x bins) by other party, and its own row in each bin."""
     placed = bins.place_keys(table.keys, party.rng)
-    channel = party.peers[other]
-    channel.send(psi_vole_pb2.Seed(seed=placed.seed))
-    queries = Link(channel, other, count, bins.FUNCTIONS * sizes[other] - fast.CANARIES)
-    (outputs,), _ = prf.leader_prfs(party, [queries], placed.digests)
-    words = np.empty((1 + width, count), np.uint64)
-    for index, pad in enumerate(_pads(outputs, party.session, 1 + width)):
-        words[index] = prf.receive_shares(queries, placed.digests) ^ pad
+    queries = []
+    for other in widths:
+        party.peers[other].send(psi_vole_pb2.Seed(seed=placed.seed))
+        queries.append(Link(party.peers[other], other, count, bins.FUNCTIONS * sizes[other] - fast.CANARIES))
+    outputs, _ = prf.leader_prfs(party, queries, placed.digests)
+    words = {}
+    for link, output in zip(queries, outputs, strict=True):
+        words[link.peer] = np.empty((1 + widths[link.peer], count), np.uint64)
+        for index, pad in enumerate(_pads(output, party.session, 1 + widths[link.peer])):
+            words[link.peer][index] = prf.receive_shares(link, placed.digests) ^ pad
     return words, placed.key_in
 
 

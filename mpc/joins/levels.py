@@ -1,48 +1,57 @@
-"""The four levels of what a private join reveals, from J0 (both learn the matches) to J3 (nobody learns anything)."""
+"""The four levels of what a private join reveals, from J0 (all learn the matches) to J3 (nobody learns anything)."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from mpc.joins.hidden import join_hidden, join_size_only
 from mpc.joins.joined import Column, Joined, Table
 from mpc.joins.matching import join_one_sided, join_open
+from mpc.psi.multi import MOST_PARTIES
 from mpc.sharing.engine import Engine
 from mpc.spec import Party
 
 Join = Callable[
-    [Party[Any], Engine, bytes, str, str, Mapping[str, Mapping[str, Column]], Table | None],
+    [Party[Any], Engine, bytes, str, Sequence[str], Mapping[str, Mapping[str, Column]], Table | None],
     Joined,
 ]
 
 
 @dataclass(frozen=True)
 class Level:
-    """`join(party, engine, label, asker, other, declared, table)`, and what the two learn beside each other's sizes."""
+    """`join(party, engine, label, asker, others, declared, table)`, and what each learns beside the others' sizes.
+
+    `most_others` is with how many others the asker can join.
+    """
 
     name: str
     join: Join
     asker_learns: str
     other_learns: str
+    most_others: int
 
-    def reveals(self, asker: str, other: str) -> Mapping[str, str]:
-        """For each of the two, a sentence that says all it learns from the join."""
-        return {
-            asker: f"{self.asker_learns.format(peer=other)}, and how many different keys {other} has",
-            other: f"{self.other_learns.format(peer=asker)}, and how many different keys {asker} has",
-        }
+    def reveals(self, asker: str, others: Sequence[str]) -> Mapping[str, str]:
+        """For each party, a sentence that says all it learns from the join."""
+        said = {}
+        for name in (asker, *others):
+            peers = [peer for peer in (asker, *others) if peer != name]
+            listed = " and ".join([", ".join(peers[:-1]), peers[-1]] if peers[1:] else peers)
+            learned = (self.asker_learns if name == asker else self.other_learns).format(peers=listed)
+            said[name] = f"{learned}, and how many different keys {listed} {'have' if peers[1:] else 'has'}"
+        return said
 
 
-_ROWS = "which of its own rows have a key that {peer} also has"
-_COUNT = "how many keys it shares with {peer}"
-_NOTHING = "nothing of which keys are common with {peer}"
+_ROWS = "which of its own rows have a key in common with {peers}"
+_COUNT = "how many keys are in common with {peers}"
+_NOTHING = "nothing of which keys are in common with {peers}"
+_MOST = MOST_PARTIES - 1
 
 LEVELS: Mapping[str, Level] = {
     level.name: level
     for level in (
-        Level("J0", join_open, _ROWS, _ROWS),
-        Level("J1", join_one_sided, _ROWS, _NOTHING),
-        Level("J2", join_size_only, _COUNT, _COUNT),
-        Level("J3", join_hidden, _NOTHING, _NOTHING),
+        Level("J0", join_open, _ROWS, _ROWS, _MOST),
+        Level("J1", join_one_sided, _ROWS, _NOTHING, 1),
+        Level("J2", join_size_only, _COUNT, _COUNT, _MOST),
+        Level("J3", join_hidden, _NOTHING, _NOTHING, _MOST),
     )
 }

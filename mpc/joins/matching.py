@@ -1,19 +1,20 @@
-"""Private joins whose matches somebody learns: by both parties (J0, open) or by the one who asks (J1, one-sided).
+"""Private joins whose matches somebody learns: all parties (J0, open) or the one who asks (J1, one-sided).
 
-The keys are matched by `mpc.psi.vole`; then each party shares its columns in a row order that follows from the tags of
-keys and says nothing about any table.
+The keys of two are matched by `mpc.psi.vole`; then each party shares its columns in a row order that follows from the
+tags or the digests of keys and says nothing about any table.
 
-    J0  rows are the matches. Both parties learn which of their own rows match.
+    J0  rows are the matches. All parties learn which of their own rows match; of several others, none which match some
+        of the others only (`mpc.psi.multi` matches their keys).
     J1  rows are the other party's keys in the order of their tags, a random one. The asker learns which of them match
         which of its own rows; it puts its own columns beside them, zeros where there is no match, and shares which
         rows are matches. The other party learns nothing of that.
 
 Leaks:    beside the above each learns how many keys the other has; a third computing party learns the number of rows.
-Security: semi-honest; that of `mpc.psi.vole` and of the engine.
-Checks:   those of `mpc.psi.vole`, which end in an error unless 64 agreed keys are found.
+Security: semi-honest; that of `mpc.psi.vole` or `mpc.psi.multi`, and of the engine.
+Checks:   those of `mpc.psi.vole` and `mpc.psi.multi`, which end in an error unless 64 agreed keys are found.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -21,9 +22,9 @@ import numpy as np
 
 from mpc.errors import ProtocolError
 from mpc.joins.joined import I64, Column, Joined, Table, check_table, join_session, share_columns
-from mpc.psi import vole
+from mpc.psi import multi, multi_steps, vole
 from mpc.psi import vole_steps as fast
-from mpc.psi.params import MAX_KEYS, VoleParams
+from mpc.psi.params import MAX_KEYS, MultiParams, VoleParams
 from mpc.psi.steps import Link, exchange_sizes
 from mpc.sharing.engine import Engine
 from mpc.spec import Party
@@ -33,12 +34,20 @@ Declared = Mapping[str, Mapping[str, Column]]
 
 
 def join_open(
-    party: Party[Any], engine: Engine, label: bytes, asker: str, other: str, declared: Declared, table: Table | None
+    party: Party[Any],
+    engine: Engine,
+    label: bytes,
+    asker: str,
+    others: Sequence[str],
+    declared: Declared,
+    table: Table | None,
 ) -> Joined:
     """J0. `table` is None at a third computing party, which brings no rows."""
     own: I64 | None = None
-    if table is not None:
-        pair, link = _meet(party, label, asker, other, declared, table)
+    if table is not None and len(others) > 1:
+        own = _common_to_all(party, label, asker, others, declared, table)
+    elif table is not None:
+        pair, link = _meet(party, label, asker, others[0], declared, table)
         if party.name == asker:
             found = vole.find_common(link, pair, table.keys)
             own = found.common
@@ -54,15 +63,22 @@ def join_open(
         name: share_columns(
             engine, name, count, _taken(table, own) if party.name == name else None, declared.get(name, {})
         )
-        for name in (asker, other)
+        for name in (asker, *others)
     }
     return Joined(count, columns, None, own)
 
 
 def join_one_sided(
-    party: Party[Any], engine: Engine, label: bytes, asker: str, other: str, declared: Declared, table: Table | None
+    party: Party[Any],
+    engine: Engine,
+    label: bytes,
+    asker: str,
+    others: Sequence[str],
+    declared: Declared,
+    table: Table | None,
 ) -> Joined:
-    """J1. `table` is None at a third computing party, which brings no rows."""
+    """J1, of two parties. `table` is None at a third computing party, which brings no rows."""
+    (other,) = others
     own: I64 | None = None
     expected: int | None = None
     if table is not None:
@@ -84,6 +100,28 @@ def join_one_sided(
     }
     matched = own >= 0 if own is not None and party.name == asker else None
     return Joined(rows, columns, engine.share_bits(asker, matched, shape=(rows,)), own)
+
+
+def _common_to_all(
+    party: Party[Any], label: bytes, asker: str, others: Sequence[str], declared: Declared, table: Table
+) -> I64:
+    """The own keys that all parties have, in the order of their digests."""
+    check_table(party.name, table, declared.get(party.name, {}))
+    matching = replace(
+        party,
+        job=replace(party.job, receivers=(asker, *others)),
+        params=MultiParams(min_result=0),
+        session=join_session(party.session, label),
+    )
+    group = multi_steps.start(matching, table.keys)
+    if party.name == asker:
+        common = multi.find_common(matching, group).keys
+    else:
+        told, _ = multi.help_find(matching, group)
+        assert told is not None  # all are receivers
+        common = told
+    words = np.ascontiguousarray(table.keys[common]).view(np.uint64).reshape(-1, 4)
+    return common[np.lexsort(words.T)]
 
 
 def _meet(

@@ -6,7 +6,8 @@
     over = engine.open((used > limits).sum())
 
 Who takes part decides how values are shared: two parties alone (`transfers`), two with a helper (`dealer`), or three
-(`replicated`). All three are semi-honest; see docs/security-sharing.md.
+(`replicated`), who may have guests that bring values and do not compute (`guests`). All are semi-honest; see
+docs/security-sharing.md.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,6 +22,7 @@ from mpc.errors import InputError, ProtocolError
 from mpc.rng import Rng
 from mpc.sharing.costs import Costs
 from mpc.sharing.dealer import Dealer, Dealt
+from mpc.sharing.guests import Guest, Hosts
 from mpc.sharing.protocol import Shape, Sharing
 from mpc.sharing.replicated import Replicated
 from mpc.sharing.ring import U64, as_words, signed
@@ -236,14 +238,23 @@ def start(
     rng: Rng,
     helper: str = "",
     verified: bool = False,
+    guests: Sequence[str] = (),
 ) -> Engine:
     """This party's engine in a computation with `peers`, the helper among them if there is one.
 
     `session` (16 bytes) is new for each attempt; `label` names the stage, and is another one for each engine of a
     session. All parties call this together, the helper `help_others`. With `verified`, which three parties can choose,
-    one of them may cheat (see `mpc.sharing.verified`, which says what a program can then do).
+    one of them may cheat (see `mpc.sharing.verified`, which says what a program can then do). `guests` bring values to
+    three others and are told what is opened.
     """
     parties = sorted([name, *peers])
+    if guests:
+        computing = [party for party in parties if party not in guests]
+        if helper or verified or choose_setting(computing) != "replicated" or not set(guests) < set(parties):
+            raise InputError(
+                "guests bring values to three parties that take part", hint="leave a helper and checks out"
+            )
+        return _with_guests(name, peers, computing, sorted(guests), session, label, rng)
     setting = choose_setting(parties, helper)
     if verified and setting != "replicated":
         raise InputError("only three parties can verify each other", hint="take three parties, or leave `verified` out")
@@ -251,6 +262,38 @@ def start(
     computing = [party for party in parties if party != helper]
     sharing = Verified(wire, computing, rng) if verified else _sharing(wire, computing, setting, helper, session, rng)
     return Engine(name, computing, setting, sharing, wire.costs)
+
+
+def _with_guests(
+    name: str,
+    peers: Mapping[str, Channel],
+    computing: Sequence[str],
+    guests: Sequence[str],
+    session: bytes,
+    label: bytes,
+    rng: Rng,
+) -> Engine:
+    def reach(names: Sequence[str]) -> dict[str, Wire]:
+        said = f"guest of {', '.join(computing)}"
+        return {peer: Wire(name, {peer: peers[peer]}, session, label, said, rng) for peer in names}
+
+    everybody = [*computing, *guests]
+    if name in guests:
+        wires = reach(computing)
+        costs = wires[computing[0]].costs
+        guest = Guest(name, computing, _counted(wires, costs))
+        return Engine(name, everybody, "replicated", guest, costs)
+    wire = Wire(name, {peer: peers[peer] for peer in computing if peer != name}, session, label, "replicated", rng)
+    wires = _counted(reach(guests), wire.costs)
+    hosts = Hosts(Replicated(wire, computing), name, computing, wires)
+    return Engine(name, everybody, "replicated", hosts, wire.costs)
+
+
+def _counted(wires: dict[str, Wire], costs: Costs) -> dict[str, Wire]:
+    """The wires, all of which count in one place."""
+    for wire in wires.values():
+        wire.costs = costs
+    return wires
 
 
 def _sharing(wire: Wire, computing: Sequence[str], setting: Setting, helper: str, session: bytes, rng: Rng) -> Sharing:

@@ -60,7 +60,7 @@ def join(
                 return help_others(name, peers, session=SESSION, label=b"join", rng=system_rng)
             engine = start(name, peers, session=SESSION, label=b"join", rng=system_rng, helper=helper)
             party = Party(name, None, None, peers, system_rng, no_progress, SESSION)
-            joined = LEVELS[level].join(party, engine, b"join/keys", asker, other, DECLARED, own.get(name))
+            joined = LEVELS[level].join(party, engine, b"join/keys", asker, (other,), DECLARED, own.get(name))
             opened = {
                 column: engine.open(values) for side in joined.columns.values() for column, values in side.items()
             }
