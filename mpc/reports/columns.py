@@ -1,9 +1,11 @@
 """A party's factors as columns over keys: one entry a different key and own group, in limbs whose sums cannot overflow.
 
-What two parties multiply and add up over all common keys must stay within 63 bits. A factor is therefore cut into limbs
+What the parties multiply and add up over all common keys must stay within 63 bits. A factor is therefore cut into limbs
 of as many bits as that leaves, and sums are put together again in Python's integers, so that every total is exact.
 """
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -28,12 +30,12 @@ class Extent:
     rows_of_key: int
 
 
-def limb_bits(extents: tuple[Extent, Extent], *, both: bool) -> int:
-    """The bits of a limb when `both` factors of a product have limbs, or one."""
+def limb_bits(extents: Sequence[Extent], factors: int) -> int:
+    """The bits of a limb when that many factors of a product have limbs."""
     slots = 2 * max(*(extent.keys for extent in extents), _FEW_KEYS)  # bins of a hidden join are fewer than that
-    repeats = extents[0].rows_of_key * extents[1].rows_of_key
+    repeats = math.prod(extent.rows_of_key for extent in extents)
     room = _SUM_BITS - (slots - 1).bit_length() - (repeats - 1).bit_length()
-    return max(room // 2 if both else room, 1)
+    return max(room // max(factors, 1), 1)
 
 
 def limb_count(side_largest: int, bits: int) -> int:

@@ -3,7 +3,7 @@
 A refusal names the rule, and the column where there is one. What depends on a party's own policy is not decided here.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
@@ -117,7 +117,8 @@ def _keys(aliases: list[str], joins: Sequence[exp.Join]) -> dict[str, tuple[str,
             names = tuple(column.name for column in join.args["using"])
             pairs = [(name, name) for name in names]
         elif join.args.get("on"):
-            pairs = [_pair(part, first, alias) for part in joined_by(exp.And, join.args["on"])]
+            known = {first: keys.get(first, ()), **{each: keys[each] for each in keys if each != first}}
+            pairs = [_pair(part, known, alias) for part in joined_by(exp.And, join.args["on"])]
         else:
             raise refuse("a JOIN has neither USING nor ON")
         ours, theirs = tuple(pair[0] for pair in pairs), tuple(pair[1] for pair in pairs)
@@ -129,14 +130,19 @@ def _keys(aliases: list[str], joins: Sequence[exp.Join]) -> dict[str, tuple[str,
     return keys
 
 
-def _pair(node: exp.Expr, first: str, alias: str) -> tuple[str, str]:
+def _pair(node: exp.Expr, known: Mapping[str, tuple[str, ...]], alias: str) -> tuple[str, str]:
+    """The first table's key column and `alias`'s that a condition of ON makes equal; `known` are the keys so far."""
+    first = next(iter(known))
     hint = f"join with USING (key), or ON {first}.key = {alias}.key"
     if not isinstance(node, exp.EQ):
         raise refuse("ON has something else than equal columns", hint)
     sides = {side.table: side.name for side in (node.this, node.expression) if isinstance(side, exp.Column)}
-    if set(sides) != {first, alias}:
+    (other,) = set(sides) - {alias} if len(sides) == 2 and alias in sides else ("",)
+    if other == first:
+        return sides[first], sides[alias]
+    if sides.get(other, "") not in known.get(other, ()):
         raise refuse(f"ON does not compare a column of {first} with one of {alias}", hint)
-    return sides[first], sides[alias]
+    return known[first][known[other].index(sides[other])], sides[alias]
 
 
 @dataclass(frozen=True)

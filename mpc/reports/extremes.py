@@ -41,11 +41,11 @@ class _Search:
     high: I64 = field(repr=False)
 
     def __post_init__(self) -> None:
-        first, second = (self.tally.extents[party].groups for party in self.tally.plan.parties)
+        parties, extents = self.tally.plan.parties, self.tally.extents
         cells = np.array([each.cell for each in self.sought])
-        by_party = dict(zip(self.tally.plan.parties, np.unravel_index(cells, (first, second)), strict=True))
-        self._other = next(party for party in self.tally.plan.parties if party != self.owner)
-        self._own_group, self._other_group = by_party[self.owner], by_party[self._other]
+        numbers = np.unravel_index(cells, [extents[party].groups for party in parties])
+        self._group = dict(zip(parties, numbers, strict=True))
+        self._others = [party for party in (self.tally.asker, *self.tally.others) if party != self.owner]
         self._ranks = np.array([each.rank for each in self.sought])
         if self.tally.engine.name == self.owner:
             self._values, self._valid = values_of(self.tally.own.side, argument_of(self.sought[0].aggregate))
@@ -65,34 +65,43 @@ class _Search:
             return self._counts_known(middle)
         most = tally.extents[self.owner].rows_of_key
         below = tally.bring(self.owner, Brought("below", self._below(middle), (count,), 0, most))
-        if tally.keyed:
-            return tally.by_known_group(below)[self._other_group, np.arange(count)]
-        return tally.products(below, tally.rows(self._other))[np.arange(count), self._other_group]
+        if not tally.keyed:
+            return tally.products(below, tally.rows(self._others))[np.arange(count), self._number(self._others)]
+        rest = self._others[1:]  # the first is the asker, who knows each row's group
+        if rest:
+            below = below * tally.rows(rest)[:, self._number(rest)]
+        return tally.by_known_group(below)[self._group[tally.asker], np.arange(count)]
+
+    def _number(self, parties: Sequence[str]) -> I64:
+        """The number of each cell sought among the combinations of those parties' groups."""
+        sizes = [self.tally.extents[party].groups for party in parties]
+        return np.ravel_multi_index([self._group[party] for party in parties], sizes).astype(np.int64)
 
     def _counts_known(self, middle: I64) -> Secret:
         """The same where the asker owns the values and knows each row's group: it picks the rows."""
         tally, counts, order = self.tally, [], []
-        rows = tally.rows(self._other)
+        rows = tally.rows(self._others)
         for (group, _), indices in self._layers.items():
             kept = None
             if tally.engine.name == self.owner:
                 limits = np.full(tally.extents[self.owner].groups, np.iinfo(np.int64).min)
-                limits[self._own_group[indices]] = middle[indices]
+                limits[self._group[self.owner][indices]] = middle[indices]
                 own = tally.own
                 chosen = (self._values[own.counted] <= limits[own.side.groups[own.counted]]) & self._valid[own.counted]
                 kept = tally.placed(own.by_key(chosen.astype(np.int64))) > 0
             sums = tally.by_known_group(rows[:, group : group + 1], kept)
-            counts.append(sums[self._own_group[indices], 0])
+            counts.append(sums[self._group[self.owner][indices], 0])
             order += indices
         return tally.engine.concatenate(counts)[np.argsort(order)]
 
     @property
     def _layers(self) -> dict[tuple[int, int], list[int]]:
-        """What is sought by the other party's group and by how often its cell was named before."""
+        """What is sought by the others' groups and by how often its cell was named before."""
         found: dict[tuple[int, int], list[int]] = {}
         seen: Counter[int] = Counter()
+        numbers = self._number(self._others)
         for index, each in enumerate(self.sought):
-            found.setdefault((int(self._other_group[index]), seen[each.cell]), []).append(index)
+            found.setdefault((int(numbers[index]), seen[each.cell]), []).append(index)
             seen[each.cell] += 1
         return found
 
@@ -103,7 +112,7 @@ class _Search:
             groups = own.side.groups[own.counted]
             columns = [
                 own.by_key(((values <= limit) & valid & (groups == group)).astype(np.int64))
-                for limit, group in zip(middle.tolist(), self._own_group.tolist(), strict=True)
+                for limit, group in zip(middle.tolist(), self._group[self.owner].tolist(), strict=True)
             ]
             return np.stack(columns, axis=1)
 

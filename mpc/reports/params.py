@@ -17,7 +17,7 @@ MAX_PARTIES = 100
 MAX_EPSILON = 100
 MILLION = 10**6
 #: Which leaks of the join the parties accept; see docs/reports.md.
-Level = Literal["J0", "J1", "J3"]
+Level = Literal["J0", "J1", "J2", "J3"]
 
 _STRICT = ConfigDict(extra="forbid", strict=False, allow_inf_nan=False)
 _Label = StrictInt | Annotated[str, StringConstraints(max_length=200)]

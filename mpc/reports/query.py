@@ -18,7 +18,7 @@ def report_job(
     receivers: Sequence[str],
     columns: Mapping[str, Declaration] | None = None,
     asker: str = "",
-    join: Level = "J1",
+    join: Level | None = None,
     minimum_group: int = 10,
     normalisation: Sequence[str] = (),
     in_memory: bool = False,
@@ -30,8 +30,8 @@ def report_job(
 
     `columns` says what columns hold, by "party.column": {"lower": "0.00", "upper": "1000000.00"} or {"values": [...]}.
     `noise`, at J3 only, is e.g. {"epsilon": "0.5", "rows_of_person": {"cn": 3}}. The `asker`, the first receiver unless
-    named, learns at J1 which of its keys are common. Raises `InputError` with a sentence on what is wrong and what is
-    supported.
+    named, learns at J1 which of its keys are common. Two parties `join` at J1 and more at J3 unless told otherwise.
+    Raises `InputError` with a sentence on what is wrong and what is supported.
     """
     from mpc.reports.report import SPEC
 
@@ -48,7 +48,7 @@ def report_job(
     params: dict[str, Any] = {
         "sql": sql,
         "columns": {name: dict(declared) for name, declared in (columns or {}).items()},
-        "join": join,
+        "join": join or ("J1" if len(plan.tables) == 2 else "J3"),
         "minimum_group": minimum_group,
         "normalisation": tuple(normalisation),
         "in_memory": in_memory,

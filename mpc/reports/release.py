@@ -130,7 +130,7 @@ def _ranked(tally: Tally, aggregate: Aggregate, totals: Totals, people: Secret) 
 def _extremes(
     tally: Tally, receivers: Sequence[str], totals: Totals, cells: I64
 ) -> dict[int, dict[Aggregate, Decimal | float | None]]:
-    """At a receiver: the extremes of each cell. How many values there are is opened to both parties."""
+    """At a receiver: the extremes of each cell. How many values there are is opened to all parties."""
     found: dict[int, dict[Aggregate, Decimal | float | None]] = {}
     for aggregate in (each for each in tally.plan.aggregates if each.function in EXTREMES):
         ((_, secret),) = totals[count_measure(tally.plan, aggregate)]
@@ -161,5 +161,5 @@ def _values(tally: Tally, receivers: Sequence[str], sought: Sequence[ranks.Sough
 
 
 def _impossible(tally: Tally, what: str) -> ProtocolError:
-    peer = tally.other if tally.engine.name == tally.asker else tally.asker
-    return ProtocolError(f"{peer}: its shares open {what}")
+    peers = [name for name in (tally.asker, *tally.others) if name != tally.engine.name]
+    return ProtocolError(f"{' or '.join(peers)}: {'their' if peers[1:] else 'its'} shares open {what}")

@@ -1,28 +1,34 @@
-"""Joint reports in SQL over the common keys of two parties' tables.
+"""Joint reports in SQL over the common keys of two and more parties' tables.
 
 Every party compiles the same text to the same plan. Each applies the conditions on its own columns, the keys that are
-left are joined privately, and everything else is computed on shares: conditions that compare both sides' columns,
+left are joined privately, and everything else is computed on shares: conditions that compare two parties' columns,
 counts, sums, means, variances, minima, maxima and quantiles by group. A group with fewer than the minimum of different
 people, or fewer rows than HAVING demands, is shown as suppressed, and nothing of it is opened. With `noise` all figures
 are noisy, and so are the counts that decide which groups are shown: see `mpc.reports.noise`.
 
+Two parties compute by themselves. Of three and more, three compute, the asker and the first two of the others in the
+order of the SQL; the rest bring shares of their columns.
+
 Output:   each receiver learns the report: for each released group the figures asked for, with the counts and sums that
           means and variances are made of; for the others, that they are suppressed.
-Leaks:    both learn how many different keys each other's own conditions leave (with noise: how many there are whatever
-          the conditions), how many groups the other has, how many rows of one key at most (rounded up to a power of
-          two), which groups are released, and, with LIMIT, the order of the released groups. J0: both learn which of
-          their keys are common; J1: the asker learns which of its are;
-          J3: nobody does. Who owns a column of which a minimum, maximum or quantile is asked learns that of each
-          released group, and both learn how many values there are in it.
-Security: semi-honest; that of `mpc.joins` and `mpc.sharing.engine`. A report is exact, so it gives way to differencing:
-          see docs/what-this-does-not-protect.md.
+Leaks:    all learn how many different keys each other's own conditions leave (with noise: how many there are whatever
+          the conditions), how many groups the others have, how many rows of one key at most (rounded up to a power of
+          two), which groups are released, and, with LIMIT, the order of the released groups. J0: all learn which of
+          their keys are common to all; J1, of two parties: the asker learns which of its are; J2: all learn how many
+          are; J3: nobody learns anything of that. Of three and more parties nobody learns which keys, or how many, are
+          common to some of them only. Who owns a column of which a minimum, maximum or quantile is asked learns that of
+          each released group, and all learn how many values there are in it.
+Security: semi-honest; that of `mpc.joins` and `mpc.sharing.engine`. Two parties learn no more from each other. Of three
+          and more, no single party learns more, with any that do not compute; two of those that compute together learn
+          what the others brought. A report is exact, so it gives way to differencing: see
+          docs/what-this-does-not-protect.md.
 Cost:     that of the join, and a product of shares for each common row, own group of each party and figure.
 Source:   minimum group: Hundepool et al., Statistical Disclosure Control, 2012, chapter 4; the grammar is in
           docs/reports.md.
 """
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from mpc.errors import InputError, ProtocolError
@@ -46,12 +52,13 @@ if TYPE_CHECKING:
     from mpc.reports.tally import Tally
 
 MAX_CELLS = 10_000
+MOST_PARTIES = 10
 _MAX_ROWS_OF_KEY = 2**20
 _LABEL = b"report.sql"
 
 
 def run(party: Party[Params], tables: "Mapping[str, pa.Table]") -> Outcome:
-    """Play one party. Facts: "own_rows" and "counted_rows", "own_keys" and "peer_keys", "groups" and "suppressed"."""
+    """Play one party. Facts: "own_rows" and "counted_rows", "keys_NAME" of each, "groups" and "suppressed"."""
     from mpc.reports.columns import OwnColumns
     from mpc.reports.release import release
     from mpc.reports.sides import check_sizes, open_side
@@ -62,7 +69,6 @@ def run(party: Party[Params], tables: "Mapping[str, pa.Table]") -> Outcome:
     if party.params.noise is None:
         check_sizes(side, own.keys)
     party.progress("check rows", 1, 4)
-    ((peer, _),) = party.peers.items()
     extents = _exchange(party, plan, own)
     party.progress("join", 2, 4)
     tally = _join(party, plan, own, extents)
@@ -71,12 +77,11 @@ def run(party: Party[Params], tables: "Mapping[str, pa.Table]") -> Outcome:
     released = release(tally, party.job.receivers)
     tally.engine.finish()
     table = _result(party, plan, side, extents, released)
-    cells = extents[party.name].groups * extents[peer].groups
+    cells = math.prod(extent.groups for extent in extents.values())
     facts = {
         "own_rows": tables["key"].num_rows,
         "counted_rows": len(own.counted),
-        "own_keys": extents[party.name].keys,
-        "peer_keys": extents[peer].keys,
+        **{f"keys_{name}": extents[name].keys for name in plan.parties},
         "groups": cells,
         "suppressed": cells - len(released),
     }
@@ -107,34 +112,41 @@ def _keys(party: Party[Params], side: "Side", table: "pa.Table") -> "Keys":
 
 
 def _exchange(party: Party[Params], plan: "Plan", own: "OwnColumns") -> "dict[str, Extent]":
-    """What both sides bring; raises `ProtocolError` for a peer that made another plan of the text."""
-    from mpc.reports.columns import Extent
-    from mpc.reports.groups import group_count
-
-    ((peer, channel),) = party.peers.items()
+    """What all sides bring; raises `ProtocolError` for a peer that made another plan of the text."""
     mine = own.extent
-    channel.send(report_pb2.Setup(plan=plan.digest, keys=mine.keys, groups=mine.groups, rows_of_key=mine.rows_of_key))
-    theirs = channel.recv(report_pb2.Setup)
-    if theirs.plan != plan.digest:
-        raise ProtocolError(f"{peer}: made another plan of the SQL", hint="use releases of one version")
-    due = group_count(plan, party.params, peer)
-    if theirs.groups != due if due is not None else not 1 <= theirs.groups <= MAX_CELLS:
-        raise ProtocolError(f"{peer}: claims {theirs.groups} groups")
-    power = theirs.rows_of_key.bit_count() == 1
-    if not power or theirs.rows_of_key > _MAX_ROWS_OF_KEY or theirs.keys > 2**40:
-        raise ProtocolError(f"{peer}: claims {theirs.rows_of_key} rows of one key and {theirs.keys} keys")
+    setup = report_pb2.Setup(plan=plan.digest, keys=mine.keys, groups=mine.groups, rows_of_key=mine.rows_of_key)
+    peers = [name for name in plan.parties if name != party.name]
+    for peer in peers:
+        party.peers[peer].send(setup)
+    extents = {party.name: mine}
+    for peer in peers:
+        extents[peer] = _extent(peer, plan, party.params, party.peers[peer].recv(report_pb2.Setup))
     if mine.rows_of_key > _MAX_ROWS_OF_KEY:
         raise InputError(f"a key has more than {_MAX_ROWS_OF_KEY} rows", hint="check the key columns")
-    if mine.groups * theirs.groups > MAX_CELLS:
-        raise InputError(
-            f"the report has {mine.groups * theirs.groups} groups (at most {MAX_CELLS})", hint="group by less"
-        )
-    if plan.comparisons and max(mine.rows_of_key, theirs.rows_of_key) > 1:
+    cells = math.prod(extent.groups for extent in extents.values())
+    if cells > MAX_CELLS:
+        raise InputError(f"the report has {cells} groups (at most {MAX_CELLS})", hint="group by less")
+    compared = {side.party for each in plan.comparisons for side in (each.left, each.right)}
+    if any(extents[name].rows_of_key > 1 for name in compared):
         raise InputError(
             "a condition compares columns of two parties, which needs one row a key on both sides",
             hint="prepare a dataset with one row a key",
         )
-    return {party.name: mine, peer: Extent(theirs.groups, theirs.keys, theirs.rows_of_key)}
+    return extents
+
+
+def _extent(peer: str, plan: "Plan", params: Params, setup: report_pb2.Setup) -> "Extent":
+    from mpc.reports.columns import Extent
+    from mpc.reports.groups import group_count
+
+    if setup.plan != plan.digest:
+        raise ProtocolError(f"{peer}: made another plan of the SQL", hint="use releases of one version")
+    due = group_count(plan, params, peer)
+    if setup.groups != due if due is not None else not 1 <= setup.groups <= MAX_CELLS:
+        raise ProtocolError(f"{peer}: claims {setup.groups} groups")
+    if setup.rows_of_key.bit_count() != 1 or setup.rows_of_key > _MAX_ROWS_OF_KEY or setup.keys > 2**40:
+        raise ProtocolError(f"{peer}: claims {setup.rows_of_key} rows of one key and {setup.keys} keys")
+    return Extent(setup.groups, setup.keys, setup.rows_of_key)
 
 
 def _join(party: Party[Params], plan: "Plan", own: "OwnColumns", extents: "Mapping[str, Extent]") -> "Tally":
@@ -148,20 +160,23 @@ def _join(party: Party[Params], plan: "Plan", own: "OwnColumns", extents: "Mappi
     from mpc.sharing.engine import start
 
     asker = asker_of(party.job)
-    other = next(name for name in party.job.members if name != asker)
-    engine = start(party.name, party.peers, session=party.session, label=_LABEL, rng=party.rng)
-    tally = Tally(engine, plan, party.params, asker, other, extents, own)
-    bounds: dict[str, Bounds] = {}
+    others = tuple(name for name in plan.parties if name != asker)
+    guests = [name for name in others if name not in computing(plan, asker)]
+    engine = start(party.name, party.peers, session=party.session, label=_LABEL, rng=party.rng, guests=guests)
+    tally = Tally(engine, plan, party.params, asker, others, extents, own)
+    bounds: dict[str, dict[str, Bounds]] = {}
     columns: dict[str, I64] = {}
-    for brought in tally.hidden() if party.params.join == "J3" else ():
-        values = brought.values() if party.name == other else None
-        for index in range(brought.shape[0]) if brought.shape else [None]:
-            name = brought.name if index is None else f"{brought.name}/{index}"
-            bounds[name] = Bounds(brought.low, brought.high)
-            if values is not None:
-                columns[name] = np.ascontiguousarray(values if index is None else values[:, index])
+    for name in tally.placed_before:
+        bounds[name] = {}
+        for brought in tally.hidden(name):
+            values = brought.values() if party.name == name else None
+            for index in range(brought.shape[0]) if brought.shape else [None]:
+                column = brought.name if index is None else f"{brought.name}/{index}"
+                bounds[name][column] = Bounds(brought.low, brought.high)
+                if values is not None:
+                    columns[column] = np.ascontiguousarray(values if index is None else values[:, index])
     join = LEVELS[party.params.join].join
-    tally.joined = join(party, engine, _LABEL, asker, other, {other: bounds}, Table(own.keys.digests, columns))
+    tally.joined = join(party, engine, _LABEL, asker, others, bounds, Table(own.keys.digests, columns))
     tally.compare(plan.comparisons)
     return tally
 
@@ -200,20 +215,30 @@ def _reveals(job: Job, params: Params) -> Mapping[str, str]:
     plan = _plan(params)
     asker = asker_of(job)
     texts = {}
-    for name in job.members:
-        (other,) = (each for each in job.members if each != name)
-        learned = [f"how many different keys and groups {other} has after its own conditions, and rows of one key"]
+    for name in plan.parties:
+        others = listed([each for each in plan.parties if each != name])
+        several = len(plan.parties) > 2
+        have = f"{others} all have" if several else f"{others} also has"
+        learned = [
+            f"how many different keys and groups {others} {'have' if several else 'has'} after "
+            f"{'their' if several else 'its'} own conditions, and rows of one key"
+        ]
         if params.noise is not None:
-            learned = [f"how many different keys {other} has, whatever its conditions"]
+            learned = [f"how many different keys {others} {'have' if several else 'has'}, whatever the conditions"]
         if params.join == "J0":
-            learned.append(f"which of its keys {other} also has")
+            learned.append(f"which of its keys {have}")
         if params.join == "J1" and name == asker:
-            learned.append(f"which of its keys {other} also has, to its node while it computes")
+            learned.append(f"which of its keys {have}, to its node while it computes")
+        if params.join == "J2":
+            learned.append(f"how many keys {have}")
         own = [each for each in plan.aggregates if each.function in EXTREMES and each.argument is not None]
         if any(name in each.argument.parties for each in own if each.argument is not None):
             learned.append("the minima, maxima and quantiles of its own columns in released groups")
         if plan.limit is not None:
             learned.append("the order of all groups that are large enough")
+        if several and name in computing(plan, asker):
+            pair = listed([each for each in computing(plan, asker) if each != name], "or")
+            learned.append(f"and if it pooled what it holds with {pair}, what the others brought to the join")
         figures = f"the report: figures of each group of at least {params.minimum_group} people, the others suppressed"
         if params.noise is not None:
             figures = f"the report: figures with noise (epsilon {params.noise.epsilon}) of each group of about " + (
@@ -224,9 +249,19 @@ def _reveals(job: Job, params: Params) -> Mapping[str, str]:
     return texts
 
 
+def listed(names: Sequence[str], last: str = "and") -> str:
+    """Names in words."""
+    return f" {last} ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
+
+
 def asker_of(job: Job) -> str:
     """The party that learns which of its keys are common, at J1."""
     return next(name for name, member in job.members.items() if member.role == "asker")
+
+
+def computing(plan: "Plan", asker: str) -> tuple[str, ...]:
+    """Who computes on shares: two, or three of three and more."""
+    return (asker, *[name for name in plan.parties if name != asker][:2])
 
 
 def _check(job: Job, params: Params) -> None:
@@ -253,17 +288,30 @@ def _check(job: Job, params: Params) -> None:
         profile(name)
     measures.check(plan, params)
     noise.check(plan, params)
+    if params.join == "J1" and len(plan.parties) > 2:
+        raise InputError(
+            f"{len(plan.parties)} parties do not join at J1",
+            hint="join at J3, which costs the same and tells nobody which keys match, or at J0",
+        )
     for aggregate in plan.aggregates:
         if aggregate.function in EXTREMES:
             ranks.interval(params, aggregate)
-            if params.join == "J3" and ranks.argument_of(aggregate).parties != {asker_of(job)}:
-                raise InputError(
-                    "at J3 a minimum, maximum or quantile is of the asker's columns",
-                    hint=f"let {' or '.join(ranks.argument_of(aggregate).parties)} be the asker, or join at J1",
-                )
+            _check_extreme(plan, params, asker_of(job), ranks.argument_of(aggregate).parties)
     known = [group_count(plan, params, name) or 1 for name in plan.parties]
     if math.prod(known) > MAX_CELLS:
         raise InputError(f"the report has {math.prod(known)} groups (at most {MAX_CELLS})", hint="group by less")
+
+
+def _check_extreme(plan: "Plan", params: Params, asker: str, owners: Collection[str]) -> None:
+    """Whoever owns the values must learn where its rows are among the joined ones."""
+    open_level = "J1" if len(plan.parties) == 2 else "J0"
+    if params.join == "J2":
+        raise InputError("at J2 there is no minimum, maximum or quantile", hint=f"join at {open_level} or J3")
+    if params.join == "J3" and set(owners) != {asker}:
+        raise InputError(
+            "at J3 a minimum, maximum or quantile is of the asker's columns",
+            hint=f"let {' or '.join(owners)} be the asker, or join at {open_level}",
+        )
 
 
 def _uses(_job: Job, params: Params, name: str) -> Mapping[str, frozenset[Use]]:
@@ -319,9 +367,9 @@ _SLOTS = {
 SPEC = Spec(
     name="report.sql",
     version=1,
-    summary="A report in SQL over the common keys of two parties: counts, sums, means, variances, extremes by group.",
+    summary="A report in SQL over the common keys of several parties: counts, sums, means, extremes by group.",
     params=Params,
-    roles={"asker": Role(run, _SLOTS), "other": Role(run, _SLOTS)},
+    roles={"asker": Role(run, _SLOTS), "other": Role(run, _SLOTS, most=MOST_PARTIES - 1)},
     reveals=_reveals,
     estimate=_estimate,
     minimum_result=lambda params: params.minimum_group,

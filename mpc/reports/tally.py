@@ -1,12 +1,16 @@
-"""Sums over the common keys of two parties, by group, on shares.
+"""Sums over the common keys of all parties, by group, on shares.
 
 Each party has, for each common row and each of its own groups, what its rows of that key and group add up to. A sum
-over the joined rows of a cell is then a sum of products of one party's numbers and the other's, whatever the number of
-rows of a key on either side.
+over the joined rows of a cell is then a sum of products of all parties' numbers, whatever the number of rows of a key
+on any side.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import reduce
+from itertools import product
+from operator import and_
 
 import numpy as np
 
@@ -30,40 +34,51 @@ class _Limb:
     index: int
 
 
+#: One limb a party other than the asker, in their order.
+_Limbs = tuple[_Limb, ...]
+
+
 @dataclass(frozen=True)
 class Brought:
-    """What a party brings to the sums under a name: an own array with an entry a key, of `shape` each."""
+    """What a party brings to the sums under a name: an own array with an entry a key, of `shape` each. `one`: it is 1
+    in every common row."""
 
     name: str
     values: Callable[[], I64] = field(repr=False)
     shape: tuple[int, ...]
     low: int
     high: int
+    one: bool = False
 
 
 @dataclass
 class Tally:
-    """One party's side of the sums. `asker` and `other` are the two parties, `extents` what each brings.
+    """One party's side of the sums. `asker` and `others` are all parties, `extents` what each brings.
 
-    Before `joined` is set, `hidden` says what the other party must bring to a join that hides which rows are common:
-    nothing can be placed there later.
+    Before `joined` is set, `hidden` says what a party must bring to a join that hides from it which rows are common:
+    it can place nothing there later.
     """
 
     engine: Engine
     plan: Plan
     params: Params
     asker: str
-    other: str
+    others: tuple[str, ...]
     extents: Mapping[str, Extent]
     own: OwnColumns = field(repr=False)
     joined: Joined = field(init=False, repr=False)
     flags: Bits | None = field(default=None, repr=False)
-    _cache: dict[tuple[str, "_Limb"], Secret] = field(default_factory=dict, repr=False)
+    _cache: dict[tuple[tuple[str, str], ...], Secret] = field(default_factory=dict, repr=False)
 
     @property
     def keyed(self) -> bool:
-        """Whether the asker has one row a key, so that it knows the group of each common row."""
-        return self.extents[self.asker].rows_of_key == 1
+        """Whether the asker has one row a key and knows where, so that it knows the group of each common row."""
+        return self.asker not in self.placed_before and self.extents[self.asker].rows_of_key == 1
+
+    @property
+    def placed_before(self) -> tuple[str, ...]:
+        """Who does not learn where its rows are among the joined ones."""
+        return {"J2": (self.asker, *self.others), "J3": self.others}.get(self.params.join, ())
 
     def by_known_group(self, columns: Secret, kept: BOOL | None = None) -> Secret:
         """Sums of columns over the asker's groups: shape (groups, columns). It leaves out rows that are not `kept`."""
@@ -77,105 +92,131 @@ class Tally:
 
     def compare(self, comparisons: Sequence[Comparison]) -> None:
         """From now on only rows count for which all comparisons hold; needs one row a key on both sides."""
+        tests = []
         for comparison in comparisons:
             brought = self._comparison(comparison)
             left, right = (self.bring(side.party, brought[side.party]) for side in (comparison.left, comparison.right))
-            test = _TESTS[comparison.operator](left, right)
-            self.flags = test if self.flags is None else self.flags & test
+            tests.append(_TESTS[comparison.operator](left, right))
+        self.flags = reduce(and_, tests) if tests else None
 
     def people(self, rows: Secret) -> Secret:
-        """How many different common keys each group has: shape (asker's groups, other's groups), as `rows`, which are
-        how many rows it has."""
-        if self.extents[self.asker].rows_of_key == self.extents[self.other].rows_of_key == 1:
+        """How many different common keys each group has: shape (asker's groups, the others'), as `rows`, which are how
+        many rows it has."""
+        if not self._repeats:
             return rows
-        theirs = self.bring(self.other, self._people(self.other))
+        theirs = self.together([(party, self._people(party)) for party in self.others])
         if self.keyed:
             return self.by_known_group(theirs)
         return self.products(self.bring(self.asker, self._people(self.asker)), theirs)
 
     def totals(self, measures: Sequence[Measure]) -> dict[Measure, list[tuple[int, Secret]]]:
-        """Each measure as (shift, secret) pairs whose sum of secret·2^shift it is, by (asker's, other's groups)."""
-        pairs = {measure: self._pairs(measure) for measure in measures}
-        wanted: dict[_Limb, dict[_Limb, None]] = {}
+        """Each measure as (shift, secret) pairs whose sum of secret·2^shift it is, by (asker's, the others' groups)."""
+        pairs = {measure: self._terms(measure) for measure in measures}
+        wanted: dict[_Limb, dict[_Limbs, None]] = {}
         for ours, theirs, _ in (pair for found in pairs.values() for pair in found):
             wanted.setdefault(ours, {})[theirs] = None
-        sums: dict[tuple[_Limb, _Limb], Secret] = {}
-        groups = self.extents[self.other].groups
+        sums: dict[tuple[_Limb, _Limbs], Secret] = {}
+        groups = math.prod(self.extents[party].groups for party in self.others)
         for ours, many in wanted.items():  # one product for all that one column is multiplied with
-            columns = self.engine.concatenate([self._column(self.other, limb) for limb in many], axis=1)
-            product = self._sum(ours, columns)
-            for index, limb in enumerate(many):
-                sums[ours, limb] = product[:, index * groups : (index + 1) * groups]
+            columns = self.engine.concatenate([self.together(self._brought(limbs)) for limbs in many], axis=1)
+            found = self._sum(ours, columns)
+            for index, limbs in enumerate(many):
+                sums[ours, limbs] = found[:, index * groups : (index + 1) * groups]
         return {m: [(shift, sums[ours, theirs]) for ours, theirs, shift in found] for m, found in pairs.items()}
 
     def most(self, measure: Measure) -> list[int]:
         """What one joined row adds at most, in absolute value, to each of a measure's secrets in `totals`."""
+        parties = (self.asker, *self.others)
         return [
-            self._most(self.asker, ours) * self._most(self.other, theirs) for ours, theirs, _ in self._pairs(measure)
+            math.prod(self._most(party, limb) for party, limb in zip(parties, (ours, *theirs), strict=True))
+            for ours, theirs, _ in self._terms(measure)
         ]
 
-    def _most(self, party: str, limb: "_Limb") -> int:
+    def _most(self, party: str, limb: _Limb) -> int:
         return limb_most(largest(self.params, party, limb.factor), limb.bits, limb.index)
 
-    def _sum(self, ours: "_Limb", columns: Secret) -> Secret:
-        """Columns of the other party times a limb of the asker's, by the asker's groups."""
+    def _sum(self, ours: _Limb, columns: Secret) -> Secret:
+        """Columns of the others times a limb of the asker's, by the asker's groups."""
         if not self.keyed:
-            return self.products(self._column(self.asker, ours), columns)
+            return self.products(self.column(self.asker, self._limb(self.asker, ours)), columns)
         if ours.factor.is_one:
             return self.by_known_group(columns)
         high = 2**ours.bits
         own = self.bring(self.asker, Brought("own", lambda: self.own.by_key(self._own(ours)), (), -high, high))
         return self.by_known_group(columns * own.reshape(-1, 1))
 
-    def _pairs(self, measure: Measure) -> list[tuple["_Limb", "_Limb", int]]:
-        """The limbs of both parties' factors that are multiplied for a measure, and the shift of each product."""
-        ours, theirs = (measure[self.plan.parties.index(party)] for party in (self.asker, self.other))
-        bits = limb_bits(self._both, both=bool(ours.columns and theirs.columns))
+    def _terms(self, measure: Measure) -> list[tuple[_Limb, _Limbs, int]]:
+        """The limbs of all parties' factors that are multiplied for a measure, and the shift of each product."""
+        factors = dict(zip(self.plan.parties, measure, strict=True))
+        bits = limb_bits(tuple(self.extents.values()), sum(bool(factor.columns) for factor in measure))
+        limbs = [self._limbs(party, factors[party], bits) for party in (self.asker, *self.others)]
         return [
-            (our, their, bits * (our.index + their.index))
-            for our in self._limbs(self.asker, ours, bits)
-            for their in self._limbs(self.other, theirs, bits)
+            (ours, tuple(theirs), bits * sum(each.index for each in (ours, *theirs)))
+            for ours, *theirs in product(*limbs)
         ]
 
-    def _limbs(self, party: str, factor: Factor, bits: int) -> list["_Limb"]:
+    def _brought(self, limbs: _Limbs) -> list[tuple[str, Brought]]:
+        return [(party, self._limb(party, limb)) for party, limb in zip(self.others, limbs, strict=True)]
+
+    def together(self, brought: Sequence[tuple[str, Brought]]) -> Secret:
+        """The product of what several parties bring, for each combination of their groups: shape (rows, groups)."""
+        whole = _without_ones(brought)
+        key = tuple((party, each.name) for party, each in whole)
+        if key not in self._cache:
+            last = self.bring(*whole[-1])
+            if len(whole) > 1:
+                first = self.together(whole[:-1])
+                both = first.reshape(self.joined.rows, -1, 1) * last.reshape(self.joined.rows, 1, -1)
+                last = both.reshape(self.joined.rows, first.shape[1] * last.shape[1])
+            self._cache[key] = last
+        return self._cache[key]
+
+    def _limbs(self, party: str, factor: Factor, bits: int) -> list[_Limb]:
         if not factor.columns:
             bits = 1  # 0 or 1 a row, whatever the other factor is
         count = limb_count(largest(self.params, party, factor), bits)
         return [_Limb(factor, bits, index) for index in range(count)]
 
     @property
-    def _both(self) -> tuple[Extent, Extent]:
-        return self.extents[self.asker], self.extents[self.other]
+    def _counted(self) -> bool:
+        """Whether every key has a row that counts."""
+        return self.params.noise is None
 
-    def rows(self, party: str) -> Secret:
-        """How many rows of each of the party's groups each common row stands for: shape (rows, groups)."""
-        (limb,) = self._limbs(party, ONE, 1)
-        return self._column(party, limb)
+    @property
+    def _repeats(self) -> bool:
+        """Whether a key has several rows anywhere."""
+        return any(extent.rows_of_key > 1 for extent in self.extents.values())
+
+    def rows(self, parties: Sequence[str]) -> Secret:
+        """How many rows of each combination of those parties' groups each common row is: shape (rows, groups)."""
+        return self.together([(party, self._limb(party, self._limbs(party, ONE, 1)[0])) for party in parties])
 
     def in_order(self, secret: Secret) -> Secret:
-        """A value by (asker's, other's groups) as one by cell, in the order of the plan's tables."""
-        return (secret if self.plan.parties[0] == self.asker else secret.transpose()).ravel()
+        """A value by (asker's, the others' groups) as one by cell, in the order of the plan's tables."""
+        sizes = [self.extents[party].groups for party in (self.asker, *self.others)]
+        places = np.arange(math.prod(sizes)).reshape(sizes)
+        return secret.ravel()[np.moveaxis(places, 0, self.plan.parties.index(self.asker)).ravel()]
 
     def _is(self, party: str) -> bool:
         return self.engine.name == party
 
-    def _column(self, party: str, limb: "_Limb") -> Secret:
-        """A limb of a party's factor over the common rows, by its groups: shape (rows, groups)."""
-        if (party, limb) not in self._cache:
-            self._cache[party, limb] = self.bring(party, self._limb(party, limb))
-        return self._cache[party, limb]
+    def column(self, party: str, brought: Brought) -> Secret:
+        """What one party brings over the common rows, by its groups: shape (rows, groups)."""
+        return self.together([(party, brought)])
 
-    def _limb(self, party: str, limb: "_Limb") -> Brought:
+    def _limb(self, party: str, limb: _Limb) -> Brought:
         extent, factor = self.extents[party], limb.factor
-        high = min(largest(self.params, party, factor), 2**limb.bits) * extent.rows_of_key
+        high = min(largest(self.params, party, factor), 1 << limb.bits) * extent.rows_of_key
         low = -high if factor.columns else 0
         name = f"{'*'.join(factor.columns)}/{'*'.join(factor.present)}/{limb.bits}/{limb.index}"
-        return Brought(name, lambda: self.own.sums(self._own(limb)), (extent.groups,), low, high)
+        one = factor.is_one and extent.groups == extent.rows_of_key == 1 and self._counted
+        return Brought(name, lambda: self.own.sums(self._own(limb)), (extent.groups,), low, high, one)
 
     def _people(self, party: str) -> Brought:
-        return Brought("people", self.own.people, (self.extents[party].groups,), 0, 1)
+        groups = self.extents[party].groups
+        return Brought("people", self.own.people, (groups,), 0, 1, groups == 1 and self._counted)
 
-    def _own(self, limb: "_Limb") -> I64:
+    def _own(self, limb: _Limb) -> I64:
         return self.own.limb(limb.factor, limb.bits, limb.index)
 
     def _compared(self, side: Column, decimals: int) -> Brought:
@@ -194,19 +235,22 @@ class Tally:
         decimals = max(declared(self.params, side).decimals for side in sides)
         return {side.party: self._compared(side, decimals) for side in sides}
 
-    def hidden(self) -> list[Brought]:
-        """All that the other party brings to the sums of the plan's measures and to its comparisons."""
-        measures = [(ONE,) * len(self.plan.tables), *needed(self.plan)]
-        limbs = dict.fromkeys(theirs for measure in measures for _, theirs, _ in self._pairs(measure))
-        found = [self._limb(self.other, limb) for limb in limbs]
-        if max(extent.rows_of_key for extent in self.extents.values()) > 1:
-            found.append(self._people(self.other))
-        compared = [self._comparison(each)[self.other] for each in self.plan.comparisons]
-        return found + list({each.name: each for each in compared}.values())
+    def hidden(self, party: str) -> list[Brought]:
+        """All that a party brings to the sums of the plan's measures and to its comparisons."""
+        terms = [term for measure in needed(self.plan) for term in self._terms(measure)]
+        found = [self._limb(party, ours) for ours, _, _ in terms if party == self.asker]
+        shared = [self._brought(theirs) for _, theirs, _ in terms]
+        if self._repeats:
+            shared.append([(other, self._people(other)) for other in self.others])
+            found += [self._people(party)] if party == self.asker else []
+        found += [each for brought in shared for name, each in _without_ones(brought) if name == party]
+        compared = [self._comparison(each) for each in self.plan.comparisons]
+        found += [sides[party] for sides in compared if party in sides]
+        return list({each.name: each for each in found}.values())
 
     def bring(self, party: str, brought: Brought) -> Secret:
         """What a party brings, over the common rows: shape (rows, ...)."""
-        if self.params.join == "J3" and party == self.other:
+        if party in self.placed_before:
             columns = self.joined.columns[party]
             if not brought.shape:
                 return columns[brought.name]
@@ -227,6 +271,11 @@ class Tally:
         if self.flags is not None:
             ours = ours * self.flags.integers().reshape(-1, 1)
         return ours.transpose() @ theirs
+
+
+def _without_ones(brought: Sequence[tuple[str, Brought]]) -> list[tuple[str, Brought]]:
+    """What is to be multiplied: nothing is 1 everywhere, unless all are."""
+    return [each for each in brought if not each[1].one] or list(brought[:1])
 
 
 _TESTS: Mapping[str, Callable[[Secret, Secret], Bits]] = {

@@ -25,7 +25,9 @@ if TYPE_CHECKING:
 )
 @click.option("--values", multiple=True, metavar="COLUMN=A|B|...", help="What is grouped by; repeat it.")
 @click.option("--asker", default="", metavar="NAME", help="May learn which of its keys match; else the first receiver.")
-@click.option("--join", type=click.Choice(["J0", "J1", "J3"]), default="J1", show_default=True, help="Level of leaks.")
+@click.option(
+    "--join", type=click.Choice(["J0", "J1", "J2", "J3"]), help="Level of leaks; else J1 of two parties, J3 of more."
+)
 @click.option("--min-group", type=click.IntRange(min=1), default=10, show_default=True, help="People in a group.")
 @click.option("--normalise", multiple=True, metavar="PROFILE", help="One a key column, e.g. national_id/1.")
 @click.option("--in-memory", is_flag=True, help="No party writes rows to disk.")
@@ -53,7 +55,7 @@ def sql(
     deadline: str | None,
     yes: bool,
 ) -> None:
-    """Propose a joint report over the rows that two parties have in common.
+    """Propose a joint report over the rows that several parties have in common.
 
     A table is written party.dataset. See docs/reports.md for what a report may be.
 
