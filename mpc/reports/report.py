@@ -27,12 +27,13 @@ Source:   minimum group: Hundepool et al., Statistical Disclosure Control, 2012,
           docs/reports.md.
 """
 
+import hashlib
 import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from mpc.errors import InputError, ProtocolError
-from mpc.job import Job
+from mpc.job import Job, canonical_json
 from mpc.normalisation import DEFAULT, profile
 from mpc.reports.expressions import Column
 from mpc.reports.params import Params
@@ -162,7 +163,8 @@ def _join(party: Party[Params], plan: "Plan", own: "OwnColumns", extents: "Mappi
     asker = asker_of(party.job)
     others = tuple(name for name in plan.parties if name != asker)
     guests = [name for name in others if name not in computing(plan, asker)]
-    engine = start(party.name, party.peers, session=party.session, label=_LABEL, rng=party.rng, guests=guests)
+    label = _label_of(extents)
+    engine = start(party.name, party.peers, session=party.session, label=label, rng=party.rng, guests=guests)
     tally = Tally(engine, plan, party.params, asker, others, extents, own)
     bounds: dict[str, dict[str, Bounds]] = {}
     columns: dict[str, I64] = {}
@@ -179,6 +181,12 @@ def _join(party: Party[Params], plan: "Plan", own: "OwnColumns", extents: "Mappi
     tally.joined = join(party, engine, _LABEL, asker, others, bounds, Table(own.keys.digests, columns))
     tally.compare(plan.comparisons)
     return tally
+
+
+def _label_of(extents: "Mapping[str, Extent]") -> bytes:
+    """Names the stage after what was told, so that nobody computes with a peer that was told something else."""
+    told = sorted((name, extent.groups, extent.keys, extent.rows_of_key) for name, extent in extents.items())
+    return _LABEL + hashlib.sha256(canonical_json(told)).digest()
 
 
 def _result(

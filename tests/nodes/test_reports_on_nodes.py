@@ -1,4 +1,4 @@
-"""Reports between two nodes: the true answer, exactly once; and no second one that differs by a few people."""
+"""Reports between nodes: the true answer, exactly once; and no second one that differs by a few people."""
 
 import time
 from collections.abc import Iterator
@@ -143,3 +143,39 @@ def test_it_survives_the_end_of_a_node_in_the_middle(nodes: Sandbox) -> None:
     assert nodes.results(job)["cn"].to_pylist() == truth()
     rows = nodes["hk"].node._store.connection().execute("SELECT count(*) FROM row_sets").fetchone()
     assert rows[0] == 2
+
+
+@pytest.mark.parametrize("level", ["J0", "J3"])
+def test_three_nodes_report_what_all_have(level: str) -> None:
+    sql = (
+        "SELECT hk.product, sg.segment, COUNT(*) AS n, SUM(cn.balance) AS s FROM hk.cards JOIN cn.accounts USING (doc) "
+        "JOIN sg.clients USING (doc) WHERE hk.age > 23 AND cn.balance <= 450 GROUP BY hk.product, sg.segment"
+    )
+    job = report_job(
+        sql,
+        receivers=("cn", "sg"),
+        columns={
+            "cn.balance": {"lower": "0", "upper": "1000"},
+            "hk.product": {"values": ["cards", "loans"]},
+            "sg.segment": {"values": ["corporate", "retail"]},
+        },
+        minimum_group=5,
+        purpose="wealth",
+        join=level,  # type: ignore[arg-type]
+    )
+    clients = pa.table({"doc": [f"P{i}" for i in range(15, 70)], "segment": ["retail"] * 50 + ["corporate"] * 5})
+    with sandbox("hk", "cn", "sg") as nodes:
+        nodes["hk"].node.add_dataset("cards", HK, ["doc"])
+        nodes["cn"].node.add_dataset("accounts", CN, ["doc"])
+        nodes["sg"].node.add_dataset("clients", clients, ["doc"])
+        nodes.allow(job)
+        found = nodes.run(job)
+    common = range(15, 56)
+    groups = {"cards": [i for i in common if i % 3], "loans": [i for i in common if not i % 3]}
+    retail = [
+        {"product": name, "segment": "retail", "n": len(own), "s": sum(10 * (i - 10) for i in own), "suppressed": False}
+        for name, own in groups.items()
+    ]
+    corporate = [{"product": name, "segment": "corporate", "n": None, "s": None, "suppressed": True} for name in groups]
+    assert found["cn"].to_pylist() == found["sg"].to_pylist() == retail + corporate
+    assert "hk" not in found

@@ -56,6 +56,12 @@ def test_the_digest_is_the_same_in_every_release() -> None:
     assert digest.hex() == "77b852761470309367bb7c5280cfb7321224c110d05002fb8492273c43b23b00"
 
 
+def test_a_key_may_be_named_by_any_table_that_was_joined_before() -> None:
+    three = "SELECT COUNT(*) FROM hk.cards JOIN cn.accounts ON hk.doc = cn.card AND hk.kind = cn.type "
+    chained = compile_sql(three + "JOIN sg.clients ON hk.doc = sg.id AND cn.type = sg.sort")
+    assert chained.tables[2].key == ("id", "sort")
+
+
 REFUSED = {
     "SELECT *" + FROM: "selects STAR",
     "SELECT hk.product" + FROM + " GROUP BY 1": "selects no aggregate",
