@@ -154,11 +154,24 @@ def test_figures_are_the_true_ones_where_the_noise_is_nothing() -> None:
     assert not all(exact["suppressed"].to_pylist())
 
 
+def test_rows_that_a_condition_of_a_third_party_leaves_out_do_not_count() -> None:
+    """Their keys are among the common ones all the same, so that nobody learns how many they are."""
+    sql = "SELECT COUNT(*) AS n, SUM(cn.balance) AS s" + FROM + " JOIN sg.clients USING (doc) WHERE sg.age < 15"
+    data = tables(1, 20) | {"sg": pa.table({"doc": np.arange(20), "age": np.arange(20)})}
+    more: dict[str, Any] = {"receivers": ("hk",), "columns": BALANCES, "join": "J3", "minimum_group": 2}
+    exact = run_job(report_job(sql, **more), data)["hk"].table
+    with patch.object(noise, "sample", lambda _scale, count: np.zeros(count, np.int64)):
+        noisy = run_job(report_job(sql, **more, noise={"epsilon": "1"}), data)["hk"].table
+    assert noisy == exact
+    assert exact is not None
+    assert exact["n"].to_pylist()[0] == 15
+
+
 def test_how_many_people_meet_a_condition_is_not_told_by_sizes() -> None:
     sql = "SELECT COUNT(*) AS n" + FROM + " WHERE cn.balance < 0"
     job = report_job(sql, receivers=("hk",), join="J3", noise={"epsilon": "1"})
     outcomes = run_job(job, tables(1, 50))
-    assert outcomes["hk"].facts["peer_keys"] == 50
+    assert outcomes["hk"].facts["keys_cn"] == 50
     assert outcomes["cn"].facts["counted_rows"] == 0  # at home alone
 
 
