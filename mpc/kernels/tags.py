@@ -11,33 +11,29 @@ I64 = npt.NDArray[np.int64]
 BOOL = npt.NDArray[np.bool_]
 
 _AHEAD = 16  # rows for which memory is asked in advance
-_ZERO = np.uint64(0)
 _ONE = np.uint64(1)
 
 
-@kernel(
-    "boolean(const uint64[:, ::1], const int64[::1], const int64[::1], int64, uint64[::1], uint64[::1], int64[::1])"
-)
-def cut(words: U64, order: I64, places: I64, bits: int, high: U64, low: U64, ordered: I64) -> bool:
-    """Tags of `bits` and then 64 bits from the first two columns of `words`, row order[i] being written to place i.
+@kernel("void(const uint64[:, ::1], const int64[::1], const int64[::1], int64, uint64[::1], uint64[::1], int64[::1])")
+def cut(words: U64, order: I64, places: I64, bits: int, high: U64, low: U64, ordered: I64) -> None:
+    """Tags of `bits` and then 64 bits from the first two columns of `words`, in ascending order.
 
-    `ordered` receives the `places` of these rows. Gives whether no two rows that follow each other have the same first
-    word.
+    `order` is that of the rows by as much of the first column as makes repetitions rare. `ordered` receives the
+    `places` of the rows in the order of their tags.
     """
     up, down = np.uint64(bits), np.uint64(63 - bits)
-    different = True
-    last = _ZERO
     last_row = order.shape[0] - 1
     for i in range(order.shape[0]):
         ask(words, order[min(i + _AHEAD, last_row)] * words.shape[1])
         row = order[i]
         first, second = words[row, 0], words[row, 1]
-        different &= i == 0 or first != last
-        last = first
-        high[i] = (first >> _ONE) >> down
-        low[i] = (first << up) | ((second >> _ONE) >> down)
-        ordered[i] = places[row]
-    return different
+        upper = (first >> _ONE) >> down
+        lower = (first << up) | ((second >> _ONE) >> down)
+        at = i
+        while at > 0 and (high[at - 1] > upper or (high[at - 1] == upper and low[at - 1] > lower)):
+            high[at], low[at], ordered[at] = high[at - 1], low[at - 1], ordered[at - 1]
+            at -= 1
+        high[at], low[at], ordered[at] = upper, lower, places[row]
 
 
 @kernel("boolean(const uint64[::1], const uint64[::1])")

@@ -16,13 +16,16 @@ import numpy.typing as npt
 
 from mpc.errors import SealaneError
 from mpc.primitives.aes import FixedKey
+from mpc.primitives.ordering import order_of
 from mpc.primitives.threads import pieces, spread
 
 BAND_BITS = 256
 SEED_BYTES = 16
 
+PIECE_ROWS = 2**13  # whose words and bands stay in the second-level cache
+CACHED_COLUMNS = 2**14  # of which two vectors stay there too, wherever rows start
+
 _SPARE_COLUMNS = 64
-PIECE_ROWS = 2**15  # whose bands stay in the second-level cache
 
 U64 = npt.NDArray[np.uint64]
 I64 = npt.NDArray[np.int64]
@@ -34,25 +37,20 @@ class Unsolvable(SealaneError):
 
 @dataclass(frozen=True)
 class Rows:
-    """The matrix rows of n keys, in ascending order of their start columns.
+    """The matrix rows of n keys.
 
-    `order` gives the index in the caller's list of the key of each row. `words` are the caller's: what a row is
-    made of is fetched from them piece by piece, as memory would cost more.
+    `order` gives the index in the caller's list of the key of each row, `words` what the row is made of.
     """
 
     order: I64 = field(repr=False)
     words: U64 = field(repr=False)
     positions: int
 
-    def fetch(self, piece: slice) -> U64:
-        """The words of some rows."""
-        return np.take(self.words, self.order[piece], axis=0)
-
-    def starts(self, words: U64) -> I64:
-        """The start columns of rows: the third word as a fraction of the number of positions."""
-        positions, half = np.uint64(self.positions), np.uint64(32)
-        low = ((words[:, 2] & np.uint64(2**32 - 1)) * positions) >> half
-        starts: I64 = (((words[:, 2] >> half) * positions + low) >> half).astype(np.int64)
+    def starts(self, piece: slice) -> I64:
+        """The start columns of some rows: the third word as a fraction of the number of positions."""
+        words, positions, half = self.words[piece, 2], np.uint64(self.positions), np.uint64(32)
+        low = ((words & np.uint64(2**32 - 1)) * positions) >> half
+        starts: I64 = (((words >> half) * positions + low) >> half).astype(np.int64)
         return starts
 
 
@@ -78,15 +76,28 @@ def failure_bits(keys: int, band_bits: int = BAND_BITS) -> float:
 
 
 def arrange(words: U64, total_columns: int) -> Rows:
-    """The rows of n keys in a matrix of `total_columns`, from three or more uniform words each: key, key, start.
+    """The rows of n keys in a matrix of `total_columns`, from four uniform words each: key, key, start, anything.
 
-    `words` must stay as they are while the rows are used.
+    They are in ascending order of their start columns, so that what works on one after the other finds its part of a
+    vector in the cache.
     """
-    return Rows(np.argsort(words[:, 2]), words, total_columns - BAND_BITS + 1)
+    from mpc.kernels import radix
+
+    order = order_of(words, 2)
+    arranged = np.empty_like(words)
+    spread(lambda piece: radix.take(words, order[piece], arranged[piece]), len(order), PIECE_ROWS)
+    return Rows(order, arranged, total_columns - BAND_BITS + 1)
+
+
+def arrange_to_decode(words: U64, total_columns: int) -> Rows:
+    """As `arrange`, in any order: that of the words, which are then used themselves, if all vectors fit the cache."""
+    if total_columns > CACHED_COLUMNS:
+        return arrange(words, total_columns)
+    return Rows(np.arange(len(words)), words, total_columns - BAND_BITS + 1)
 
 
 def encode(rows: Rows, values: U64, seed: bytes, free: U64) -> U64:
-    """A vector whose inner product with row i is values[i].
+    """A vector whose inner product with row i, of those that `arrange` gave, is values[i].
 
     `seed` (16 bytes) draws the band bits. `free` holds uniform words, one a column; the entries that the keys leave
     free are taken from it, and its length is that of the vector. Raises `Unsolvable`.
@@ -98,25 +109,25 @@ def encode(rows: Rows, values: U64, seed: bytes, free: U64) -> U64:
     sides = np.empty(len(free) + BAND_BITS, np.uint64)
     sides[: len(free)] = free
     for piece in pieces(len(values), PIECE_ROWS):
-        words = rows.fetch(piece)
-        if okvs.eliminate(bands(words), rows.starts(words), values[piece], pivots, sides):
+        own = np.ascontiguousarray(values[piece])
+        if okvs.eliminate(bands(rows.words[piece]), rows.starts(piece), own, pivots, sides):
             raise Unsolvable("the matrix of these keys is singular under this seed")
     okvs.back_substitute(pivots, sides)
     return sides[: len(free)]
 
 
-def decode(rows: Rows, seed: bytes, low: U64, high: U64, out: U64) -> None:
-    """Write to `out` (n x 4 words), in the order of the rows, the inner products with two vectors and the row's key."""
+def decode(rows: Rows, piece: slice, bands: Callable[[U64], U64], low: U64, high: U64) -> U64:
+    """For some rows, four words each: the inner products with two vectors, and the row's key.
+
+    `bands` are the `band_bits` of the seed of both vectors.
+    """
     from mpc.kernels import okvs
 
-    bands = band_bits(seed)
-
-    def work(piece: slice) -> None:
-        words = rows.fetch(piece)
-        out[piece, 2:] = words[:, :2]
-        okvs.decode(bands(words), rows.starts(words), low, high, out[piece])
-
-    spread(work, len(rows.order), PIECE_ROWS)
+    words = rows.words[piece]
+    out = np.empty_like(words)
+    out[:, 2:] = words[:, :2]
+    okvs.decode(bands(words), rows.starts(piece), low, high, out)
+    return out
 
 
 def band_bits(seed: bytes) -> Callable[[U64], U64]:

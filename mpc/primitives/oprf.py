@@ -13,7 +13,7 @@ Source:   Rindal, Schoppmann, EUROCRYPT 2021, eprint.iacr.org/2021/266; Raghuram
           eprint.iacr.org/2022/320 (subfields).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -21,7 +21,8 @@ import numpy.typing as npt
 
 from mpc.primitives import okvs
 from mpc.primitives.prg import SEED_BYTES, Prg
-from mpc.primitives.row_hash import hash_rows
+from mpc.primitives.row_hash import hash_piece, hash_rows
+from mpc.primitives.threads import spread
 from mpc.rng import Rng
 
 MAX_KEYS = 2**24
@@ -46,8 +47,7 @@ class Keys:
     @property
     def hashes(self) -> U64:
         """The hash h of each key, in the order of the rows."""
-        hashes: U64 = self.rows.words[self.rows.order, 3]
-        return hashes
+        return self.rows.words[:, 3]
 
 
 @dataclass(frozen=True)
@@ -59,54 +59,84 @@ class Query:
     retries: int
 
 
-def arrange(digests: U64, total_columns: int, seed: bytes, *, overwrite: bool = False) -> Keys:
-    """The keys with these digests (n x 4 words, distinct) in a matrix of `total_columns`, under a seed of 16 bytes.
+def arrange(digests: Sequence[U64], total_columns: int, seed: bytes) -> Keys:
+    """Keys to evaluate F of, under a seed of 16 bytes, in a matrix of `total_columns`.
 
-    With `overwrite`, the memory of the digests is used for other things from then on.
+    `digests` are arrays (n x 4 words, all distinct) that make one list together.
     """
-    words = hash_rows(digests, seed[:8], _PERSON_KEY, digests if overwrite else None)
-    return Keys(okvs.arrange(words, total_columns), seed)
+    return Keys(okvs.arrange_to_decode(_words(digests, seed), total_columns), seed)
 
 
-def query(digests: U64, rng: Rng) -> Query:
-    """The receiver's first step; raises as `encode`."""
+def query(digests: Sequence[U64], rng: Rng) -> Query:
+    """The receiver's first step; `digests` as in `arrange`, raises as `encode`."""
     return encode(digests, lambda keys: keys.hashes, rng)
 
 
-def encode(digests: U64, values: Callable[[Keys], U64], rng: Rng) -> Query:
-    """A vector that stores `values` of the arranged keys, in the order of their rows.
+def encode(digests: Sequence[U64], values: Callable[[Keys], U64], rng: Rng) -> Query:
+    """A vector that stores `values` of the arranged keys, in the order of their rows; `digests` as in `arrange`.
 
     A seed under which the keys cannot be encoded is replaced, `MAX_ATTEMPTS` in all. Raises `okvs.Unsolvable` after
     those: each fails with probability 2^-`okvs.failure_bits`, so digests repeat.
     """
-    total = okvs.columns(len(digests))
+    count = sum(map(len, digests))
+    total = okvs.columns(count)
     for attempt in range(MAX_ATTEMPTS):
-        keys = arrange(digests, total, rng(okvs.SEED_BYTES))
+        seed = rng(okvs.SEED_BYTES)
+        keys = Keys(okvs.arrange(_words(digests, seed), total), seed)
         free = np.empty(total, np.uint64)
         Prg(rng(SEED_BYTES)).fill(free)
         try:
             return Query(keys, okvs.encode(keys.rows, values(keys), keys.seed, free), attempt)
         except okvs.Unsolvable:
             continue
-    raise okvs.Unsolvable(f"no encoding of {len(digests)} keys in {MAX_ATTEMPTS} attempts")
+    raise okvs.Unsolvable(f"no encoding of {count} keys in {MAX_ATTEMPTS} attempts")
 
 
-def receiver_outputs(query: Query, shares: U64) -> U64:
-    """F of the receiver's keys (n x 4 words) from its c (2 x columns)."""
-    keys = query.keys
-    messages = np.empty((len(keys.rows.order), 4), np.uint64)
-    okvs.decode(keys.rows, keys.seed, shares[0], shares[1], messages)
-    return hash_rows(messages, keys.seed[8:], _PERSON_OUTPUT, messages)
+def receiver_outputs(keys: Keys, shares: U64, *, overwrite: bool = False) -> U64:
+    """F of the receiver's keys (n x 4 words) from its c (2 x columns).
+
+    With `overwrite`, the outputs take the place of the keys, which are of no use from then on.
+    """
+    return _outputs(keys, shares, lambda _piece, _messages: None, overwrite)
 
 
-def sender_outputs(keys: Keys, masked: U64, delta: tuple[int, int], shares: U64) -> U64:
-    """F of the sender's keys (n x 4 words) from p + a, delta and its b (2 x columns), which is overwritten."""
+def sender_outputs(keys: Keys, masked: U64, delta: tuple[int, int], shares: U64, *, overwrite: bool = False) -> U64:
+    """F of the sender's keys (n x 4 words) from p + a, delta and its b (2 x columns), which is overwritten.
+
+    `overwrite` is as in `receiver_outputs`.
+    """
     from mpc.kernels import gf64
 
     tables = np.stack([gf64.table_of(part) for part in delta])
     for plane, table in zip(shares, tables, strict=True):
         gf64.add_products(plane[: len(masked)], masked, table)
-    messages = np.empty((len(keys.rows.order), 4), np.uint64)
-    okvs.decode(keys.rows, keys.seed, shares[0], shares[1], messages)
-    gf64.add_pairs_of_products(messages, keys.hashes, tables)
-    return hash_rows(messages, keys.seed[8:], _PERSON_OUTPUT, messages)
+
+    def add_hashes(piece: slice, messages: U64) -> None:
+        gf64.add_pairs_of_products(messages, np.ascontiguousarray(keys.hashes[piece]), tables)
+
+    return _outputs(keys, shares, add_hashes, overwrite)
+
+
+def _words(digests: Sequence[U64], seed: bytes) -> U64:
+    words = np.empty((sum(map(len, digests)), 4), np.uint64)
+    start = 0
+    for part in digests:
+        hash_rows(part, seed[:8], _PERSON_KEY, words[start : start + len(part)])
+        start += len(part)
+    return words
+
+
+def _outputs(keys: Keys, shares: U64, complete: Callable[[slice, U64], None], overwrite: bool) -> U64:
+    """Decode, complete and hash piece by piece, while a piece is in the cache."""
+    from mpc.kernels.blake2s import initial_state
+
+    rows, bands, state = keys.rows, okvs.band_bits(keys.seed), initial_state(keys.seed[8:], _PERSON_OUTPUT)
+    outputs = rows.words if overwrite else np.empty_like(rows.words)
+
+    def work(piece: slice) -> None:
+        messages = okvs.decode(rows, piece, bands, shares[0], shares[1])
+        complete(piece, messages)
+        hash_piece(messages, state, outputs[piece])
+
+    spread(work, len(rows.order), okvs.PIECE_ROWS)
+    return outputs

@@ -14,6 +14,7 @@ from mpc.errors import ChannelError, InputError, ProtocolError
 from mpc.primitives import base_ot, key_agreement, okvs, oprf, vole
 from mpc.primitives.aes import KEY_BYTES, FixedKey
 from mpc.primitives.row_hash import hash_rows
+from mpc.primitives.threads import spread
 from mpc.psi import steps
 from mpc.psi import vole_steps as fast
 from mpc.psi.params import MultiParams, VoleParams
@@ -117,7 +118,8 @@ def start(party: Party[MultiParams], digests: fast.U8) -> Group:
     nonces = {party.name: nonce, **{peer: message.nonce for peer, message in starts.items()}}
     others = b"".join(nonces[name] for name in sorted(nonces) if name != leader)
     links = tuple(steps.Link(channels[peer], peer, own, starts[peer].keys) for peer in sorted(told))
-    return Group(links, fast.with_canaries(digests, party.session, nonces[leader], others), shared)
+    canaries = fast.canaries(party.session, nonces[leader], others)
+    return Group(links, np.concatenate([fast.as_words(digests), canaries]), shared)
 
 
 def _check_start(peer: str, message: psi_multi_pb2.Start, told: bool) -> None:
@@ -167,7 +169,7 @@ def leader_prfs(
         receiver, request = vole.ask(keys, levels, pair.session, party.rng)
         fast.send_bytes(link.channel, request)
         receivers.append(receiver)
-    query = oprf.query(digests, party.rng)  # one for all: each party sees it under another mask
+    query = oprf.query([digests], party.rng)  # one for all: each party sees it under another mask
     for link in links:
         link.channel.send(psi_vole_pb2.Seed(seed=query.keys.seed))
     shares = []
@@ -177,7 +179,7 @@ def leader_prfs(
             planes = fast.receive_level(link, pair, receiver, levels, index, planes[0], planes[1:])
         fast.send_bytes(link.channel, (query.vector ^ planes[0, : len(query.vector)]).view(np.uint8))
         shares.append(planes[1:])
-    return [_in_order_of_digests(query.keys, oprf.receiver_outputs(query, each)) for each in shares], query.retries
+    return [_in_order_of_digests(query.keys, oprf.receiver_outputs(query.keys, each)) for each in shares], query.retries
 
 
 def other_prf(party: Party[MultiParams], link: steps.Link, offered: bytes, digests: fast.U64) -> fast.U64:
@@ -194,9 +196,9 @@ def other_prf(party: Party[MultiParams], link: steps.Link, offered: bytes, diges
     shares = sender.shares
     for index in range(len(levels)):
         shares = fast.send_level(link, pair, sender, levels, index, shares)
-    keys = oprf.arrange(digests, columns, _receive_seed(link))
+    keys = oprf.arrange([digests], columns, _receive_seed(link))
     masked = fast.receive_bytes(link, "a masked vector", 8 * columns).view(np.uint64)
-    outputs = oprf.sender_outputs(keys, masked, sender.delta, shares)
+    outputs = oprf.sender_outputs(keys, masked, sender.delta, shares, overwrite=True)
     return _in_order_of_digests(keys, outputs)
 
 
@@ -215,7 +217,7 @@ def _receive_seed(link: steps.Link) -> bytes:
 
 def send_shares(link: steps.Link, digests: fast.U64, values: fast.U64, rng: Rng) -> int:
     """Store a word under each key and send the vector to the leader; gives how often a seed was drawn in vain."""
-    stored = oprf.encode(digests, lambda keys: values[keys.rows.order], rng)
+    stored = oprf.encode([digests], lambda keys: values[keys.rows.order], rng)
     link.channel.send(psi_vole_pb2.Seed(seed=stored.keys.seed))
     fast.send_bytes(link.channel, stored.vector.view(np.uint8))
     return stored.retries
@@ -226,11 +228,13 @@ def receive_shares(link: steps.Link, digests: fast.U64) -> fast.U64:
     seed = _receive_seed(link)
     columns = okvs.columns(link.theirs + fast.CANARIES)
     vector = fast.receive_bytes(link, "masked shares", 8 * columns).view(np.uint64)
-    rows = oprf.arrange(digests, columns, seed).rows
+    rows, bands = oprf.arrange([digests], columns, seed).rows, okvs.band_bits(seed)
     values = np.empty(len(digests), np.uint64)
-    decoded = np.empty((len(digests), 4), np.uint64)
-    okvs.decode(rows, seed, vector, vector, decoded)
-    values[rows.order] = decoded[:, 0]
+
+    def work(piece: slice) -> None:
+        values[rows.order[piece]] = okvs.decode(rows, piece, bands, vector, vector)[:, 0]
+
+    spread(work, len(digests), okvs.PIECE_ROWS)
     return values
 
 

@@ -99,7 +99,7 @@ def find_common(link: steps.Link, party: Party[VoleParams], keys: fast.U8) -> Fo
     link.channel.send(psi_vole_pb2.Offer(point=offered.point, nonce=nonce))
     choices = fast.receive_nonce(link, psi_vole_pb2.Choices)
     pairs = base_ot.keys(offered, choices.points, vole.BASE_COUNT, party.session)
-    digests = fast.with_canaries(keys, party.session, nonce, choices.nonce)
+    digests = (fast.as_words(keys), fast.canaries(party.session, nonce, choices.nonce))
     own, retries = fast.receiver_tags(link, party, pairs, digests)
     party.progress("compare tags", 0, 1)
     hits, their_hits = fast.match(link, own, *fast.receive_tags(link))
@@ -113,7 +113,7 @@ def help_find(link: steps.Link, party: Party[VoleParams], keys: fast.U8) -> fast
     secret, nonce = party.rng(vole.BASE_COUNT // 8), party.rng(fast.NONCE_BYTES)
     chosen, points = base_ot.choose(offer.point, fast.base_choices(secret), party.session, party.rng)
     link.channel.send(psi_vole_pb2.Choices(points=points, nonce=nonce))
-    digests = fast.with_canaries(keys, party.session, offer.nonce, nonce)
+    digests = (fast.as_words(keys), fast.canaries(party.session, offer.nonce, nonce))
     own = fast.sender_tags(link, party, chosen, secret, digests)
     fast.send_tags(link, own)
     return own

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from mpc.channel import Channel
 from mpc.errors import InputError, ProtocolError
 from mpc.primitives import lpn, okvs, oprf, vole
+from mpc.primitives.ordering import order_of
 from mpc.primitives.threads import usable_cores
 from mpc.psi import steps
 from mpc.psi.params import VoleParams
@@ -81,15 +82,20 @@ def digests(messages: "pa.LargeBinaryArray", header: bytes, session: bytes) -> U
     return out.view(np.uint8)
 
 
-def with_canaries(keys: U8, session: bytes, receiver_nonce: bytes, sender_nonce: bytes) -> U64:
-    """The digests as words, followed by those of keys that both parties add and must find again."""
+def canaries(session: bytes, receiver_nonce: bytes, sender_nonce: bytes) -> U64:
+    """The digests (four words each) of keys that both parties add behind their own, and must find again."""
     state = blake2b(_CANARY + receiver_nonce + sender_nonce, digest_size=32, salt=session)
-    canaries = b""
+    digests = b""
     for index in range(CANARIES):
         each = state.copy()
         each.update(index.to_bytes(4, "little"))
-        canaries += each.digest()
-    return np.concatenate([keys.reshape(-1), np.frombuffer(canaries, np.uint8)]).view(np.uint64).reshape(-1, 4)
+        digests += each.digest()
+    return np.frombuffer(digests, np.uint64).reshape(-1, 4)
+
+
+def as_words(digests: U8) -> U64:
+    """Digests of 32 bytes as rows of four words."""
+    return digests.reshape(-1).view(np.uint64).reshape(-1, 4)
 
 
 def receive_nonce(link: steps.Link, expected: type[N]) -> N:
@@ -101,10 +107,11 @@ def receive_nonce(link: steps.Link, expected: type[N]) -> N:
 
 
 def receiver_tags(
-    link: steps.Link, party: Party[VoleParams], pairs: Sequence[tuple[bytes, bytes]], digests: U64
+    link: steps.Link, party: Party[VoleParams], pairs: Sequence[tuple[bytes, bytes]], digests: Sequence[U64]
 ) -> tuple[Tags, int]:
-    """The tags of the receiver's keys, and how often a seed was drawn in vain."""
-    levels = plan(party.params, len(digests))
+    """The tags of the receiver's keys and the canaries, and how often a seed was drawn in vain."""
+    own_keys = link.own + CANARIES
+    levels = plan(party.params, own_keys)
     receiver, request = vole.ask(pairs, levels, party.session, party.rng)
     send_bytes(link.channel, request)
     query = oprf.query(digests, party.rng)
@@ -114,12 +121,15 @@ def receiver_tags(
         planes = receive_level(link, party, receiver, levels, index, noise, shares)
         noise, shares = planes[0], planes[1:]
     send_bytes(link.channel, (query.vector ^ noise[: len(query.vector)]).view(np.uint8))
-    bits = prefix_bits(len(digests), link.theirs + CANARIES, link.pairs)
-    return cut_tags(oprf.receiver_outputs(query, shares), query.keys.rows.order, bits), query.retries
+    outputs = oprf.receiver_outputs(query.keys, shares, overwrite=True)
+    bits = prefix_bits(own_keys, link.theirs + CANARIES, link.pairs)
+    return cut_tags(outputs, query.keys.rows.order, bits), query.retries
 
 
-def sender_tags(link: steps.Link, party: Party[VoleParams], keys: Sequence[bytes], secret: bytes, digests: U64) -> Tags:
-    """The tags of the sender's keys, with the base keys that it chose by the bits of `secret`; overwrites `digests`."""
+def sender_tags(
+    link: steps.Link, party: Party[VoleParams], keys: Sequence[bytes], secret: bytes, digests: Sequence[U64]
+) -> Tags:
+    """The tags of the sender's keys and the canaries, with the base keys that it chose by the bits of `secret`."""
     receiver_keys = link.theirs + CANARIES
     levels, columns = plan(party.params, receiver_keys), okvs.columns(receiver_keys)
     request = receive_bytes(link, "a request for a correlation", vole.request_bytes(levels))
@@ -130,10 +140,10 @@ def sender_tags(link: steps.Link, party: Party[VoleParams], keys: Sequence[bytes
     seed = link.channel.recv(psi_vole_pb2.Seed).seed
     if len(seed) != okvs.SEED_BYTES:
         raise ProtocolError(f"{link.peer}: sent a seed of {len(seed)} bytes, not {okvs.SEED_BYTES}")
-    arranged = oprf.arrange(digests, columns, seed, overwrite=True)
+    arranged = oprf.arrange(digests, columns, seed)
     masked = receive_bytes(link, "a masked vector", 8 * columns).view(np.uint64)
-    outputs = oprf.sender_outputs(arranged, masked, sender.delta, shares)
-    return cut_tags(outputs, arranged.rows.order, prefix_bits(receiver_keys, len(digests), link.pairs))
+    outputs = oprf.sender_outputs(arranged, masked, sender.delta, shares, overwrite=True)
+    return cut_tags(outputs, arranged.rows.order, prefix_bits(receiver_keys, link.own + CANARIES, link.pairs))
 
 
 def receive_level(
@@ -209,8 +219,7 @@ def cut_tags(outputs: U64, places: I64, bits: int) -> Tags:
 
     count = len(outputs)
     tags = Tags(np.empty(count, np.uint64), np.empty(count, np.uint64), np.empty(count, np.int64))
-    if not cut(outputs, np.argsort(outputs[:, 0]), places, bits, tags.high, tags.low, tags.order):
-        cut(outputs, np.lexsort((outputs[:, 1], outputs[:, 0])), places, bits, tags.high, tags.low, tags.order)
+    cut(outputs, order_of(outputs, 0), places, bits, tags.high, tags.low, tags.order)
     return tags
 
 

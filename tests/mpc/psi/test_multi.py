@@ -442,8 +442,8 @@ def test_rows_lost_in_the_middle_of_the_protocol_end_it_loudly(lost: float) -> N
     """As a fault in decoding would lose them: outputs of some of a party's keys are wrong."""
     real = oprf.sender_outputs
 
-    def spoil(*arguments: Any) -> Any:
-        outputs = real(*arguments)
+    def spoil(*arguments: Any, **named: Any) -> Any:
+        outputs = real(*arguments, **named)
         if threading.current_thread().name == "c":
             outputs[np.random.default_rng(1).random(len(outputs)) < lost] ^= np.uint64(1 << 40)
         return outputs
