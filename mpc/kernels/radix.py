@@ -43,9 +43,9 @@ def order(
         starts[part + 1] += starts[part]
         places[part] = starts[part]
     for i in range(count):
-        part = np.int64(packed[i] >> coarse)
-        scratch[places[part]] = packed[i]
-        places[part] += 1
+        target = np.int64(packed[i] >> coarse)
+        scratch[places[target]] = packed[i]
+        places[target] += 1
     fine = np.uint64(64 - coarse_bits - fine_bits)
     within = (np.uint64(1) << np.uint64(fine_bits)) - np.uint64(1)
     for part in range(1 << coarse_bits):
@@ -60,9 +60,9 @@ def order(
             places[place] = at
             at += here
         for i in range(first, end):
-            place = np.int64((scratch[i] >> fine) & within)
-            packed[places[place]] = scratch[i]
-            places[place] += 1
+            target = np.int64((scratch[i] >> fine) & within)
+            packed[places[target]] = scratch[i]
+            places[target] += 1
         for i in range(first + 1, end):
             word = packed[i]
             j = i
