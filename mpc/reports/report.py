@@ -226,13 +226,11 @@ def _reveals(job: Job, params: Params) -> Mapping[str, str]:
     for name in plan.parties:
         others = listed([each for each in plan.parties if each != name])
         several = len(plan.parties) > 2
+        has, its = ("have", "their") if several else ("has", "its")
         have = f"{others} all have" if several else f"{others} also has"
-        learned = [
-            f"how many different keys and groups {others} {'have' if several else 'has'} after "
-            f"{'their' if several else 'its'} own conditions, and rows of one key"
-        ]
+        learned = [f"how many different keys and groups {others} {has} after {its} own conditions, and rows of one key"]
         if params.noise is not None:
-            learned = [f"how many different keys {others} {'have' if several else 'has'}, whatever the conditions"]
+            learned = [f"how many different keys {others} {has}, whatever {its} conditions"]
         if params.join == "J0":
             learned.append(f"which of its keys {have}")
         if params.join == "J1" and name == asker:
