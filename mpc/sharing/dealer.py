@@ -157,7 +157,7 @@ class Dealer:
 
     def _matrices(self, m: int, k: int, n: int) -> None:
         a, b = self._sum(m, k), self._sum(k, n)
-        self._wire.send(self._second, matmul(a, b) - self._draw(self._first, m, n))
+        self._wire.send(self._second, matmul((a, b)) - self._draw(self._first, m, n))
 
     def _conjunctions(self, stack: int, planes: int, words: int) -> None:
         a, b = self._parity(planes, words), self._parity(stack, planes, words)

@@ -111,8 +111,7 @@ class Replicated:
 
     def matmul(self, x: Words, y: Words, sizes: tuple[int, int, int]) -> Words:
         self._wire.begin("matmul", sizes[0] * sizes[1] * sizes[2])
-        z = matmul(np.concatenate(x, axis=1), np.concatenate([y[0] + y[1], y[0]]))
-        return self._reshare(z)
+        return self._reshare(matmul((x[0], y[0] + y[1]), (x[1], y[0])))
 
     def conjoin(self, x: BitParts, y: BitParts, shape: Shape) -> BitParts:
         self._wire.begin("conjoin", _count(shape))

@@ -9,25 +9,19 @@ U8 = npt.NDArray[np.uint8]
 U64 = npt.NDArray[np.uint64]
 I64 = npt.NDArray[np.int64]
 
-_BLOCK = 512  # products of limbs below 2^21 in magnitude: 3·512·2^42 < 2^53, exact in float64
 
+def matmul(*pairs: tuple[U64, U64]) -> U64:
+    """The sum of the matrix products of pairs of two-dimensional arrays, modulo 2^64."""
+    from mpc.kernels.matrix_words import DEPTH, PANEL, add_product
 
-def matmul(x: U64, y: U64) -> U64:
-    """The matrix product of two-dimensional arrays, modulo 2^64, by products of three limbs in float64."""
-    from mpc.kernels.matrix_limbs import LIMB_BITS, add_shifted, split
-
-    if x.shape[0] == 1 or y.shape[1] == 1:
-        return _thin(x, y)
-    out = np.zeros((x.shape[0], y.shape[1]), np.uint64)
-    for start in range(0, x.shape[1], _BLOCK):
-        left, right = (np.ascontiguousarray(part) for part in (x[:, start : start + _BLOCK], y[start : start + _BLOCK]))
-        a, b = np.empty((3, *left.shape)), np.empty((3, *right.shape))
-        split(left, a)
-        split(right, b)
-        add_shifted(a[0] @ b[0], 0, out)
-        add_shifted(a[0] @ b[1] + a[1] @ b[0], LIMB_BITS, out)
-        add_shifted(a[0] @ b[2] + a[1] @ b[1] + a[2] @ b[0], 2 * LIMB_BITS, out)
-    return out
+    rows, columns = pairs[0][0].shape[0], pairs[0][1].shape[1]
+    if rows == 1 or columns == 1:
+        return np.add.reduce([_thin(x, y) for x, y in pairs])
+    panels = -(-columns // PANEL)
+    out, scratch = np.zeros((rows, panels * PANEL), np.uint64), np.empty((panels, DEPTH, PANEL), np.uint64)
+    for x, y in pairs:
+        add_product(np.ascontiguousarray(x), np.ascontiguousarray(y), scratch, out)
+    return np.ascontiguousarray(out[:, :columns])
 
 
 def _thin(x: U64, y: U64) -> U64:

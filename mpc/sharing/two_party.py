@@ -89,7 +89,7 @@ class TwoParty:
         d = d + self._wire.receive(self._peer, d.shape)
         e = e + self._wire.receive(self._peer, e.shape)
         right = triple.b + e if self._first else triple.b
-        return (matmul(np.concatenate([d, triple.a], axis=1), np.concatenate([right, e])) + triple.c(),)
+        return (matmul((d, right), (triple.a, e)) + triple.c(),)
 
     def conjoin(self, x: BitParts, y: BitParts, shape: Shape) -> BitParts:
         self._wire.begin("conjoin", _count(shape))

@@ -4,7 +4,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mpc.kernels.bits import SIDE_BY_SIDE, to_planes
-from mpc.kernels.matrix_limbs import add_shifted, split
 from mpc.kernels.quicksort import pairs, partition
 from mpc.kernels.shares import carries, replicated_conjunctions, thresholds
 from mpc.sharing.ring import matmul, pack, sums_of, unpack
@@ -22,22 +21,9 @@ def test_planes_hold_the_bits_of_words(seed, count, rows):
         assert not bits[count:].any()
 
 
-EXTREMES = np.array([0, 1, 2**21 - 1, 2**21, 2**43, 2**63 - 1, 2**63, 2**64 - 1, 2**64 - 2**21], np.uint64)
-
-
-def test_limbs_add_up_to_the_words_and_are_short():
-    words = np.concatenate([EXTREMES, np.random.default_rng(1).integers(0, 2**64, 91, np.uint64)]).reshape(4, 25)
-    limbs = np.empty((3, 4, 25))
-    split(words, limbs)
-    assert np.abs(limbs).max() <= 2**21
-    total = np.zeros((4, 25), np.uint64)
-    for index in range(3):
-        add_shifted(np.ascontiguousarray(limbs[index]), 22 * index, total)
-    assert np.array_equal(total, words)
-
-
 @pytest.mark.parametrize(
-    "sizes", [(1, 1, 1), (3, 1, 2), (2, 513, 3), (5, 1025, 4), (1, 700, 6), (6, 700, 1), (2, 0, 2)]
+    "sizes",
+    [(1, 1, 1), (3, 1, 2), (2, 513, 3), (5, 1025, 4), (1, 700, 6), (6, 700, 1), (2, 0, 2), (17, 256, 16), (8, 257, 33)],
 )
 def test_the_matrix_product_is_exact_modulo_two_to_the_64(sizes):
     m, k, n = sizes
@@ -47,7 +33,8 @@ def test_the_matrix_product_is_exact_modulo_two_to_the_64(sizes):
         (np.full((m, k), 2**64 - 1, np.uint64), np.full((k, n), 2**63, np.uint64)),
         (np.full((m, k), 2**21, np.uint64), np.full((k, n), 2**21, np.uint64)),
     ):
-        assert np.array_equal(matmul(x, y), x @ y)
+        assert np.array_equal(matmul((x, y)), x @ y)
+        assert np.array_equal(matmul((x, y), (x[::-1], y)), x @ y + x[::-1] @ y)
 
 
 @given(bits=st.lists(st.booleans(), max_size=200))
