@@ -16,7 +16,8 @@ def matmul(*pairs: tuple[U64, U64]) -> U64:
 
     rows, columns = pairs[0][0].shape[0], pairs[0][1].shape[1]
     if rows == 1 or columns == 1:
-        return np.add.reduce([_thin(x, y) for x, y in pairs])
+        total: U64 = np.add.reduce([_thin(x, y) for x, y in pairs])
+        return total
     panels = -(-columns // PANEL)
     out, scratch = np.zeros((rows, panels * PANEL), np.uint64), np.empty((panels, DEPTH, PANEL), np.uint64)
     for x, y in pairs:
