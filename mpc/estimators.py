@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from mpc.errors import InputError
 from mpc.federated.evaluation import Evaluation, Task, evaluate
-from mpc.federated.jobs import prediction_job
+from mpc.federated.jobs import evaluation_job, prediction_job
 from mpc.job import Job, Member
 from mpc.local import run_job
 from mpc.registry import get
@@ -142,12 +142,16 @@ def _keep(self: Any, job: Job, outcomes: Mapping[str, Outcome]) -> None:
     self.facts_ = {name: dict(outcome.facts) for name, outcome in outcomes.items()}
 
 
+def _require_fitted(self: Any) -> None:
+    if not hasattr(self, "job_"):
+        raise InputError(f"this {type(self).__name__} is not fitted", hint="call fit first")
+
+
 def _predict_vertical(self: Any, tables: Mapping[str, Any]) -> F64:
     """Predictions for the holder's rows, shape (rows, outputs), NaN for a row that not every party has."""
     import pyarrow as pa
 
-    if not hasattr(self, "job_"):
-        raise InputError(f"this {type(self).__name__} is not fitted", hint="call fit first")
+    _require_fitted(self)
     arrow = {name: as_arrow(table) for name, table in tables.items()}
     if set(arrow) != set(self.job_.members):
         raise InputError(f"tables are needed for exactly {', '.join(self.job_.members)}")
@@ -277,6 +281,10 @@ class VerticalBoostedTrees:
 class HorizontalLogisticRegression:
     """Logistic regression over the rows of parties with the same columns: train.regression_horizontal."""
 
+    runner: Runner
+    job_: Job
+    parts_: Mapping[str, bytes]
+
     def __init__(self, *, runner: Runner = in_process, **params: Any) -> None:
         _set_up(self, "train.regression_horizontal", {"family": "logistic"}, runner, params)
 
@@ -296,23 +304,25 @@ class HorizontalLogisticRegression:
             _refuse_missing(table, name, (label, *chosen))
         member = Member("party", columns={"label": (label,), "feature": chosen})
         job = Job("train.regression_horizontal", dict.fromkeys(arrow, member), (first,), _job_params(self))
-        _keep(self, job, _get_params(self)["runner"](job, arrow, {}))
+        _keep(self, job, self.runner(job, arrow, {}))
         return self
 
     def predict_proba(self, table: Any) -> F64:
         """The probabilities of 0 and 1 for each row of a table that has the columns; no other party is needed."""
-        from mpc.federated.encoding import read_features
         from mpc.federated.model import Model
-        from mpc.federated.regression_horizontal import predict
+        from mpc.federated.regression_horizontal_use import predict_alone
 
-        parts: Mapping[str, bytes] = getattr(self, "parts_", {})
-        if not parts:
-            raise InputError("this HorizontalLogisticRegression is not fitted", hint="call fit first")
-        model, arrow = Model.from_bytes(next(iter(parts.values()))), as_arrow(table)
-        names = [feature.name for feature in model.features]
-        _refuse_missing(arrow, "the table", names)
-        found = predict(model, read_features(arrow.select(names), np.arange(arrow.num_rows)))
+        _require_fitted(self)
+        model = Model.from_bytes(next(iter(self.parts_.values())))
+        found = predict_alone(model, as_arrow(table)).columns[-1].to_numpy()
         return np.stack([1 - found, found], axis=1)
+
+    def evaluate(self, tables: Mapping[str, Any]) -> Evaluation:
+        """How predictions and labels agree over the rows of all parties: evaluate.regression_horizontal."""
+        _require_fitted(self)
+        job = evaluation_job(self.job_)
+        outcomes = self.runner(job, {name: as_arrow(table) for name, table in tables.items()}, self.parts_)
+        return Evaluation.from_arrow(outcomes[job.receivers[0]].table)
 
     def predict(self, table: Any) -> F64:
         """0 or 1 for each row, whichever is more probable."""

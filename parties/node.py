@@ -518,6 +518,22 @@ class Node:
         models.check(self._identity.certificate_pem, model)
         return models.read(models.kept(self.home.results, model.job), model.digest)
 
+    def predict_alone(self, job_id: str, dataset: str, output: Sequence[str] = ()) -> "pa.Table":
+        """Predictions for an own dataset by a model of which every party has the whole: no job, no other party.
+
+        Gives the columns of `output`, then `probability` or `prediction`. Raises `InputError` for a model that others
+        hold parts of.
+        """
+        from mpc.federated.model import Model as Part
+        from mpc.federated.regression_horizontal_use import predict_alone
+        from parties import reading
+
+        part = Part.from_bytes(self.model_part(job_id))
+        numbers = [feature.name for feature in part.features]
+        table = reading.load(self.dataset(dataset), [*output, *numbers], numbers=numbers)
+        found = predict_alone(part, table)
+        return found.select([*output, found.column_names[-1]])
+
     def remove_model(self, job_id: str) -> Model:
         """Forget the own part of a model, without which nobody can use the model any more."""
         with self._store.transaction() as db:

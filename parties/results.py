@@ -3,7 +3,7 @@
 import contextlib
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -35,16 +35,22 @@ def export_result(path: Path, target: Path, target_format: Format, *, overwrite:
     Raises `InputError` when `target` exists, unless `overwrite`, or when its folder cannot be written to. CSV keeps
     values as they are: a spreadsheet may take text that begins with "=" for a formula.
     """
-    with pq.ParquetFile(path) as source, _replacing(target, overwrite=overwrite) as file:
-        batches = source.iter_batches(_BATCH_ROWS)
-        if target_format == "csv":
-            with pyarrow.csv.CSVWriter(file, source.schema_arrow) as csv_writer:
-                for batch in batches:
-                    csv_writer.write_batch(batch)
-        else:
-            with pq.ParquetWriter(file, source.schema_arrow) as writer:
-                for batch in batches:
-                    writer.write_batch(batch)
+    with pq.ParquetFile(path) as source:
+        _export(source.schema_arrow, source.iter_batches(_BATCH_ROWS), target, target_format, overwrite=overwrite)
+
+
+def export_table(table: pa.Table, target: Path, target_format: Format, *, overwrite: bool = False) -> None:
+    """Write `table` to `target` as `export_result` does."""
+    _export(table.schema, table.to_batches(_BATCH_ROWS), target, target_format, overwrite=overwrite)
+
+
+def _export(
+    schema: pa.Schema, batches: Iterable[pa.RecordBatch], target: Path, target_format: Format, *, overwrite: bool
+) -> None:
+    make = pyarrow.csv.CSVWriter if target_format == "csv" else pq.ParquetWriter
+    with _replacing(target, overwrite=overwrite) as file, make(file, schema) as writer:
+        for batch in batches:
+            writer.write_batch(batch)
 
 
 @contextlib.contextmanager

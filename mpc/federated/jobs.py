@@ -27,6 +27,7 @@ def prediction_job(
     same names. `output` names columns of a receiver's own that come into its result, such as an account number.
     Raises `InputError` when the job trains nothing that predicts, or a party or receiver takes no part in it.
     """
+    _refuse_whole(training)
     members = _members(training, _FEATURES, datasets or {}, (*(output or {}), *receivers))
     for name, columns in (output or {}).items():
         members[name] = replace(members[name], columns={**members[name].columns, "output": tuple(columns)})
@@ -40,15 +41,25 @@ def evaluation_job(
     threshold: float = 0.5,
     purpose: str = "",
     min_rows: int = 1,
+    receiver: str = "",
 ) -> Job:
-    """A job in which the label holder learns how well the model that `training` trained does on rows that all have.
+    """A job in which a party learns how well the model that `training` trained does.
 
-    `datasets` as in `prediction_job`; the label holder's has labels. `threshold` tells two classes apart. Raises
-    `InputError` as that does.
+    That is the label holder, on rows that all have; or of a model of parties with the same columns, who all have
+    labels, `receiver` (none: the first one of the training), on the rows of all. `datasets` as in `prediction_job`,
+    with labels. `threshold` tells two classes apart. Raises `InputError` as that does.
     """
-    members = _members(training, (*_FEATURES, "label"), datasets or {}, ())
-    holder = next(name for name, member in members.items() if "label" in member.columns)
-    return _use(training, EVALUATE, members, (holder,), {"min_rows": min_rows, "threshold": threshold}, purpose)
+    members = _members(training, (*_FEATURES, "label"), datasets or {}, (receiver,) if receiver else ())
+    holders = [name for name, member in members.items() if "label" in member.columns]
+    learning = receiver or (holders[0] if len(holders) == 1 else training.receivers[0])
+    if learning not in holders:
+        raise InputError(f"{learning} cannot receive an evaluation: {holders[0]} has the labels")
+    return _use(training, EVALUATE, members, (learning,), {"min_rows": min_rows, "threshold": threshold}, purpose)
+
+
+def predicts_alone(training: Job) -> bool:
+    """Whether each party has the whole model, and predicts without a job (see `regression_horizontal_use`)."""
+    return training.protocol == "train.regression_horizontal"
 
 
 def serving_job(
@@ -66,9 +77,18 @@ def serving_job(
     It ends after so many `calls`, so many `rows` in all, at its deadline, or when `asking` says so. `datasets` as in
     `prediction_job`. Raises `InputError` as that does.
     """
+    _refuse_whole(training)
     members = _members(training, _FEATURES, datasets or {}, (asking,))
     params = {"calls": calls, "rows": rows, "min_rows": min_rows}
     return _use(training, SERVE, members, (asking,), params, purpose)
+
+
+def _refuse_whole(training: Job) -> None:
+    if predicts_alone(training):
+        raise InputError(
+            f"each party has the whole model that job {training.id} trained",
+            hint="predict alone: `sealane model predict` without --receiver, or Node.predict_alone",
+        )
 
 
 def _members(

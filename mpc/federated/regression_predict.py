@@ -19,7 +19,7 @@ Source:   as `mpc.sharing.masked_sum`.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 from pydantic import ConfigDict, Field, StrictInt, StringConstraints, with_config
@@ -128,7 +128,7 @@ class Part:
         """Align with the others; raises `InputError` or `ProtocolError` if the parts of the model do not fit."""
         model, numbers = _prepare(party, tables)
         aligned = alignment.align(party, tables["key"], LABEL_HOLDER)
-        _check_same_training(party, model)
+        check_same_training(party, model)
         partial, clipped = partial_scores(model, numbers[aligned.rows])
         return cls(model, aligned.rows, partial, {**aligned.facts, "clipped": clipped})
 
@@ -169,7 +169,8 @@ def partial_scores(model: "Model", numbers: F64) -> tuple[I64, int]:
     return scores + np.rint(intercept * _SCORE_UNIT).astype(np.int64), encoded.clipped
 
 
-def _check_same_training(party: AnyParty, model: "Model") -> None:
+def check_same_training(party: Party[Any], model: "Model") -> None:
+    """Raise `ProtocolError` unless all parties' parts are of the same attempt at the same training."""
     links = Links(party.peers)
     own = wire.ModelIdentity(
         job=model.job, job_digest=bytes.fromhex(model.job_digest), session=bytes.fromhex(model.session)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from parties.jobs.records import JobRecord
     from parties.node import Node
 
-_FORMATS: "dict[str, Format]" = {".csv": "csv", ".parquet": "parquet"}
+FORMATS: "dict[str, Format]" = {".csv": "csv", ".parquet": "parquet"}
 
 
 @command("result")
@@ -49,9 +49,9 @@ def result(session: Session, job_id: str, out: Path | None, rows: int, force: bo
         with files.new(out, force=force) as file:
             file.write(_page(node, record).encode())
     elif out is not None:
-        if out.suffix.lower() not in _FORMATS:
+        if out.suffix.lower() not in FORMATS:
             raise InputError(f"{out} has no known format", hint="choose a name that ends in .csv or .parquet")
-        export_result(path, out, _FORMATS[out.suffix.lower()], overwrite=force)
+        export_result(path, out, FORMATS[out.suffix.lower()], overwrite=force)
     count, head = _head(path, 0 if out is not None else rows)
     document = {
         "id": record.id,

@@ -1,17 +1,18 @@
 """Jobs that use a model, and the page that an evaluation makes."""
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from mpc.errors import InputError
-from mpc.federated.jobs import EVALUATE, evaluation_job, prediction_job, serving_job
+from mpc.federated.jobs import EVALUATE, evaluation_job, prediction_job, predicts_alone, serving_job
 from mpc.job import Job
 from parties.cli import files
 from parties.cli.command import Session, command, force_option, out_option, yes_option
+from parties.cli.job_result import FORMATS
 from parties.cli.job_text import describe_record
 from parties.cli.output import say, show_facts, show_table
 from parties.cli.proposing import deadline_option, propose_shown, purpose_option
@@ -33,8 +34,10 @@ _min_rows_option = click.option(
 @command("predict")
 @click.argument("job_id", metavar="ID")
 @_dataset_option
-@click.option("--receiver", "receivers", multiple=True, required=True, metavar="NAME", help="Learns the predictions.")
+@click.option("--receiver", "receivers", multiple=True, metavar="NAME", help="Learns the predictions.")
 @click.option("--output", multiple=True, metavar="NAME=COLUMN,...", help="A receiver's own columns beside its key.")
+@out_option("Predicting alone: where to write it, a name that ends in .csv or .parquet.")
+@force_option
 @_min_rows_option
 @purpose_option
 @deadline_option
@@ -45,6 +48,8 @@ def predict(
     datasets: tuple[str, ...],
     receivers: tuple[str, ...],
     output: tuple[str, ...],
+    out: Path | None,
+    force: bool,
     min_rows: int,
     purpose: str | None,
     deadline: str | None,
@@ -52,17 +57,31 @@ def predict(
 ) -> None:
     """Propose a prediction by the model that the job ID trained, for the rows that all its parties have.
 
+    A party that has the whole model, as after train.regression_horizontal, predicts alone: nothing is proposed, no
+    --receiver named, and --out says where the predictions for its own dataset go.
+
     \b
     Examples:
       sealane model predict 4f2a --receiver bank
       sealane model predict 4f2a --receiver bank --dataset bank=applicants --output bank=account
+      sealane model predict 77d0 --dataset bank=applicants --output bank=account --out scores.csv
     """
     node = session.node()
+    training = _training(node, job_id)
+    own = {name: columns.split(",") for name, columns in map(_pair, output)}
+    if predicts_alone(training) and not receivers:
+        _predict_alone(session, node, training, dict(map(_pair, datasets)), own, out, force=force)
+        return
+    if not receivers or out is not None:
+        raise InputError(
+            "who learns the predictions?" if not receivers else "--out is for predicting alone",
+            hint="name a --receiver, and read its result with `sealane job result`",
+        )
     wanted = prediction_job(
-        _training(node, job_id),
+        training,
         receivers,
         datasets=dict(map(_pair, datasets)),
-        output={name: columns.split(",") for name, columns in map(_pair, output)},
+        output=own,
         purpose=purpose or "",
         min_rows=min_rows,
     )
@@ -89,17 +108,21 @@ def evaluate(
 ) -> None:
     """Propose an evaluation of the model that the job ID trained: the label holder learns how well it predicts.
 
+    Of a model of parties with the same columns, who all have labels, this party learns it, over the rows of all.
+
     \b
     Example:
       sealane model evaluate 4f2a --dataset bank=borrowers2024 --dataset telecom=users2024
     """
     node = session.node()
+    training = _training(node, job_id)
     wanted = evaluation_job(
-        _training(node, job_id),
+        training,
         datasets=dict(map(_pair, datasets)),
         threshold=threshold,
         purpose=purpose or "",
         min_rows=min_rows,
+        receiver=node.name if predicts_alone(training) else "",
     )
     propose_shown(session, node, wanted, deadline, yes=yes)
 
@@ -260,6 +283,34 @@ def _fit(node: "Node", trained_by: str) -> dict[str, Any]:
 
 def _training(node: "Node", job_id: str) -> Job:
     return node.job(node.model(job_id).job).job
+
+
+def _predict_alone(
+    session: Session,
+    node: "Node",
+    training: Job,
+    datasets: Mapping[str, str],
+    output: Mapping[str, Sequence[str]],
+    out: Path | None,
+    *,
+    force: bool,
+) -> None:
+    """Predict for an own dataset by the own, whole model, and write that to a file."""
+    from parties.results import export_table
+
+    others = sorted({*datasets, *output} - {node.name})
+    if others:
+        raise InputError(f"{others[0]} is another party: this one predicts alone, for its own data")
+    if out is None or out.suffix.lower() not in FORMATS:
+        raise InputError(
+            "where to?" if out is None else f"{out} has no known format",
+            hint="give --out a name that ends in .csv or .parquet",
+        )
+    dataset = datasets.get(node.name, training.members[node.name].dataset)
+    table = node.predict_alone(training.id, dataset, output.get(node.name, ()))
+    export_table(table, out, FORMATS[out.suffix.lower()], overwrite=force)
+    document = {"model": training.id, "rows": table.num_rows, "columns": table.column_names, "file": str(out)}
+    session.answer(document, lambda: say(f"{table.num_rows:,} rows written to {out}"))
 
 
 def _key_table(names: Sequence[str], keys: Sequence[str]) -> "pa.Table":
