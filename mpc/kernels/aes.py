@@ -21,9 +21,9 @@ I64 = npt.NDArray[np.int64]
 AVAILABLE = {"aes", "avx2"} <= features()
 ROUND_WORDS = 22  # of the expanded key
 
-_PAIR = 4  # words in a vector of two blocks
+PAIR = 4  # words in a vector of two blocks
 _WHOLE = "vaes" in features()
-_BATCH = 8  # vectors encrypted side by side, as a round takes several cycles
+BATCH = 8  # vectors encrypted side by side, as a round takes several cycles
 
 
 def expand_key(key: bytes) -> U64:
@@ -64,8 +64,8 @@ _SUBSTITUTE = _substitutes()
 def bands(words: U64, round_keys: U64, out: U64) -> None:
     """out[i] = encryptions of the key in the first two words of row i, and of that key with bit 0 flipped."""
     count, width = words.shape
-    whole = count - count % _BATCH
-    for i in range(0, whole, _BATCH):
+    whole = count - count % BATCH
+    for i in range(0, whole, BATCH):
         _several_bands(words[i:], width, round_keys, out[i:])
     for i in range(whole, count):
         _one_band(words[i:], width, round_keys, out[i:])
@@ -112,8 +112,8 @@ def puncture(points: I64, round_keys: U64, depth: int, sums: U64, trees: U64, si
 def _grow(nodes: U64, count: int, round_keys: U64, sides: U64) -> None:
     """Put the children of the first `count` nodes in their place; `sides` receives their sums, two halves a side."""
     sides[:] = 0
-    if count >= 2 * _BATCH:
-        for i in range(count - 2 * _BATCH, -1, -2 * _BATCH):
+    if count >= 2 * BATCH:
+        for i in range(count - 2 * BATCH, -1, -2 * BATCH):
             _children_of_several(nodes, i, round_keys, sides)
     else:  # of a single node the pair reads and makes one too many
         for i in range(max(count - 2, 0), -1, -2):
@@ -127,13 +127,13 @@ def _grow(nodes: U64, count: int, round_keys: U64, sides: U64) -> None:
 def _bands_of(rows: int) -> Instruction:
     @instruction("void(array, int64, array, array)")
     def emit(builder: Any, words: Any, width: Any, round_keys: Any, out: Any) -> None:
-        flipped = ir.Constant(vector(64, _PAIR), [0, 0, 1, 0])
+        flipped = ir.Constant(vector(64, PAIR), [0, 0, 1, 0])
         blocks = []
         for i in range(rows):
             key = load(builder, words, builder.mul(width, word(i)), vector(64, 2))
             blocks.append(builder.xor(shuffle(builder, key, key, [0, 1, 0, 1]), flipped))
-        for i, block in enumerate(_encrypt(builder, blocks, round_keys, 0)):
-            store(builder, block, out, _PAIR * i)
+        for i, block in enumerate(encrypt(builder, blocks, round_keys, 0)):
+            store(builder, block, out, PAIR * i)
 
     return emit
 
@@ -141,31 +141,31 @@ def _bands_of(rows: int) -> Instruction:
 def _children_of(pairs: int) -> Instruction:
     @instruction("void(array, int64, array, array)")
     def emit(builder: Any, nodes: Any, first: Any, round_keys: Any, sides: Any) -> None:
-        kind = vector(64, _PAIR)
+        kind = vector(64, PAIR)
         start = builder.mul(first, word(2))
-        parents = [load(builder, nodes, builder.add(start, word(_PAIR * i)), kind) for i in range(pairs)]
+        parents = [load(builder, nodes, builder.add(start, word(PAIR * i)), kind) for i in range(pairs)]
         made = []
         for side in (0, 1):  # Matyas-Meyer-Oseas
-            blocks = _encrypt(builder, parents, round_keys, side * ROUND_WORDS)
+            blocks = encrypt(builder, parents, round_keys, side * ROUND_WORDS)
             made.append([builder.xor(block, parent) for block, parent in zip(blocks, parents, strict=True)])
-            total = load(builder, sides, _PAIR * side, kind)
+            total = load(builder, sides, PAIR * side, kind)
             for block in made[side]:
                 total = builder.xor(total, block)
-            store(builder, total, sides, _PAIR * side)
+            store(builder, total, sides, PAIR * side)
         start = builder.mul(start, word(2))
         for i, (left, right) in enumerate(zip(*made, strict=True)):
             for half in (0, 1):
                 children = shuffle(builder, left, right, [2 * half, 2 * half + 1, 4 + 2 * half, 5 + 2 * half])
-                store(builder, children, nodes, builder.add(start, word(_PAIR * (2 * i + half))))
+                store(builder, children, nodes, builder.add(start, word(PAIR * (2 * i + half))))
 
     return emit
 
 
-_one_band, _several_bands = _bands_of(1), _bands_of(_BATCH)
-_children_of_two, _children_of_several = _children_of(1), _children_of(_BATCH)
+_one_band, _several_bands = _bands_of(1), _bands_of(BATCH)
+_children_of_two, _children_of_several = _children_of(1), _children_of(BATCH)
 
 
-def _encrypt(builder: Any, blocks: list[Any], round_keys: Any, first: int) -> list[Any]:
+def encrypt(builder: Any, blocks: list[Any], round_keys: Any, first: int) -> list[Any]:
     """Pairs of blocks under the round keys from round_keys[first] on."""
     keys = []
     for i in range(0, ROUND_WORDS, 2):

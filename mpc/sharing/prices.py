@@ -6,10 +6,11 @@ from typing import Protocol
 
 from mpc.primitives import softspoken
 from mpc.primitives.ristretto import POINT_BYTES
-from mpc.sharing import bucket_sums, network, random_transfers, transfers
+from mpc.sharing import bucket_sums, network, transfers
 from mpc.sharing.circuits import carry_levels, carry_rounds, tree_sizes
 from mpc.sharing.costs import Cost, Costs
 from mpc.sharing.ring import words_of
+from mpc.sharing.transfer_stock import Schedule, softspoken_words
 
 _WORD = 8
 
@@ -239,18 +240,16 @@ class TransferPrices:
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
         self._first = ledger.name == ledger.computing[0]
-        self._stock = {True: (0, random_transfers.FIRST_BATCH_WORDS), False: (0, random_transfers.FIRST_BATCH_WORDS)}
+        self._stock = {True: Schedule(), False: Schedule()}
         ledger.begin("base_transfers", 2 * softspoken.BASE_COUNT, 4)
         ledger.both((1 + softspoken.BASE_COUNT) * POINT_BYTES // _WORD + softspoken.SEEDS_WORDS)
 
     def _transfers(self, chooses: bool, words: int) -> None:
         """64 transfers a word."""
-        ready, batch = self._stock[chooses]
-        while ready < words:
-            message = (softspoken.TREES - 1) * batch
-            self._ledger.add(sent=message if chooses else 0, received=0 if chooses else message)
-            ready, batch = ready + batch, min(2 * batch, softspoken.BATCH_WORDS)
-        self._stock[chooses] = (ready - words, batch)
+        for extension in self._stock[chooses].take(words):
+            chooser = softspoken_words(extension.words)
+            offerer = extension.batch.message_words if extension.batch else 0
+            self._ledger.add(sent=chooser if chooses else offerer, received=offerer if chooses else chooser)
 
     def _both(self, words: int) -> None:
         self._transfers(True, words)

@@ -1,18 +1,24 @@
-"""Random oblivious transfers between two parties, both ways, as many as are asked for."""
+"""Random oblivious transfers between two parties, both ways, as many as are asked for.
+
+Security: semi-honest; that of `mpc.primitives.softspoken`, and for large numbers of `mpc.primitives.silent_transfers`.
+"""
 
 from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
 
-from mpc.primitives import base_ot, softspoken
+from mpc.primitives import base_ot, silent_transfers, softspoken
 from mpc.primitives.ristretto import POINT_BYTES
+from mpc.primitives.silent_transfers import Batch
+from mpc.primitives.transfer_pads import Pads
 from mpc.rng import Rng
 from mpc.sharing.circuits import planes_of
 from mpc.sharing.ring import U64, pack, unpack, words_of
+from mpc.sharing.transfer_stock import SEED_WORDS, Extension, Stock
 from mpc.sharing.wire import Wire
 
-FIRST_BATCH_WORDS = 2**7
+SLICE_WORDS = 2**12  # transfers whose pads are made at once, over 64
 
 BOOL = npt.NDArray[np.bool_]
 
@@ -24,41 +30,69 @@ class RandomTransfers:
     """
 
     def __init__(self, wire: Wire, peer: str, rng: Rng, session: bytes) -> None:
-        self._wire, self._peer = wire, peer
+        self._wire, self._peer, self._rng, self._session = wire, peer, rng, session
         wire.begin("base_transfers", 2 * softspoken.BASE_COUNT, 4)
         offered = base_ot.offer(rng)
         wire.send(peer, np.frombuffer(offered.point, np.uint8))
         theirs = wire.receive(peer, (POINT_BYTES,), np.uint8).tobytes()
-        secret = unpack(np.frombuffer(rng(16), np.uint64), (softspoken.BASE_COUNT,)).astype(np.bool_)
+        secret = softspoken.fresh_secret(rng)
         keys, points = base_ot.choose(theirs, secret.tolist(), session, rng)
         wire.send(peer, np.frombuffer(points, np.uint8))
         answer = wire.receive(peer, (softspoken.BASE_COUNT * POINT_BYTES,), np.uint8).tobytes()
         pairs = base_ot.keys(offered, answer, softspoken.BASE_COUNT, session)
         self._chooser, message = softspoken.plant(pairs, session, rng)
         wire.send(peer, message)
-        self._chosen, self._offered = _Stock(self._extend_choices, 1), _Stock(self._extend_offers, 128)
+        self._pads = Pads(session)
+        self._chosen, self._offered = Stock(self._extend_choices, (1, 128)), Stock(self._extend_offers, (128,))
+        self._choice_seeds, self._offer_seeds = self._plain_choices(0), self._plain_offers(0)
         self._offerer = softspoken.grow(keys, secret, wire.receive(peer, (softspoken.SEEDS_WORDS,)), session)
 
     def choose(self, count: int) -> tuple[U64, U64]:
         """Random choices, packed, and the pads they give (count x 2 words)."""
-        choices, pads = self._chosen.take(words_of(count))
-        return choices.reshape(-1), pads.reshape(-1, 2)[:count]
+        return self._chosen_pads(self._chosen.begin(words_of(count))(), count)
 
-    def choose_bits(self, words: int, stack: int) -> tuple[U64, U64]:
-        """Random choices of 64 transfers a word, and the first bits of their pads, as planes (stack x words)."""
-        choices, planes = np.empty(words, np.uint64), np.empty((stack, words), np.uint64)
-        for part in _slices(words):
-            choices[part], pads = self.choose(64 * (part.stop - part.start))
-            planes[:, part] = planes_of(pads[:, 0], stack)
-        return choices, planes
+    def offer(self, count: int) -> tuple[U64, U64]:
+        """Both pads of each transfer (count x 2 words each)."""
+        return self._offered_pads(self._offered.begin(words_of(count))(), count)
 
-    def offer_bits(self, words: int, stack: int) -> tuple[U64, U64]:
-        """The first bits of both pads of 64 transfers a word, as planes (stack x words)."""
-        low, high = np.empty((2, stack, words), np.uint64)
-        for part in _slices(words):
-            pads = self.offer(64 * (part.stop - part.start))
-            low[:, part], high[:, part] = (planes_of(pad[:, 0], stack) for pad in pads)
+    def both(self, count: int, later: int = 0) -> tuple[U64, U64, tuple[U64, U64]]:
+        """`choose`, and `offer`, to a peer that does the same; as many as `later` will be asked for next."""
+        words = words_of(count), words_of(later)
+        chosen, offered = self._chosen.begin(*words), self._offered.begin(*words)
+        pairs = self._offered_pads(offered(), count)
+        return *self._chosen_pads(chosen(), count), pairs
+
+    def _chosen_pads(self, rows: tuple[U64, ...], count: int) -> tuple[U64, U64]:
+        choices, blocks = rows
+        return choices.reshape(-1), self._pads.chosen(blocks.reshape(-1, 2)[:count])
+
+    def _offered_pads(self, rows: tuple[U64, ...], count: int) -> tuple[U64, U64]:
+        return self._pads.offered(rows[0].reshape(-1, 2)[:count], self._offerer.delta)
+
+    def choose_bits(self, words: int) -> tuple[U64, U64]:
+        """Random choices of 64 transfers a word, and the first bits of their pads, packed."""
+        choices, bits = np.empty((2, words), np.uint64)
+        for part, later in _slices(words):
+            choices[part], pads = self._chosen_pads(self._chosen.begin(_length(part), later)(), 64 * _length(part))
+            bits[part] = planes_of(pads[:, 0], 1)[0]
+        return choices, bits
+
+    def offer_bits(self, words: int) -> tuple[U64, U64]:
+        """The first bits of both pads of 64 transfers a word, packed."""
+        low, high = np.empty((2, words), np.uint64)
+        for part, later in _slices(words):
+            pads = self._offered_pads(self._offered.begin(_length(part), later)(), 64 * _length(part))
+            low[part], high[part] = (planes_of(pad[:, 0], 1)[0] for pad in pads)
         return low, high
+
+    def both_bits(self, words: int, stack: int) -> tuple[U64, U64, U64, U64]:
+        """Choices, and as planes (stack x words) the first bits of their pads and of both pads offered."""
+        choices, (chosen, low, high) = np.empty(words, np.uint64), np.empty((3, stack, words), np.uint64)
+        for part, later in _slices(words):
+            choices[part], pads, pairs = self.both(64 * _length(part), 64 * later)
+            for planes, each in zip((chosen, low, high), (pads, *pairs), strict=True):
+                planes[:, part] = planes_of(each[:, 0], stack)
+        return choices, chosen, low, high
 
     def choose_given(self, choices: BOOL) -> U64:
         """The pads of these choices (count x 2 words)."""
@@ -72,45 +106,53 @@ class RandomTransfers:
         turned = unpack(self._wire.receive(self._peer, (words_of(count),)), (count, 1)).astype(np.bool_)
         return np.where(turned, high, low), np.where(turned, low, high)
 
-    def offer(self, count: int) -> tuple[U64, U64]:
-        """Both pads of each transfer (count x 2 words each)."""
-        low, high = self._offered.take(words_of(count))
-        return low.reshape(-1, 2)[:count], high.reshape(-1, 2)[:count]
+    def _extend_choices(self, extension: Extension) -> Callable[[], tuple[U64, ...]]:
+        plain, batch = self._plain_choices(extension.words), extension.batch
+        if batch is None:
+            return lambda: plain
+        return lambda: self._grown_choices(batch, *(plain if extension.words else self._choice_seeds))
 
-    def _extend_choices(self, words: int) -> tuple[U64, U64]:
-        choices, pads, message = self._chooser.choose(words)
+    def _plain_choices(self, words: int) -> tuple[U64, U64]:
+        if not words:
+            return np.empty((0, 1), np.uint64), np.empty((0, 128), np.uint64)
+        choices, blocks, message = self._chooser.choose(words)
         self._wire.send(self._peer, message)
-        return choices.reshape(-1, 1), pads.reshape(-1, 128)
+        return choices.reshape(-1, 1), blocks.reshape(-1, 128)
 
-    def _extend_offers(self, words: int) -> tuple[U64, U64]:
+    def _grown_choices(self, batch: Batch, choices: U64, blocks: U64) -> tuple[U64, U64]:
+        message = self._wire.receive(self._peer, (batch.message_words,))
+        bits = unpack(choices.reshape(-1), (64 * len(choices),)).astype(np.bool_)[: batch.needed]
+        grown = silent_transfers.choose(batch, bits, blocks.reshape(-1, 2)[: batch.needed], message, self._session)
+        choices, rows = pack((grown[:, 0] & np.uint64(1)).astype(np.uint8)).reshape(-1, 1), grown.reshape(-1, 128)
+        self._choice_seeds = choices[:SEED_WORDS].copy(), rows[:SEED_WORDS].copy()
+        return choices[SEED_WORDS:], rows[SEED_WORDS:]
+
+    def _extend_offers(self, extension: Extension) -> Callable[[], tuple[U64, ...]]:
+        plain = self._plain_offers(extension.words)
+        if extension.batch is None:
+            return lambda: (plain,)
+        return self._grown_offers(extension.batch, plain if extension.words else self._offer_seeds)
+
+    def _plain_offers(self, words: int) -> U64:
+        if not words:
+            return np.empty((0, 128), np.uint64)
         message = self._wire.receive(self._peer, (softspoken.TREES - 1, words))
-        low, high = self._offerer.offer(words, message)
-        return low.reshape(-1, 128), high.reshape(-1, 128)
+        return self._offerer.offer(words, message).reshape(-1, 128)
+
+    def _grown_offers(self, batch: Batch, blocks: U64) -> Callable[[], tuple[U64, ...]]:
+        blocks = blocks.reshape(-1, 2)[: batch.needed]
+        message, grown = silent_transfers.offer(batch, blocks, self._offerer.delta, self._session, self._rng)
+        self._wire.send(self._peer, message)
+        rows = grown.reshape(-1, 128)
+        self._offer_seeds = rows[:SEED_WORDS].copy()
+        return lambda: (rows[SEED_WORDS:],)
 
 
-def _slices(words: int) -> list[slice]:
-    step = softspoken.BATCH_WORDS
-    return [slice(start, min(start + step, words)) for start in range(0, words, step)]
+def _slices(words: int) -> list[tuple[slice, int]]:
+    """Parts whose pads are made at once, and how many words come after each."""
+    starts = range(0, words, SLICE_WORDS)
+    return [(slice(start, stop), words - stop) for start in starts for stop in [min(start + SLICE_WORDS, words)]]
 
 
-class _Stock:
-    """Transfers made in batches that grow, 64 a row, and handed out as they are asked for.
-
-    Both sides make the same batches, since both are asked for the same numbers.
-    """
-
-    def __init__(self, extend: Callable[[int], tuple[U64, U64]], width: int) -> None:
-        self._extend = extend
-        self._batch = FIRST_BATCH_WORDS
-        self._rest = np.empty((0, width), np.uint64), np.empty((0, 128), np.uint64)
-
-    def take(self, words: int) -> tuple[U64, U64]:
-        """As many rows of both arrays."""
-        batches, ready = [self._rest], len(self._rest[0])
-        while ready < words:
-            batches.append(self._extend(self._batch))
-            ready += self._batch
-            self._batch = min(2 * self._batch, softspoken.BATCH_WORDS)
-        first, second = batches[0] if len(batches) == 1 else map(np.concatenate, zip(*batches, strict=True))
-        self._rest = first[words:], second[words:]
-        return first[:words], second[:words]
+def _length(part: slice) -> int:
+    return int(part.stop - part.start)

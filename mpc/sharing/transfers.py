@@ -44,11 +44,11 @@ class Transferred:
         whole = np.empty((3, count), np.uint64)
         for start in range(0, count, SLICE):
             part = slice(start, min(start + SLICE, count))
-            whole[:, part] = self._slice_of_products(part.stop - part.start)
+            whole[:, part] = self._slice_of_products(part.stop - part.start, count - part.stop)
         return whole[0], whole[1], whole[2]
 
-    def _slice_of_products(self, count: int) -> tuple[U64, U64, U64]:
-        a, chosen, (low, high) = self._both(_BITS * count)
+    def _slice_of_products(self, count: int, later: int) -> tuple[U64, U64, U64]:
+        a, chosen, (low, high) = self._transfers.both(_BITS * count, _BITS * later)
         b = self._random(count)
         shifted = b[:, None] << np.arange(_BITS, dtype=np.uint64)
         self._wire.wait(1)
@@ -72,8 +72,7 @@ class Transferred:
 
     def conjunctions(self, stack: int, shape: Shape) -> Triple:
         words = int(np.prod(shape))
-        a, received = self._transfers.choose_bits(words, stack)
-        low, high = self._transfers.offer_bits(words, stack)
+        a, received, low, high = self._transfers.both_bits(words, stack)
         b = low ^ high
         c = ((a & b) ^ received ^ low).reshape(stack, *shape)
         return Triple(a.reshape(shape), b.reshape(stack, *shape), lambda: c)
@@ -81,9 +80,9 @@ class Transferred:
     def private_conjunctions(self, shape: Shape) -> tuple[U64, Later]:
         words = int(np.prod(shape))
         if self._first:
-            choices, received = self._transfers.choose_bits(words, 1)
+            choices, received = self._transfers.choose_bits(words)
             return choices.reshape(shape), lambda: received.reshape(shape)
-        low, high = self._transfers.offer_bits(words, 1)
+        low, high = self._transfers.offer_bits(words)
         return (low ^ high).reshape(shape), lambda: low.reshape(shape)
 
     def bits(self, count: int) -> tuple[U64, Later]:
@@ -103,7 +102,7 @@ class Transferred:
 
     def selectors(self, count: int) -> Selector:
         packed = words_of(count)
-        bits, chosen, (low, high) = self._both(_BITS * packed)
+        bits, chosen, (low, high) = self._transfers.both(_BITS * packed)
         own = unpack(bits, (count,)).astype(np.uint64)
         chosen, low, high = chosen[:count], low[:count], high[:count]
         a = self._random(count)
@@ -135,11 +134,6 @@ class Transferred:
 
     def finish(self) -> None:
         """There is nobody to tell."""
-
-    def _both(self, count: int) -> tuple[U64, U64, tuple[U64, U64]]:
-        """Transfers both ways: the own choices, packed, the pads chosen, and the pairs offered."""
-        choices, chosen = self._transfers.choose(count)
-        return choices, chosen, self._transfers.offer(count)
 
     def _products(self, bits: U64, chosen: U64, low: U64, high: U64, factors: U64) -> tuple[U64, U64]:
         """Parts of the peer's factors times own bits, and of own factors times the peer's bits."""
