@@ -23,12 +23,12 @@ KEY_BITS = 16
 
 @dataclass(frozen=True)
 class Timing:
-    """One case at one party: every repetition's seconds and CPU seconds, bytes sent in one, memory, and the check."""
+    """One case at one party: every repetition's seconds, CPU seconds and bytes sent, memory, and the check."""
 
     case: str
     seconds: list[float]
     cpu: list[float]
-    sent_bytes: int
+    sent_bytes: list[int]
     peak_mb: float
     ok: bool
 
@@ -121,7 +121,7 @@ def play(
 def _time(engine: Engine, case: str, size: int, repeats: int) -> Timing:
     CASES[case](engine, 1000)[0]()  # loads what is compiled
     work, is_right = CASES[case](engine, size)
-    seconds, cpu, sent, found = [], [], 0, None
+    seconds, cpu, sent, found = [], [], [], None
     for _ in range(repeats):
         for party in engine.computing:  # begin together
             engine.announce(party, 0 if party == engine.name else None, most=0)
@@ -129,6 +129,6 @@ def _time(engine: Engine, case: str, size: int, repeats: int) -> Timing:
         found = work()
         seconds.append(time.perf_counter() - began)
         cpu.append(time.process_time() - used)
-        sent = engine.costs.total.sent_bytes - before
+        sent.append(engine.costs.total.sent_bytes - before)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     return Timing(case, seconds, cpu, sent, peak, is_right(found))

@@ -45,10 +45,10 @@ def plant(firsts: U64, offset: U64, round_keys: U64, depth: int, trees: U64, sum
 
 @kernel("void(const int64[::1], const uint64[::1], int64, const uint64[:, :, ::1], uint64[:, :, ::1])")
 def puncture(points: I64, round_keys: U64, depth: int, sums: U64, trees: U64) -> None:
-    """Regrow every tree, bit 0 of its leaves cleared, but for the leaf at its point: that becomes the sum of all others.
+    """Regrow every tree but for the leaf at its point, which becomes the sum of all others.
 
     `sums` (trees x depth x 2) are, of each level, those of the nodes on the side off the path to the point. Bit 0 of
-    the leaf at the point is set.
+    leaves is cleared, and set in that at the point.
     """
     for tree in range(trees.shape[0]):
         nodes = trees[tree]

@@ -48,8 +48,11 @@ class Source(Protocol):
         """Planes a of a shape, `stack` times as many planes b, and for each b its conjunction with a."""
         ...
 
-    def private_conjunctions(self, shape: Shape) -> tuple[U64, Later]:
-        """Planes that only this party knows, and its part of their conjunction with those of the other."""
+    def segments(self, own: U64) -> tuple[U64, U64]:
+        """Parts of where a sum of two numbers propagates and generates a carry, by segments of one or two bits.
+
+        Each party knows one of the numbers: `own` are its bits, as planes from the lowest. Segments are planes too.
+        """
         ...
 
     def bits(self, count: int) -> tuple[U64, Later]:

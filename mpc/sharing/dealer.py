@@ -46,9 +46,13 @@ class Dealt:
         self._ask("conjunctions", stack, *shape)
         return Triple(self._words(*shape), self._words(stack, *shape), self._corrected(stack, *shape))
 
-    def private_conjunctions(self, shape: Shape) -> tuple[U64, Later]:
-        self._ask("private_conjunctions", *shape)
-        return self._words(*shape), self._corrected(*shape)
+    def segments(self, own: U64) -> tuple[U64, U64]:
+        """Of one bit each: u & v, u being the first party's, from a & b as (u ^ a) & v, and a & (v ^ b), and a & b."""
+        self._ask("private_conjunctions", *own.shape)
+        mask, product = self._words(*own.shape), self._corrected(*own.shape)
+        self._wire.send(self._peer, own ^ mask)
+        theirs = self._wire.receive(self._peer, own.shape)
+        return own, (own if self._first else mask) & theirs ^ product()
 
     def bits(self, count: int) -> tuple[U64, Later]:
         self._ask("bits", count)

@@ -127,7 +127,7 @@ class Correlations(Protocol):
     def triples(self, count: int) -> None: ...
     def matrices(self, m: int, k: int, n: int) -> None: ...
     def conjunctions(self, stack: int, words: int) -> None: ...
-    def private_conjunctions(self, words: int) -> None: ...
+    def segments(self, bits: int, words: int) -> int: ...
     def bits(self, count: int) -> None: ...
     def selectors(self, count: int) -> None: ...
     def permute(self, chooses: bool, rows: int, width: int) -> None: ...
@@ -164,11 +164,10 @@ class TwoParties:
         self._ledger.both((1 + stack) * words)
 
     def sign(self, count: int, width: int) -> None:
-        self._ledger.begin("compare", count, 1 + carry_rounds(width - 1) if width > 1 else 0)
-        if width > 1:
-            self._correlations.private_conjunctions((width - 1) * words_of(count))
-            self._ledger.both((width - 1) * words_of(count))
-        for pairs, stack in tree_sizes(width - 1, carries=True):
+        self._ledger.begin("compare", count, 0)
+        segments = self._correlations.segments(width - 1, words_of(count)) if width > 1 else 0
+        self._ledger.add(rounds=1 + carry_rounds(segments) if segments else 0)
+        for pairs, stack in tree_sizes(segments, carries=True):
             self._and(stack, pairs * words_of(count))
 
     def zero(self, count: int, width: int) -> None:
@@ -216,8 +215,10 @@ class DealtPrices:
     def conjunctions(self, stack: int, words: int) -> None:
         self._corrected(stack * words)
 
-    def private_conjunctions(self, words: int) -> None:
-        self._corrected(words)
+    def segments(self, bits: int, words: int) -> int:
+        self._corrected(bits * words)
+        self._ledger.both(bits * words)
+        return bits
 
     def bits(self, count: int) -> None:
         self._corrected(count)
@@ -274,8 +275,16 @@ class TransferPrices:
         del stack
         self._both(words)
 
-    def private_conjunctions(self, words: int) -> None:
-        self._transfers(self._first, words)
+    def segments(self, bits: int, words: int) -> int:
+        segments = -(-bits // 2)
+        self._transfers(self._first, 2 * segments * words)
+        choices, corrections = 2 * segments * words, 6 * segments * words
+        self._ledger.add(
+            rounds=1,
+            sent=choices if self._first else corrections,
+            received=corrections if self._first else choices,
+        )
+        return segments
 
     def bits(self, count: int) -> None:
         self._transfers(self._first, words_of(count))

@@ -69,27 +69,36 @@ class RandomTransfers:
     def _offered_pads(self, rows: tuple[U64, ...], count: int) -> tuple[U64, U64]:
         return self._pads.offered(rows[0].reshape(-1, 2)[:count], self._offerer.delta)
 
-    def choose_bits(self, words: int) -> tuple[U64, U64]:
-        """Random choices of 64 transfers a word, and the first bits of their pads, packed."""
-        choices, bits = np.empty((2, words), np.uint64)
-        for part, later in _slices(words):
-            choices[part], pads = self._chosen_pads(self._chosen.begin(_length(part), later)(), 64 * _length(part))
-            bits[part] = planes_of(pads[:, 0], 1)[0]
-        return choices, bits
+    def choose_of_four(self, words: int) -> tuple[U64, U64]:
+        """Random choices of one of four, high bits and low bits (2 x words), and the two bits each gives (2 x words).
 
-    def offer_bits(self, words: int) -> tuple[U64, U64]:
-        """The first bits of both pads of 64 transfers a word, packed."""
-        low, high = np.empty((2, words), np.uint64)
+        A pair of transfers makes one of four: each pad is a random function of the four, the bits are sums of two.
+        """
+        choices, chosen = np.empty((2, 2, words), np.uint64)
         for part, later in _slices(words):
-            pads = self._offered_pads(self._offered.begin(_length(part), later)(), 64 * _length(part))
-            low[part], high[part] = (planes_of(pad[:, 0], 1)[0] for pad in pads)
-        return low, high
+            length = part.stop - part.start
+            found, pads = self._chosen_pads(self._chosen.begin(2 * length, 2 * later)(), 128 * length)
+            choices[:, part] = found.reshape(2, length)
+            planes = np.bitwise_xor.reduce(planes_of(pads[:, 0], 8).reshape(4, 2, 2, length), axis=2)
+            chosen[:, part] = select_of_four(choices[:, part], planes)
+        return choices, chosen
+
+    def offer_of_four(self, words: int) -> U64:
+        """The two bits that each of four choices gives (4 x 2 x words)."""
+        offered = np.empty((4, 2, words), np.uint64)
+        for part, later in _slices(words):
+            length = part.stop - part.start
+            pads = self._offered_pads(self._offered.begin(2 * length, 2 * later)(), 128 * length)
+            planes = [planes_of(pad[:, 0], 8).reshape(4, 2, 2, length) for pad in pads]
+            for choice in range(4):
+                offered[choice, :, part] = planes[choice >> 1][choice, :, 0] ^ planes[choice & 1][choice, :, 1]
+        return offered
 
     def both_bits(self, words: int, stack: int) -> tuple[U64, U64, U64, U64]:
         """Choices, and as planes (stack x words) the first bits of their pads and of both pads offered."""
         choices, (chosen, low, high) = np.empty(words, np.uint64), np.empty((3, stack, words), np.uint64)
         for part, later in _slices(words):
-            choices[part], pads, pairs = self.both(64 * _length(part), 64 * later)
+            choices[part], pads, pairs = self.both(64 * (part.stop - part.start), 64 * later)
             for planes, each in zip((chosen, low, high), (pads, *pairs), strict=True):
                 planes[:, part] = planes_of(each[:, 0], stack)
         return choices, chosen, low, high
@@ -148,11 +157,15 @@ class RandomTransfers:
         return lambda: (rows[SEED_WORDS:],)
 
 
+def select_of_four(choices: U64, planes: U64) -> U64:
+    """For each place the bits of `planes` (4 x n x words) that its choice, a high and a low bit (2 x words), says."""
+    high, low = choices
+    upper, lower = planes[2] ^ (low & (planes[2] ^ planes[3])), planes[0] ^ (low & (planes[0] ^ planes[1]))
+    chosen: U64 = lower ^ (high & (lower ^ upper))
+    return chosen
+
+
 def _slices(words: int) -> list[tuple[slice, int]]:
     """Parts whose pads are made at once, and how many words come after each."""
     starts = range(0, words, SLICE_WORDS)
     return [(slice(start, stop), words - stop) for start in starts for stop in [min(start + SLICE_WORDS, words)]]
-
-
-def _length(part: slice) -> int:
-    return int(part.stop - part.start)

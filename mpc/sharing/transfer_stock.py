@@ -92,7 +92,7 @@ class Stock:
         self._rest = tuple(np.empty((0, width), np.uint64) for width in widths)
 
     def begin(self, words: int, later: int = 0) -> Callable[[], tuple[U64, ...]]:
-        """Start to make what lacks for as many rows; as many as `later` will be asked for next. Gives who takes them."""
+        """Start to make what lacks for as many rows; what is given takes them. `later` are asked for next."""
         finish = [self._extend(extension) for extension in self._schedule.take(words, later)]
 
         def take() -> tuple[U64, ...]:

@@ -3,9 +3,10 @@
 Each party is the chooser of some random transfers and the sender of others. A chooser's bits and pads, and a sender's
 pairs of pads, are parts of products of bits as they are; products of words take 64 transfers each way (Gilboa).
 
-Security: semi-honest; that of the transfers (`mpc.primitives.ot_extension`).
+Security: both parties semi-honest; that of the transfers (`mpc.sharing.random_transfers`).
 Source:   Gilboa, CRYPTO 1999, doi.org/10.1007/3-540-48405-1_8; Asharov, Lindell, Schneider, Zohner, CCS 2013,
-          eprint.iacr.org/2013/552 (random transfers, products of bits).
+          eprint.iacr.org/2013/552 (random transfers, products of bits); Naor, Pinkas, STOC 1999,
+          doi.org/10.1145/301250.301312 (one of four); Rathee et al., CCS 2020, eprint.iacr.org/2020/1002 (carries).
 """
 
 from hashlib import blake2b
@@ -16,7 +17,7 @@ from mpc.primitives.prg import SEED_BYTES, Prg
 from mpc.rng import Rng
 from mpc.sharing import bucket_sums, network
 from mpc.sharing.correlations import Later, Selector, Shape, Triple
-from mpc.sharing.random_transfers import RandomTransfers
+from mpc.sharing.random_transfers import RandomTransfers, select_of_four
 from mpc.sharing.ring import I64, U64, unpack, words_of
 from mpc.sharing.wire import Wire
 
@@ -77,13 +78,31 @@ class Transferred:
         c = ((a & b) ^ received ^ low).reshape(stack, *shape)
         return Triple(a.reshape(shape), b.reshape(stack, *shape), lambda: c)
 
-    def private_conjunctions(self, shape: Shape) -> tuple[U64, Later]:
-        words = int(np.prod(shape))
+    def segments(self, own: U64) -> tuple[U64, U64]:
+        """Of two neighbouring bits each, by one of four: the first party's bits choose among what the second's make.
+
+        The second party's part is what the first gets for bits of zero, so that this need not be sent.
+        """
+        self._wire.wait(1)
+        padded = np.concatenate([np.zeros_like(own[: len(own) % 2]), own])
+        low, high = padded[::2], padded[1::2]
+        flat, words = (2, low.size), low.size
         if self._first:
-            choices, received = self._transfers.choose_bits(words)
-            return choices.reshape(shape), lambda: received.reshape(shape)
-        low, high = self._transfers.offer_bits(words)
-        return (low ^ high).reshape(shape), lambda: low.reshape(shape)
+            bits = np.stack([high, low]).reshape(flat)
+            choices, chosen = self._transfers.choose_of_four(words)
+            self._wire.send(self._peer, bits ^ choices)
+            corrections = np.zeros((4, *flat), np.uint64)
+            corrections[1:] = self._wire.receive(self._peer, (3, *flat))
+            parts = chosen ^ select_of_four(bits, corrections)
+        else:
+            offered = self._transfers.offer_of_four(words)
+            turned = self._wire.receive(self._peer, flat)
+            values = _values_of_segments(high.reshape(-1), low.reshape(-1))
+            masked = np.stack([values[x] ^ select_of_four(turned, offered[np.arange(4) ^ x]) for x in range(4)])
+            parts = masked[0]
+            self._wire.send(self._peer, masked[1:] ^ parts)
+        generate, propagate = parts.reshape(2, *low.shape)
+        return propagate, generate
 
     def bits(self, count: int) -> tuple[U64, Later]:
         """r_0 + r_1 - 2·r_0·r_1, the first party choosing by r_0."""
@@ -155,3 +174,10 @@ class Transferred:
         out = np.empty(shape, np.uint64)
         Prg(self._rng(SEED_BYTES)).fill(out.reshape(-1))
         return out
+
+
+def _values_of_segments(high: U64, low: U64) -> U64:
+    """Whether two bits generate and propagate a carry when bits 00, 01, 10 or 11 are added (4 x 2 x words)."""
+    both, none = high & low, ~(high | low)
+    zero = np.zeros_like(high)
+    return np.array([[zero, both], [both, high & ~low], [high, ~high & low], [high | low, none]])

@@ -115,21 +115,14 @@ class TwoParty:
 
     def sign(self, x: Words, shape: Shape, width: int) -> BitParts:
         """The highest bit of x_0 + x_1, each known to one party."""
-        self._wire.begin("compare", _count(shape), 1 + circuits.carry_rounds(width - 1) if width > 1 else 0)
+        self._wire.begin("compare", _count(shape), 0)
         own = circuits.planes_of(x[0], width)
         top = own[-1]
         if width > 1:
-            propagate = own[:-1]
-            generate = self._private_and(propagate)
+            propagate, generate = self._source.segments(own[:-1])
+            self._wire.wait(1 + circuits.carry_rounds(len(generate)))
             top = top ^ circuits.carry((propagate,), (generate,), self._and)[0]
         return (unpack(top, shape),)
-
-    def _private_and(self, own: U64) -> U64:
-        """Parts of u & v where one party knows u and the other v: (u ^ a) & v, and a & (v ^ b), and a & b."""
-        mask, product = self._source.private_conjunctions(own.shape)
-        masked = own ^ mask
-        theirs = self._exchange(masked)
-        return (own if self._first else mask) & theirs ^ product()
 
     def zero(self, x: Words, shape: Shape, width: int) -> BitParts:
         """Whether x_0 and -x_1 have the same bits."""

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from mpc.primitives import lpn, lpn_attacks, okvs, vole
+from mpc.primitives import binary_lpn, lpn, lpn_attacks, okvs, vole
 
 
 def test_linear_tests_are_what_the_noise_is_chosen_by() -> None:
@@ -19,6 +19,14 @@ def test_all_other_attacks_cost_more_than_linear_tests_at_every_level(keys: int)
     for level in levels:
         assert lpn_attacks.algebraic(lpn.BLOCKS, 2**level.depth) > 500
     assert lpn_attacks.prange(lpn.BLOCKS) > 500
+
+
+@pytest.mark.parametrize("depth", [7, 12])
+def test_over_bits_linear_tests_are_the_cheapest_attack_too(depth: int) -> None:
+    linear = lpn_attacks.linear_tests(0.15, binary_lpn.BLOCKS, binary=True)
+    assert lpn.SECURITY_BITS <= linear == pytest.approx(131.7, abs=0.1)
+    assert lpn_attacks.prange(binary_lpn.BLOCKS, 2**depth) > 240
+    assert lpn_attacks.algebraic(binary_lpn.BLOCKS, 2**depth, binary=True) > 200
 
 
 def test_less_noise_is_cheaper_to_solve() -> None:
