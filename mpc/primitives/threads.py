@@ -3,7 +3,8 @@
 import os
 import threading
 from collections.abc import Callable
-from concurrent.futures import Executor
+from concurrent.futures import Executor, ThreadPoolExecutor
+from functools import cache
 
 PIECE_ITEMS = 128  # items a task: long against the cost of a task, short against a batch
 
@@ -26,13 +27,20 @@ def start(pool: Executor, work: Callable[[bytes], bytes], packed: bytes, width: 
 def spread(work: Callable[[slice], None], count: int, piece: int) -> None:
     """Do `work` on `count` items, in slices of up to `piece`, on all cores at once; raises what a slice raised.
 
-    The calling thread works too: only the others are started, and none for a single slice.
+    The calling thread works too, and does all of it if the others are busy, or if it is itself at work on a slice: what
+    spreads is spread once, at the outermost place.
     """
     slices = pieces(count, piece)
+    helpers = 0 if _THREAD.__dict__.get("at_work") else min(usable_cores(), len(slices)) - 1
+    if helpers <= 0:
+        for each in slices:
+            work(each)
+        return
     remaining = iter(slices)
     failures: list[BaseException] = []
 
     def run() -> None:
+        _THREAD.at_work = True
         try:
             for each in remaining:
                 if failures:
@@ -40,15 +48,25 @@ def spread(work: Callable[[slice], None], count: int, piece: int) -> None:
                 work(each)
         except BaseException as failure:  # raised below, by the calling thread
             failures.append(failure)
+        finally:
+            _THREAD.at_work = False
 
-    helpers = [threading.Thread(target=run) for _ in range(min(usable_cores(), len(slices)) - 1)]
-    for helper in helpers:
-        helper.start()
+    started = [_helpers().submit(run) for _ in range(helpers)]
     run()
-    for helper in helpers:
-        helper.join()
+    for helper in started:
+        if not helper.cancel():
+            helper.result()
     if failures:
         raise failures[0]
+
+
+_THREAD = threading.local()
+
+
+@cache
+def _helpers() -> ThreadPoolExecutor:
+    """One thread fewer than there are cores, which wait for work as long as the process lives."""
+    return ThreadPoolExecutor(max(1, usable_cores() - 1), "spread")
 
 
 def pieces(count: int, piece: int) -> list[slice]:

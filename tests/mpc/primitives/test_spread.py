@@ -1,9 +1,11 @@
 """Work spread over cores covers every item once, and its errors are not lost."""
 
+import threading
+
 import numpy as np
 import pytest
 
-from mpc.primitives.threads import spread
+from mpc.primitives.threads import spread, usable_cores
 
 
 @pytest.mark.parametrize("count", [0, 1, 7, 8, 100])
@@ -24,3 +26,33 @@ def test_what_a_slice_raised_is_raised() -> None:
 
     with pytest.raises(ValueError, match="sixteen"):
         spread(work, 100, 8)
+
+
+def test_what_a_slice_spreads_stays_on_its_thread() -> None:
+    threads: list[set[int]] = []
+
+    def work(piece: slice) -> None:
+        within = {threading.get_ident()}
+        spread(lambda _: within.add(threading.get_ident()), 8, 1)
+        threads.append(within)
+
+    spread(work, 16, 1)
+    assert [len(within) for within in threads] == [1] * 16
+
+
+def test_all_is_done_while_the_other_cores_are_taken() -> None:
+    free, done = threading.Event(), threading.Event()
+    seen: list[int] = []
+
+    def occupy() -> None:
+        spread(lambda _: free.wait(), usable_cores(), 1)
+        done.set()
+
+    occupied = threading.Thread(target=occupy)
+    occupied.start()
+    spread(lambda piece: seen.append(piece.start), 20, 1)
+    assert sorted(seen) == list(range(20))
+    assert not done.is_set()
+    free.set()
+    occupied.join()
+    assert done.is_set()
