@@ -22,19 +22,20 @@ from llvmlite import ir
 
 from mpc.kernels import store
 from mpc.kernels.machine import features, key_of, link
-from mpc.kernels.montgomery_ir import BLOCK, MontgomeryModule, Multiplier, products_of_low_halves
+from mpc.kernels.montgomery_ir import MontgomeryModule
+from mpc.kernels.montgomery_products import BLOCK, Multiplier, products_of_low_halves
 
 SPARE_BITS = 10
 MIN_LIMBS = 2 * BLOCK
 
 _P, _N = ctypes.c_void_p, ctypes.c_int64
 _PARAMETERS = {
-    "multiply_add": (_P, _P, _N, _P, _N, _P, _N, _N, _P, _P, _N),
-    "products": (_P, _P, _P, _P, _P, _N, _P, _P, _P, _N),
-    "powers": (_P, _P, _P, _N, _N, _N, _N, _P, _P, _P, _N),
-    "split": (_P, _P, _N, _N, _N),
-    "join": (_P, _P, _N, _N, _N),
-    "combine": (_P, _P, _P, _P, _N, _N),
+    "multiply": (_P, _P, _N, _P, _N, _N, _P, _P, _N),
+    "products": (_P, _P, _P, _P, _P, _P, _N, _P, _P, _P, _N),
+    "powers": (_P, _P, _P, _N, _P, _N, _N, _N, _N, _P, _P, _P, _N),
+    "enter": (_P, _P, _N, _P, _P, _N, _N, _P, _P, _N),
+    "leave": (_P, _N, _P, _N, _P, _P, _N),
+    "shift": (_P, _P, _P, _N, _P, _N, _P, _P, _N),
 }
 
 
@@ -53,8 +54,8 @@ class Machine:
         return self.multiplier.limb_bits
 
     def limbs(self, root: int) -> int:
-        """Limbs of a part of a residue modulo root²: they hold any integer in the root's words, and the spare bits."""
-        bits = max(root.bit_length() + SPARE_BITS, 64 * -(-root.bit_length() // 64))
+        """Limbs of a part of a residue modulo root²: they hold the spare bits, and twice what the root's words hold."""
+        bits = max(root.bit_length() + SPARE_BITS, 64 * -(-root.bit_length() // 64) + 1)
         return max(MIN_LIMBS, BLOCK * -(-bits // (self.limb_bits * BLOCK)))
 
     def text(self) -> str:

@@ -16,6 +16,8 @@ INTEGERS = I64.as_pointer()
 
 Value = Any  # of llvmlite
 
+_CACHE_LINE = 64  # octets
+
 
 class VectorCode:
     """Writes the body of one function, from `builder`'s position on."""
@@ -96,18 +98,25 @@ class VectorCode:
     def store(self, value: Value, group: Value, limb: Value) -> None:
         self.builder.store(value, self.builder.gep(group, [limb]), align=8 * self.lanes)
 
+    def vector(self, lanes: Sequence[Value]) -> Value:
+        """The vector of one value a lane."""
+        vector = ir.Constant(self._vector, ir.Undefined)
+        for lane, value in enumerate(lanes):
+            vector = self.builder.insert_element(vector, value, self.number(lane))
+        return vector
+
+    def broadcast(self, value: Value) -> Value:
+        """The vector with a value in every lane."""
+        first = self.builder.insert_element(ir.Constant(self._vector, ir.Undefined), value, self.number(0))
+        return self.builder.shuffle_vector(first, first, ir.Constant(ir.VectorType(ir.IntType(32), self.lanes), None))
+
+    def copy(self, source: Value, group: Value, limbs: Value) -> None:
+        with self.loop(self.number(0), limbs, 1) as limb:
+            self.store(self.load(source, limb), group, limb)
+
     def clear(self, group: Value, limbs: Value) -> None:
         with self.loop(self.number(0), limbs, 1) as limb:
             self.store(self.splat(0), group, limb)
-
-    def load_limb(self, row: Value, limb: Value) -> Value:
-        """A limb of a row, as 64 bits."""
-        value = self.builder.load(self.builder.gep(row, [limb]))
-        return value if self._limb == I64 else self.builder.zext(value, I64)
-
-    def store_limb(self, value: Value, row: Value, limb: Value) -> None:
-        narrow = value if self._limb == I64 else self.builder.trunc(value, self._limb)
-        self.builder.store(narrow, self.builder.gep(row, [limb]))
 
     def gather(self, group: Value, rows: Sequence[Value], limbs: Value) -> None:
         """Fill a group from a row a lane, as many limbs at once as there are lanes: rows have that many or more."""
@@ -140,12 +149,29 @@ class VectorCode:
             vectors, half = swapped, half // 2
         return vectors
 
+    def prefetch(self, rows: Sequence[Value], limbs: Value) -> None:
+        """Begin to bring a row a lane near."""
+        byte, kind = ir.IntType(8).as_pointer(), ir.IntType(32)
+        function = self.function.module.declare_intrinsic(
+            "llvm.prefetch", [byte], ir.FunctionType(ir.VoidType(), [byte, kind, kind, kind])
+        )
+        line = 8 * _CACHE_LINE // self._limb.width
+        for row in rows:
+            with self.loop(self.number(0), limbs, line) as first:
+                address = self.builder.bitcast(self.builder.gep(row, [first]), byte)
+                self.builder.call(function, [address, kind(0), kind(2), kind(1)])  # to read, into the second cache
+
     def scatter(self, group: Value, rows: Sequence[Value], limbs: Value) -> None:
-        """Write a group to a row a lane."""
-        with self.loop(self.number(0), limbs, 1) as limb:
-            vector = self.load(group, limb)
-            for lane, row in enumerate(rows):
-                self.store_limb(self.builder.extract_element(vector, self.number(lane)), row, limb)
+        """Write a group to a row a lane, as many limbs at once as there are lanes."""
+        kind = ir.VectorType(self._limb, self.lanes)
+        last = self.builder.sub(limbs, self.number(self.lanes))
+        with self.loop(self.number(0), limbs, self.lanes) as start:
+            first = self.minimum(start, last)
+            loaded = [self.load(group, self.builder.add(first, self.number(limb))) for limb in range(self.lanes)]
+            for row, vector in zip(rows, self._transposed(loaded), strict=True):
+                address = self.builder.bitcast(self.builder.gep(row, [first]), kind.as_pointer())
+                narrow = vector if self._limb == I64 else self.builder.trunc(vector, kind)
+                self.builder.store(narrow, address, align=self._limb.width // 8)
 
     def gather_entries(self, group: Value, table: Value, entries: Sequence[Value], limbs: Value) -> None:
         """Fill each lane of a group from the same lane of an entry of its own in an array of groups."""
@@ -157,7 +183,4 @@ class VectorCode:
         ]
         with self.loop(self.number(0), limbs, 1) as limb:
             offset = b.mul(limb, self.number(self.lanes))
-            vector = ir.Constant(self._vector, ir.Undefined)
-            for lane, start in enumerate(starts):
-                vector = b.insert_element(vector, self.read(integers, b.add(start, offset)), self.number(lane))
-            self.store(vector, group, limb)
+            self.store(self.vector([self.read(integers, b.add(start, offset)) for start in starts]), group, limb)

@@ -8,7 +8,6 @@ from numpy.typing import NDArray
 
 from mpc.errors import InputError
 from mpc.primitives.paillier.arrays import Ciphertexts, check_same_key
-from mpc.primitives.paillier.encrypt import encode
 from mpc.primitives.paillier.words import U64, above
 
 I64 = NDArray[np.int64]
@@ -26,7 +25,7 @@ def add_plain(a: Ciphertexts, words: U64) -> Ciphertexts:
     """Sums with plaintexts of shape (count, public.words), which are not hidden by this."""
     if words.shape != (len(a), a.public.words) or above(words, a.public.n - 1).any():
         raise InputError(f"plaintexts are not {len(a)} rows of {a.public.words} words, each below n")
-    return Ciphertexts(a.public, a.public.residues.multiply(a.rows, encode(words, a.public)))
+    return Ciphertexts(a.public, a.public.residues.shift(a.rows, words))
 
 
 def negate(a: Ciphertexts) -> Ciphertexts:

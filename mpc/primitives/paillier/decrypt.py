@@ -6,7 +6,9 @@ from mpc.errors import InputError
 from mpc.primitives.paillier.arrays import Ciphertexts
 from mpc.primitives.paillier.keys import PrivateKey
 from mpc.primitives.paillier.residues import Residues
-from mpc.primitives.paillier.words import U64, ints_from_words, rows_of_words, widened
+from mpc.primitives.paillier.words import U64, in_pieces, ints_from_words, rows_of_words, widened
+
+_LEAST_ROWS = 16  # at once: a row takes long
 
 
 def decrypt(private: PrivateKey, ciphertexts: Ciphertexts, plaintext_bits: int | None = None) -> U64:
@@ -19,15 +21,18 @@ def decrypt(private: PrivateKey, ciphertexts: Ciphertexts, plaintext_bits: int |
     public, p, q = private.public, private.p, private.q
     if ciphertexts.public != public:
         raise InputError("ciphertexts are of another Paillier key than the private one")
-    words = ciphertexts.to_words()
-    modulo_p = _residues_of_plaintexts(words, private.residues[0], p, q)
-    if plaintext_bits is not None and plaintext_bits < p.bit_length():
-        plaintexts = modulo_p
-    else:
-        inverse = gmpy2.invert(q, p)
-        modulo_q = _residues_of_plaintexts(words, private.residues[1], q, p)
-        plaintexts = [y + q * ((x - y) * inverse % p) for x, y in zip(modulo_p, modulo_q, strict=True)]
-    return rows_of_words(plaintexts, public.words)
+    both = plaintext_bits is None or plaintext_bits >= p.bit_length()
+    inverse = gmpy2.invert(q, p)
+
+    def work(piece: slice) -> U64:
+        words = public.residues.leave(ciphertexts.rows[piece])
+        plaintexts = _residues_of_plaintexts(words, private.residues[0], p, q)
+        if both:
+            modulo_q = _residues_of_plaintexts(words, private.residues[1], q, p)
+            plaintexts = [y + q * ((x - y) * inverse % p) for x, y in zip(plaintexts, modulo_q, strict=True)]
+        return rows_of_words(plaintexts, public.words)
+
+    return in_pieces(work, len(ciphertexts), _LEAST_ROWS)
 
 
 def _residues_of_plaintexts(words: U64, field: Residues, p: int, q: int) -> list[gmpy2.mpz]:

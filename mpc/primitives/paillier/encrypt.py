@@ -7,26 +7,28 @@ from typing import Literal
 
 import gmpy2
 import numpy as np
+from numpy.typing import NDArray
 
 from mpc.errors import InputError
 from mpc.primitives.paillier.arrays import Ciphertexts
 from mpc.primitives.paillier.keys import PrivateKey, PublicKey
 from mpc.primitives.paillier.residues import Residues, Rows
-from mpc.primitives.paillier.words import U64, above, bits_at, in_pieces, rows_of_words, widened
+from mpc.primitives.paillier.words import U64, above, in_pieces, rows_of_words, widened
 from mpc.rng import Rng
 
 Mode = Literal["strict", "fast"]
 
 FAST_BITS = 256  # of alpha: twice the security level
 
-_WINDOW_BITS = {"strict": 8, "fast": 10}  # of alpha, that index a row of the table: tables of some ten megabytes
+MAX_WINDOW = 12  # bits of alpha that index a row of the table
+_TABLE_BYTES = 96 * 2**20
 
 
 class Encryptor:
     """Encrypts and re-randomises under one key; whoever has the private key gives that, which is faster.
 
     `mode` says how long the exponents are, see the package's security notes: `strict`, or `fast` with its extra
-    assumption. The tables take up to some seconds and some ten megabytes: make one encryptor a key and keep it. It
+    assumption. The tables take up to some seconds and some hundred megabytes: make one encryptor a key and keep it. It
     serves one caller at a time, on all cores.
     """
 
@@ -37,12 +39,12 @@ class Encryptor:
         self.mode = mode
         self._rng = rng
         self._alpha_bits = self.public.bits // 2 if mode == "strict" else FAST_BITS
-        self._window = _WINDOW_BITS[mode]
-        windows = -(-self._alpha_bits // self._window)
+        self._window = _window_bits(self._alpha_bits, 8 * self.public.residues.words)
+        self._windows = -(-self._alpha_bits // self._window)
         self._key = key
         base = self.public.randomizer_base
         fields = key.residues if isinstance(key, PrivateKey) else (self.public.residues,)
-        self._tables = [(field, _table(field, base, windows, self._window)) for field in fields]
+        self._tables = [(field, _table(field, base, self._windows, self._window)) for field in fields]
         self._pool: list[Rows] = []
 
     def __repr__(self) -> str:
@@ -60,22 +62,15 @@ class Encryptor:
         if above(words, public.n - 1).any():
             raise InputError("a plaintext is not below the modulus n of its key")
 
-        def work(piece: slice) -> Rows:
-            randomizers = self._randomizers(len(words[piece]))
-            return public.residues.multiply(encode(words[piece], public), randomizers)
-
-        return Ciphertexts(public, in_pieces(work, len(words)))
+        return Ciphertexts(public, public.residues.shift(self._randomizers(len(words)), words))
 
     def rerandomise(self, ciphertexts: Ciphertexts) -> Ciphertexts:
         """Ciphertexts of the same plaintexts whose randomness says nothing of how they came about."""
         if ciphertexts.public != self.public:
             raise InputError("ciphertexts are of different Paillier keys")
 
-        def work(piece: slice) -> Rows:
-            rows = ciphertexts.rows[piece]
-            return self.public.residues.multiply(rows, self._randomizers(len(rows)))
-
-        return Ciphertexts(self.public, in_pieces(work, len(ciphertexts)))
+        randomizers = self._randomizers(len(ciphertexts))
+        return Ciphertexts(self.public, self.public.residues.multiply(ciphertexts.rows, randomizers))
 
     def _randomizers(self, count: int) -> Rows:
         """As many randomizers as asked, from the pool as far as it reaches."""
@@ -89,20 +84,26 @@ class Encryptor:
         return np.concatenate([*taken, self._fresh(count)]) if taken else self._fresh(count)
 
     def _fresh(self, count: int) -> Rows:
-        return in_pieces(lambda piece: self._powers(piece.stop - piece.start), count)
-
-    def _powers(self, count: int) -> Rows:
         """The base to the power of fresh exponents."""
         size = -(-self._alpha_bits // 8)
-        random = np.frombuffer(self._rng(count * size), np.uint8).reshape(count, size)
-        alphas = np.zeros((count, -(-size // 8)), np.uint64)
-        alphas.view(np.uint8)[:, :size] = random
-        places = range(0, self._alpha_bits, self._window)
-        digits = [bits_at(alphas, at, min(self._window, self._alpha_bits - at)) for at in places]
-        index = (np.array(digits, np.int64).T + (np.arange(len(places)) << self._window)).ravel()
-        lengths = np.full(count, len(places))
-        powers = [field.products(table, index, lengths) for field, table in self._tables]
+        alphas = np.frombuffer(self._rng(count * size), np.uint8).reshape(count, size)
+        return in_pieces(lambda piece: self._powers(alphas[piece]), count)
+
+    def _powers(self, alphas: NDArray[np.uint8]) -> Rows:
+        index = self._digits(alphas) + (np.arange(self._windows) << self._window)
+        lengths = np.full(len(alphas), self._windows)
+        powers = [field.products(table, index.ravel(), lengths) for field, table in self._tables]
         return self._combined(powers) if isinstance(self._key, PrivateKey) else powers[0]
+
+    def _digits(self, alphas: NDArray[np.uint8]) -> NDArray[np.int64]:
+        """The exponents' digits, the lowest first."""
+        starts = np.arange(self._windows) * self._window
+        masks = (1 << np.minimum(self._window, self._alpha_bits - starts)) - 1
+        octets = np.zeros((len(alphas), alphas.shape[1] + 2), np.int64)
+        octets[:, : alphas.shape[1]] = alphas
+        first = starts // 8
+        bits: NDArray[np.int64] = octets[:, first] | octets[:, first + 1] << 8 | octets[:, first + 2] << 16
+        return bits >> starts % 8 & masks
 
     def _combined(self, powers: list[Rows]) -> Rows:
         """The residues modulo n² of residues modulo p² and q²."""
@@ -117,9 +118,11 @@ class Encryptor:
         return rows
 
 
-def encode(words: U64, public: PublicKey) -> Rows:
-    """1 + m·n modulo n², the ciphertexts without randomness of plaintexts."""
-    return public.residues.affine(widened(words, public.residues.words), public.n, 1)
+def _window_bits(alpha_bits: int, row_bytes: int) -> int:
+    """How many bits of exponents index a row: the most with which the table stays within its bytes."""
+    return max(
+        (bits for bits in range(1, MAX_WINDOW + 1) if (-(-alpha_bits // bits) << bits) * row_bytes <= _TABLE_BYTES),
+    )
 
 
 def _table(field: Residues, base: int, windows: int, window_bits: int) -> Rows:

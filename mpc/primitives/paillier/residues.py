@@ -34,6 +34,10 @@ class Residues(Protocol):
         """Row by row; either may be one row, for all of the other."""
         ...
 
+    def shift(self, rows: Rows, words: U64) -> Rows:
+        """Each row times 1 + w·root, for w in `words`, integers of the root's words or fewer."""
+        ...
+
     def products(self, rows: Rows, index: I64, lengths: I64) -> Rows:
         """The product of each list of rows: `index` holds the lists one after another. Of an empty list it is 1."""
         ...

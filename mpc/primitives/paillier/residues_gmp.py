@@ -22,7 +22,7 @@ class GmpResidues:
     def __init__(self, root: int) -> None:
         self.modulus = root**2
         self.words = -(-self.modulus.bit_length() // 64)
-        self._modulus = gmpy2.mpz(self.modulus)
+        self._root, self._modulus = gmpy2.mpz(root), gmpy2.mpz(self.modulus)
 
     def __repr__(self) -> str:
         return f"GmpResidues({self.modulus.bit_length()} bits)"
@@ -42,6 +42,13 @@ class GmpResidues:
     def multiply(self, a: Rows, b: Rows) -> Rows:
         a, b = np.broadcast_arrays(a, b)
         return _map(lambda piece: [x * y % self._modulus for x, y in zip(a[piece], b[piece], strict=True)], len(a))
+
+    def shift(self, rows: Rows, words: U64) -> Rows:
+        def work(piece: slice) -> Sequence[Any]:
+            integers = ints_from_words(words[piece])
+            return [x * (1 + i * self._root) % self._modulus for x, i in zip(rows[piece], integers, strict=True)]
+
+        return _map(work, len(rows))
 
     def products(self, rows: Rows, index: I64, lengths: I64) -> Rows:
         ends = np.cumsum(lengths)

@@ -1,8 +1,11 @@
 """Residues in Montgomery form in vector registers: rows of limbs, see `mpc.kernels.montgomery`."""
 
+import threading
 from collections.abc import Callable
+from functools import cached_property
 from typing import Any
 
+import gmpy2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -19,6 +22,7 @@ _TASKS_A_CORE = 8  # at most, so that cores that started late or are slower do n
 _MAX_WINDOW = 6  # bits
 _POWERS_WINDOW = 4  # bits of exponents of 64 bits, each its own
 _MIN_CHUNK = 16  # rows of a list that one lane multiplies, at least
+_CHUNKS_A_LANE = 8  # at least, if lists are longer: so that no list keeps a core busy when all others are done
 
 
 class VectorResidues:
@@ -34,123 +38,136 @@ class VectorResidues:
         self._functions = functions(machine)
         self._radix = 1 << machine.limb_bits * self._part
         self._type = np.dtype(f"uint{machine.row_bits}")
+        self._row_bytes = self._limbs * self._type.itemsize
         self._constants = self._constant_groups()
         self._one = self._row(self._radix)
-        self._unit, self._zero = self._row(1), self._row(0)
+        self._scales = self._row(self._radix**2 % root + self._radix % root * root)
+        self._scratch = _Scratch()
 
     def _constant_groups(self) -> U64:
         """What the kernels reduce with: see `mpc.kernels.montgomery_ir.MontgomeryModule`."""
         bits, root = self._machine.limb_bits, self._root
-        inverse = np.uint64(-pow(root, -1, 1 << bits) % (1 << bits))
+        inverse = -pow(root, -1, 1 << bits) % (1 << bits)
         ones = (self._radix - 1) // ((1 << bits) - 1) << bits  # 2^bits in every limb
-        own, rest = self._parts(rows_of_words([root, -ones % root], _words_of(root)))
-        limbs = np.concatenate([own, [inverse], rest + np.uint64(1 << bits)])
-        groups = self._aligned(len(limbs))
-        groups[:] = limbs[:, None]
+        limbs = [*self._limbs_of(root), inverse, *(limb + (1 << bits) for limb in self._limbs_of(-ones % root))]
+        groups = _aligned(8 * self._machine.lanes * len(limbs)).view(np.uint64).reshape(len(limbs), -1)
+        groups[:] = np.array(limbs, np.uint64)[:, None]
         return groups
 
     def __repr__(self) -> str:
         return f"VectorResidues({self.modulus.bit_length()} bits, {self._machine.name})"
 
     def affine(self, words: U64, factor: int, offset: Rows | int) -> Rows:
-        rows = offset if isinstance(offset, np.ndarray) else self._row(offset * self._radix)
-        size = _words_of(self._root)
-        for at in range(0, self.words, size):  # each half of an integer is what one part of a pair holds
-            half = words[:, at : at + size]
-            if at == 0 or half.any():
-                scale = self._row((factor << 64 * at) * self._radix**2)
-                parts = self._parts(half)
-                rows = self._multiply_add(np.concatenate([parts, np.zeros_like(parts)], axis=1), scale, rows)
-        return rows
+        words = np.ascontiguousarray(words)
+        scale = self._row(factor * self._radix**3)
+        added = np.ascontiguousarray(offset if isinstance(offset, np.ndarray) else self._row(offset * self._radix))
+        out = np.empty((len(words), self._limbs), self._type)
+        step = int(len(added) > 1)
+        to, source, one, more = (_address(array) for array in (out, words, scale, added))
+        row, width = self._row_bytes, words.shape[1]
+
+        def work(at: int, count: int) -> None:
+            offsets = more + at * row * step, step
+            self._call("enter", 7, to + at * row, source + 8 * at * width, width, one, *offsets, count)
+
+        self._spread(work, len(words), _CONVERT_GROUPS)
+        return out
 
     def leave(self, rows: Rows) -> U64:
-        plain = self._multiply_add(rows, self._unit, self._zero)
-        width = _words_of(self._root) + 1
-        low, high = self._join(plain[:, : self._part], width), self._join(plain[:, self._part :], width)
-        factor = rows_of_words([self._root], width)
-        words = np.zeros((len(rows), 2 * width), np.uint64)
+        rows = np.ascontiguousarray(rows)
+        width = self.words + 1
+        words = np.empty((len(rows), width), np.uint64)
+        to, source, row = _address(words), _address(rows), self._row_bytes
 
-        def work(piece: slice) -> None:
-            given = _address(words[piece]), _address(low[piece]), _address(high[piece]), _address(factor)
-            self._functions["combine"](*given, width, piece.stop - piece.start)
+        def work(at: int, count: int) -> None:
+            self._call("leave", 4, to + 8 * at * width, width, source + at * row, count)
 
         self._spread(work, len(rows), _CONVERT_GROUPS)
         over = above(words, self.modulus - 1)
         if over.any():
             words[over] = add_constant(words[over], -self.modulus)
-        return np.ascontiguousarray(words[:, : self.words])
+        return words[:, : self.words]
 
     def multiply(self, a: Rows, b: Rows) -> Rows:
-        return self._multiply_add(a, b, self._zero)
-
-    def _multiply_add(self, a: Rows, b: Rows, c: Rows) -> Rows:
-        """a·b/R + c; any may be one row for all."""
         count = max(len(a), len(b)) if len(a) and len(b) else 0
         out = np.empty((count, self._limbs), self._type)
-        operands = [np.ascontiguousarray(rows) for rows in (a, b, c)]
-        steps = [int(len(rows) > 1) for rows in operands]
+        a, b = np.ascontiguousarray(a), np.ascontiguousarray(b)
+        a_step, b_step = int(len(a) > 1), int(len(b) > 1)
+        to, first, second, row = _address(out), _address(a), _address(b), self._row_bytes
 
-        def work(piece: slice) -> None:
-            given: list[int] = []
-            for rows, step in zip(operands, steps, strict=True):
-                given += [_address(rows[piece.start if step else 0 :]), step]
-            self._call("multiply_add", 6, _address(out[piece]), *given, piece.stop - piece.start)
+        def work(at: int, count: int) -> None:
+            skip = at * row
+            factors = first + skip * a_step, a_step, second + skip * b_step, b_step
+            self._call("multiply", 5, to + skip, *factors, count)
 
         self._spread(work, count, _MULTIPLY_GROUPS)
+        return out
+
+    def shift(self, rows: Rows, words: U64) -> Rows:
+        rows, words = np.ascontiguousarray(rows), np.ascontiguousarray(words)
+        out = np.empty_like(rows)
+        to, source, plain, row = _address(out), _address(rows), _address(words), self._row_bytes
+        width, scales = words.shape[1], _address(self._scales)
+
+        def work(at: int, count: int) -> None:
+            self._call("shift", 6, to + at * row, source + at * row, plain + 8 * at * width, width, scales, count)
+
+        self._spread(work, len(rows), _CONVERT_GROUPS)
         return out
 
     def products(self, rows: Rows, index: I64, lengths: I64) -> Rows:
         rows = np.ascontiguousarray(rows)
         index = np.ascontiguousarray(index, np.int64)
+        lengths = np.ascontiguousarray(lengths, np.int64)
         starts = np.cumsum(lengths) - lengths
         while True:
-            chunk = max(_MIN_CHUNK, len(index) // (64 * self._machine.lanes * usable_cores()))
+            chunk = max(_MIN_CHUNK, len(index) // (_CHUNKS_A_LANE * self._machine.lanes * usable_cores()))
             pieces = np.maximum(1, -(-lengths // chunk))
+            if (pieces == 1).all():
+                return self._short_products(rows, index, starts, lengths)
             rows = self._short_products(rows, index, *_evenly(starts, lengths, pieces))
-            if len(rows) == len(lengths):
-                return rows
             starts, lengths = np.cumsum(pieces) - pieces, pieces
             index = np.arange(len(rows))
 
     def _short_products(self, rows: Rows, index: I64, starts: I64, lengths: I64) -> Rows:
         """The product of each list, those of a group being of about the same length."""
         order = np.argsort(-lengths, kind="stable")
-        starts, lengths = starts[order], lengths[order]
         out = np.empty((len(lengths), self._limbs), self._type)
-        index = np.append(index, 0)  # read, and not used, for lists that are empty
+        if not len(index):
+            index = np.zeros(1, np.int64)  # read, and not used, for lists that are empty
+        given = [_address(array) for array in (out, rows, index, starts, lengths)]
+        places, one = _address(order), _address(self._one)
 
-        def work(piece: slice) -> None:
-            lists = _address(starts[piece]), _address(lengths[piece]), piece.stop - piece.start
-            self._call(
-                "products", 5, _address(out[piece]), _address(rows), _address(index), *lists, _address(self._one)
-            )
+        def work(at: int, count: int) -> None:
+            self._call("products", 5, *given, places + 8 * at, count, one)
 
         self._spread(work, len(lengths), 1)
-        unsorted = np.empty_like(out)
-        unsorted[order] = out
-        return unsorted
+        return out
 
     def power(self, rows: Rows, exponent: int) -> Rows:
-        return self._powers(rows, *_digits(exponent))
+        digits, squares, entries = _sliding_digits(exponent)
+        return self._powers(rows, np.array([digits], np.uint8), np.array(squares), entries, odd=exponent > 0)
 
     def powers(self, rows: Rows, exponents: U64) -> Rows:
         bits = int(exponents.max(initial=0)).bit_length()
         shifts = np.arange(-(-max(bits, 1) // _POWERS_WINDOW))[::-1].astype(np.uint64) * np.uint64(_POWERS_WINDOW)
         digits = exponents[:, None] >> shifts & np.uint64((1 << _POWERS_WINDOW) - 1)
-        return self._powers(rows, digits.astype(np.uint8), _POWERS_WINDOW)
+        squares = np.full(len(shifts), _POWERS_WINDOW)
+        squares[-1] = 0
+        return self._powers(rows, digits.astype(np.uint8), squares, 1 << _POWERS_WINDOW, odd=False)
 
-    def _powers(self, rows: Rows, digits: NDArray[np.uint8], window: int) -> Rows:
+    def _powers(self, rows: Rows, digits: NDArray[np.uint8], squares: I64, entries: int, *, odd: bool) -> Rows:
+        """Powers with digits by row, or the same for all: see `mpc.kernels.montgomery_ir`."""
         rows, digits = np.ascontiguousarray(rows), np.ascontiguousarray(digits)
         out = np.empty((len(rows), self._limbs), self._type)
-        step = digits.shape[1] if len(digits) > 1 else 0
+        places = digits.shape[1]
+        step = places if len(digits) > 1 else 0
+        to, source, row = _address(out), _address(rows), self._row_bytes
+        first_digit, shared, one = _address(digits), (_address(squares), places, entries, int(odd)), _address(self._one)
 
-        def work(piece: slice) -> None:
-            exponents = _address(digits[piece.start if step else 0 :]), step, digits.shape[1], window
-            count = piece.stop - piece.start
-            groups = 5 + (1 << window)
-            self._call(
-                "powers", groups, _address(out[piece]), _address(rows[piece]), *exponents, count, _address(self._one)
-            )
+        def work(at: int, count: int) -> None:
+            base = to + at * row, source + at * row, first_digit + at * step, step
+            self._call("powers", 5 + entries, *base, *shared, count, one)
 
         self._spread(work, len(rows), 1)
         return out
@@ -166,7 +183,7 @@ class VectorResidues:
                 levels[-1] = last = np.concatenate([last, self._one])
             levels.append(self.multiply(last[0::2], last[1::2]))
         whole = ints_from_words(self.leave(levels.pop()))[0]
-        inverse = self.affine(rows_of_words([pow(whole, -1, self.modulus)], self.words), 1, 0)
+        inverse = self.affine(rows_of_words([gmpy2.invert(whole, self.modulus)], self.words), 1, 0)
         for level in reversed(levels):
             swapped = level.reshape(-1, 2, self._limbs)[:, ::-1].reshape(-1, self._limbs)
             inverse = self.multiply(np.repeat(inverse[: len(level) // 2], 2, axis=0), swapped)
@@ -175,49 +192,51 @@ class VectorResidues:
     def _row(self, value: int) -> Rows:
         """One row for an integer modulo the modulus, not in Montgomery form."""
         high, low = divmod(value % self.modulus, self._root)
-        return self._parts(rows_of_words([low, high], _words_of(self._root))).reshape(1, self._limbs)
+        return np.array([[*self._limbs_of(low), *self._limbs_of(high)]], self._type)
 
-    def _parts(self, words: U64) -> Rows:
-        """The limbs of integers below R."""
-        words = np.ascontiguousarray(words, np.uint64)
-        rows = np.empty((len(words), self._part), self._type)
-
-        def work(piece: slice) -> None:
-            given = _address(rows[piece]), _address(words[piece]), words.shape[1], piece.stop - piece.start
-            self._functions["split"](*given, self._part)
-
-        self._spread(work, len(words), _CONVERT_GROUPS)
-        return rows
-
-    def _join(self, parts: Rows, width: int) -> U64:
-        """The words, so many, of integers in limbs."""
-        parts = np.ascontiguousarray(parts)
-        words = np.zeros((len(parts), width), np.uint64)
-
-        def work(piece: slice) -> None:
-            given = _address(words[piece]), _address(parts[piece]), width, piece.stop - piece.start
-            self._functions["join"](*given, self._part)
-
-        self._spread(work, len(parts), _CONVERT_GROUPS)
-        return words
+    def _limbs_of(self, value: int) -> list[int]:
+        bits = self._machine.limb_bits
+        return [value >> bits * at & ((1 << bits) - 1) for at in range(self._part)]
 
     def _call(self, name: str, groups: int, *arguments: int) -> None:
         """Call a function that multiplies, with memory for so many groups."""
-        memory = self._aligned(groups * self._limbs)
-        self._functions[name](*arguments, _address(self._constants), _address(memory), self._limbs)
+        memory = self._scratch.address(8 * self._machine.lanes * groups * self._limbs)
+        self._functions[name](*arguments, self._constants_at, memory, self._limbs)
 
-    def _aligned(self, limbs: int) -> U64:
-        """Memory for limbs in every lane, aligned as registers are."""
-        size = 8 * self._machine.lanes * limbs
-        memory = np.empty(size + 64, np.uint8)
-        start = -_address(memory) % 64
-        return memory[start : start + size].view(np.uint64).reshape(limbs, self._machine.lanes)
+    @cached_property
+    def _constants_at(self) -> int:
+        return _address(self._constants)
 
-    def _spread(self, work: Callable[[slice], None], count: int, least_groups: int) -> None:
-        """Do `work` on all cores, on `least_groups` registers full of items at once or more."""
+    def _spread(self, work: Callable[[int, int], None], count: int, least_groups: int) -> None:
+        """Do `work`, from an item on and for how many, on all cores: `least_groups` registers full of items a task."""
         lanes = self._machine.lanes
+        if count <= least_groups * lanes:
+            if count:
+                work(0, count)
+            return
         groups = max(least_groups, count // (lanes * _TASKS_A_CORE * usable_cores()))
-        spread(work, count, groups * lanes)
+        spread(lambda piece: work(piece.start, piece.stop - piece.start), count, groups * lanes)
+
+
+class _Scratch(threading.local):
+    """Memory to work in, of each thread its own, aligned as registers are."""
+
+    def __init__(self) -> None:
+        self._memory = _aligned(0)
+        self._start = 0
+
+    def address(self, size: int) -> int:
+        """Where `size` octets are, until the next call."""
+        if len(self._memory) < size:
+            self._memory = _aligned(size)
+            self._start = _address(self._memory)
+        return self._start
+
+
+def _aligned(size: int) -> NDArray[np.uint8]:
+    memory = np.empty(size + 64, np.uint8)
+    start = -_address(memory) % 64
+    return memory[start : start + size]
 
 
 def _address(array: NDArray[Any]) -> int:
@@ -238,15 +257,31 @@ def _evenly(starts: I64, lengths: I64, pieces: I64) -> tuple[I64, I64]:
     return starts[whole] + begin, end - begin
 
 
-def _digits(exponent: int) -> tuple[NDArray[np.uint8], int]:
-    """The digits of an exponent for all rows, most significant first, and their bits: those that cost the least."""
+def _sliding_digits(exponent: int) -> tuple[list[int], list[int], int]:
+    """Odd digits of an exponent, the most significant first, the squarings after each, and how many powers they need.
 
-    def digits(window: int) -> list[int]:
-        places = max(1, -(-exponent.bit_length() // window))
-        return [exponent >> window * place & ((1 << window) - 1) for place in reversed(range(places))]
+    They are the halves of the digits, rounded down; of exponent 0 the one digit is 0, not odd.
+    """
+    if not exponent:
+        return [0], [0], 1
+    found = [_digits(exponent, window) for window in range(1, _MAX_WINDOW + 1)]
+    digits, squares = min(found, key=lambda each: len(each[0]) + (1 << max(each[0]).bit_length()))
+    return digits, squares, max(digits) + 1
 
-    def multiplications(window: int) -> int:
-        return (1 << window) + sum(digit > 0 for digit in digits(window))
 
-    window = min(range(1, _MAX_WINDOW + 1), key=multiplications)
-    return np.array([digits(window)], np.uint8), window
+def _digits(exponent: int, window: int) -> tuple[list[int], list[int]]:
+    """Such digits of up to `window` bits."""
+    bits = bin(exponent)[2:]
+    digits: list[int] = []
+    squares: list[int] = []
+    at = 0
+    while at < len(bits):
+        zeros = len(bits[at:]) - len(bits[at:].lstrip("0"))
+        digit = bits[at + zeros : at + zeros + window].rstrip("0")
+        if digits:
+            squares[-1] += zeros + len(digit)
+        if digit:
+            digits.append(int(digit, 2) >> 1)
+            squares.append(0)
+        at += zeros + len(digit)
+    return digits, squares

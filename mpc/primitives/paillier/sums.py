@@ -4,6 +4,7 @@ Both put every ciphertext into a bin by several keys at once and multiply it int
 multiplied together, key by key. Source of the weighted sums: Pippenger, FOCS 1976, doi.org/10.1109/SFCS.1976.21.
 """
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from mpc.errors import InputError
 from mpc.primitives.paillier.arrays import Ciphertexts
 from mpc.primitives.paillier.residues import Residues, Rows
+from mpc.primitives.threads import spread
 
 I64 = NDArray[np.int64]
 Bins = NDArray[np.uint8] | NDArray[np.uint16]
@@ -22,6 +24,7 @@ _MAX_BIN_COUNT = 2**16
 _MAX_ENTRY = 2**62  # of a matrix, so that its digits can be carried in 64 bits
 _MAX_DIGIT_BITS = 12
 _INDICES_AT_ONCE = 2**22  # bounds memory
+_NONE = np.zeros(0, np.int64)
 
 
 def sum_by_index(a: Ciphertexts, bins: Bins, bin_count: int) -> Ciphertexts:
@@ -36,14 +39,13 @@ def sum_by_index(a: Ciphertexts, bins: Bins, bin_count: int) -> Ciphertexts:
         raise InputError(f"bins of {bins.dtype}, {bin_count} of them: give uint8 or uint16, and from 1 to 65536")
     if bins.size and int(bins.max()) >= bin_count:
         raise InputError(f"a bin is not below the number of bins, {bin_count}")
-    residues = a.public.residues
-    parts = [a.rows[:0]]
-    at = 0
-    while at < bins.shape[1]:
-        size = _features_together(bins[:, at:], bin_count)
-        parts.append(_joint_sums(residues, a.rows, bins[:, at : at + size], bin_count))
-        at += size
-    return Ciphertexts(a.public, np.concatenate(parts))
+    together: list[Bins] = []
+    while (at := sum(part.shape[1] for part in together)) < bins.shape[1]:
+        together.append(bins[:, at : at + _features_together(bins[:, at:], bin_count)])
+    step = max(1, _INDICES_AT_ONCE // max(1, len(bins)))
+    pieces = [together[at : at + step] for at in range(0, len(together), step)]
+    sums = [_joint_sums(a.public.residues, a.rows, piece, bin_count) for piece in pieces]
+    return Ciphertexts(a.public, np.concatenate([a.rows[:0], *sums]))
 
 
 def matrix_product(x: I64, a: Ciphertexts) -> Ciphertexts:
@@ -55,16 +57,23 @@ def matrix_product(x: I64, a: Ciphertexts) -> Ciphertexts:
         raise InputError(f"the matrix is {x.dtype} of shape {x.shape}, not int64 of ({len(a)}, columns)")
     if x.size and (x.max() > _MAX_ENTRY or x.min() < -_MAX_ENTRY):
         raise InputError("an entry of the matrix is not within ±2^62", hint="use a smaller scale")
-    digits = _Digits.cheapest(int(np.abs(x).max(initial=0)).bit_length(), len(x))
+    digits = _Digits.cheapest(int(np.abs(x).max(initial=0)), len(x))
     step = max(1, _INDICES_AT_ONCE // max(1, len(x) * digits.places))
     pieces = [x[:, at : at + step] for at in range(0, x.shape[1], step)]
     sums = [_weighted_sums(a.public.residues, a.rows, piece, digits) for piece in pieces]
     return Ciphertexts(a.public, np.concatenate([a.rows[:0], *sums]))
 
 
-def _lists(keys: NDArray[np.unsignedinteger], count: int) -> tuple[I64, I64]:
-    """Indices in the order of their keys, below `count`, and how many have each key."""
-    return np.argsort(keys, kind="stable"), np.bincount(keys, minlength=count)
+def _lists(keys: Sequence[NDArray[np.uint16]], count: int) -> list[tuple[I64, I64]]:
+    """For each of several arrays: indices in the order of their keys, below `count`, and how many have each key."""
+    found: list[tuple[I64, I64]] = [(_NONE, _NONE)] * len(keys)
+
+    def work(piece: slice) -> None:
+        for at in range(piece.start, piece.stop):
+            found[at] = np.argsort(keys[at], kind="stable"), np.bincount(keys[at], minlength=count)
+
+    spread(work, len(keys), 1)
+    return found
 
 
 def _features_together(bins: Bins, bin_count: int) -> int:
@@ -88,20 +97,29 @@ def _joint(bins: Bins, bin_count: int) -> NDArray[np.uint16]:
     return joint
 
 
-def _joint_sums(residues: Residues, rows: Rows, bins: Bins, bin_count: int) -> Rows:
-    """The sums of each bin of a few features."""
-    features = bins.shape[1]
-    if features == 1:
-        return residues.products(rows, *_lists(bins[:, 0], bin_count))
-    order, lengths = _lists(_joint(bins, bin_count), bin_count**features)
-    occupied = np.flatnonzero(lengths)
-    cells = residues.products(rows, order, lengths[occupied])
-    marginals = [
-        _lists((occupied // bin_count ** (features - 1 - feature) % bin_count).astype(np.uint16), bin_count)
-        for feature in range(features)
+def _joint_sums(residues: Residues, rows: Rows, together: Sequence[Bins], bin_count: int) -> Rows:
+    """The sums of each bin of features, of a few together at once."""
+    most = bin_count ** max(bins.shape[1] for bins in together)
+    joint = _lists([_joint(bins, bin_count) for bins in together], most)
+    occupied = [np.flatnonzero(lengths) for _, lengths in joint]
+    every = zip(joint, occupied, strict=True)
+    index, lengths = _joined((order, lengths[cells]) for (order, lengths), cells in every)
+    sums = residues.products(rows, index, lengths)
+    ends = np.cumsum([len(cells) for cells in occupied])
+    keys = [
+        (cells // bin_count**feature % bin_count).astype(np.uint16)
+        for bins, cells in zip(together, occupied, strict=True)
+        for feature in reversed(range(bins.shape[1]))
     ]
-    index, sizes = (np.concatenate(part) for part in zip(*marginals, strict=True))
-    return residues.products(cells, index, sizes)
+    starts = np.repeat(ends - [len(cells) for cells in occupied], [bins.shape[1] for bins in together])
+    marginals = zip(_lists(keys, bin_count), starts, strict=True)
+    return residues.products(sums, *_joined((order + start, lengths) for (order, lengths), start in marginals))
+
+
+def _joined(lists: Iterable[tuple[I64, I64]]) -> tuple[I64, I64]:
+    """The indices and the lengths of all, one after another."""
+    index, lengths = zip(*lists, strict=True)
+    return np.concatenate(index), np.concatenate(lengths)
 
 
 @dataclass(frozen=True)
@@ -112,9 +130,10 @@ class _Digits:
     places: int
 
     @classmethod
-    def cheapest(cls, magnitude_bits: int, rows: int) -> "_Digits":
-        """Digits of integers of so many bits and a sign, such that sums of `rows` take the fewest multiplications."""
-        choices = [cls(bits, -(-(magnitude_bits + 1) // bits)) for bits in range(2, _MAX_DIGIT_BITS + 1)]
+    def cheapest(cls, largest: int, rows: int) -> "_Digits":
+        """Digits of integers within ±largest, such that sums of `rows` of them take the fewest multiplications."""
+        signed_bits = max(0, largest - 1).bit_length() + 1  # the highest digit may be half of the base, too
+        choices = [cls(bits, -(-signed_bits // bits)) for bits in range(2, _MAX_DIGIT_BITS + 1)]
         return min(choices, key=lambda digits: digits.places * (rows + 4 * digits.half))
 
     @property
@@ -141,36 +160,34 @@ def _weighted_sums(residues: Residues, rows: Rows, x: I64, digits: _Digits) -> R
     columns, half = x.shape[1], digits.half
     signed = digits.of(x.T).reshape(digits.places * columns, len(x))
     keys = np.where(signed > 0, signed - 1, np.where(signed < 0, half - 1 - signed, 2 * half)).astype(np.uint16)
-    lists = [_lists(row, 2 * half + 1) for row in keys]
+    lists = _lists(list(keys), 2 * half + 1)
     index = np.concatenate([order[: len(order) - sizes[-1]] for order, sizes in lists])  # without those of digit 0
     sums = residues.products(rows, index, np.concatenate([sizes[:-1] for _, sizes in lists]))
-    weighted = _times_digits(residues, sums, digits)  # by place, column, sign
-    by_place = weighted.reshape(digits.places, columns * 2, *weighted.shape[1:])
-    total = by_place[-1]
-    for place in range(digits.places - 2, -1, -1):
-        total = residues.multiply(residues.power(total, 1 << digits.bits), by_place[place])
+    by_bit = _sums_by_bit(residues, sums, digits).reshape(digits.places, columns * 2, digits.bits, *rows.shape[1:])
+    total = by_bit[-1, :, -1]
+    for place, bit in reversed(list(np.ndindex(digits.places, digits.bits))[:-1]):
+        total = residues.multiply(residues.multiply(total, total), by_bit[place, :, bit])
     return residues.multiply(total[0::2], residues.invert(total[1::2]))
 
 
-def _times_digits(residues: Residues, sums: Rows, digits: _Digits) -> Rows:
-    """From the sums of digits 1 to `half`, one such after another, the sum of each times its digit."""
+def _sums_by_bit(residues: Residues, sums: Rows, digits: _Digits) -> Rows:
+    """From the sums of digits 1 to `half`, one such after another, for each bit the sum of those that have it set.
+
+    The digits' lower bits are told apart from their upper ones first, so that a sum goes into two others only.
+    """
     values = np.arange(1, digits.half + 1)
-    high, low = values >> digits.low_bits, values & ((1 << digits.low_bits) - 1)
+    parts = values & ((1 << digits.low_bits) - 1), values >> digits.low_bits
+    counts = [int(part.max()) + 1 for part in parts]
+    orders = _joined(_lists([part.astype(np.uint16) for part in parts], max(counts)))
     runs = len(sums) // digits.half
-    starts = np.arange(runs)[:, None] * digits.half
-    parts = []
-    for part in (high, low):
-        order, sizes = _lists(part.astype(np.uint16), int(part.max()) + 1)
-        order, sizes = order[sizes[0] :], sizes[1:]  # without those of part 0
-        by_value = residues.products(sums, (starts + order).ravel(), np.tile(sizes, runs))
-        parts.append(_times_position(residues, by_value.reshape(runs, len(sizes), *sums.shape[1:])))
-    return residues.multiply(residues.power(parts[0], 1 << digits.low_bits), parts[1])
-
-
-def _times_position(residues: Residues, rows: Rows) -> Rows:
-    """For each run, the sum of its first, twice its second, three times its third, and so on."""
-    running = total = rows[:, -1]
-    for position in range(rows.shape[1] - 2, -1, -1):
-        running = residues.multiply(running, rows[:, position])
-        total = residues.multiply(total, running)
-    return total
+    by_value = residues.products(
+        sums, (np.arange(runs)[:, None] * digits.half + orders[0]).ravel(), np.tile(orders[1], runs)
+    )
+    members = [
+        part * max(counts) + np.flatnonzero(np.arange(counts[part]) >> bit & 1)
+        for part, bits in enumerate((digits.low_bits, digits.bits - digits.low_bits))
+        for bit in range(bits)
+    ]
+    starts = np.arange(runs)[:, None] * 2 * max(counts)
+    lengths = np.tile([len(each) for each in members], runs)
+    return residues.products(by_value, (starts + np.concatenate(members)).ravel(), lengths)

@@ -1,28 +1,38 @@
 """Integers as rows of little-endian 64-bit words: arrays of shape (count, words)."""
 
+import threading
 from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mpc.primitives.threads import spread, usable_cores
+
 U64 = NDArray[np.uint64]
 
+LEAST_ROWS = 128  # in a piece: long against the cost of a piece
+_MOST_ROWS = 2**10  # so that what a piece needs on the way stays in a core's caches
+_PIECES_A_CORE = 8  # at most, so that cores that started late or are slower do not hold up the others
 
-_PIECE_ROWS = 2**12
 
+def in_pieces(work: Callable[[slice], NDArray[Any]], count: int, least: int = LEAST_ROWS) -> NDArray[Any]:
+    """What `work` gives for `count` rows, done on all cores in pieces of `least` rows or more."""
+    if count <= least:
+        return work(slice(0, count))
+    out: list[NDArray[Any]] = []
+    lock = threading.Lock()
 
-def in_pieces(work: Callable[[slice], NDArray[Any]], count: int) -> NDArray[Any]:
-    """What `work` gives for `count` rows, done for some thousand at once: what it needs on the way stays small."""
-    first = work(slice(0, min(count, _PIECE_ROWS)))
-    if count <= _PIECE_ROWS:
-        return first
-    out = np.empty((count, *first.shape[1:]), first.dtype)
-    out[:_PIECE_ROWS] = first
-    for at in range(_PIECE_ROWS, count, _PIECE_ROWS):
-        piece = slice(at, min(count, at + _PIECE_ROWS))
-        out[piece] = work(piece)
-    return out
+    def fill(piece: slice) -> None:
+        found = work(piece)
+        with lock:
+            if not out:
+                out.append(np.empty((count, *found.shape[1:]), found.dtype))
+        out[0][piece] = found
+
+    wanted = count // (least * _PIECES_A_CORE * usable_cores()) * least
+    spread(fill, count, max(least, min(wanted, _MOST_ROWS)))
+    return out[0]
 
 
 def rows_of_words(values: Iterable[int], words: int) -> U64:

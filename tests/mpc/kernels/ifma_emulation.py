@@ -3,7 +3,7 @@
 from llvmlite import ir
 
 from mpc.kernels.montgomery import IFMA, MACHINES, Machine
-from mpc.kernels.montgomery_ir import Multiplier
+from mpc.kernels.montgomery_products import Multiplier
 
 MASK = (1 << 52) - 1
 

@@ -64,6 +64,14 @@ def test_arithmetic_is_that_of_integers(backend, bits):
         found = left(residues.products(rows, np.arange(len(values)), lengths))
         assert found[:2] == [1, reduced[0] * reduced[1] % modulus]
         assert found[3:] == [reduced[-3] * reduced[-2] * reduced[-1] % modulus, 1]
+        plain = [value & ((1 << bits) - 1) for value in values]
+        found = rows_of_words(plain, -(-bits // 64))
+        again, expected = rows, reduced
+        for _ in range(40 if bits < 1000 else 2):  # however often: parts of rows must not grow
+            again = residues.shift(again, found)
+            expected = [x * (1 + y * root) % modulus for x, y in zip(expected, plain, strict=True)]
+        assert left(again) == expected
+        assert left(residues.multiply(again, again)) == [x * x % modulus for x in expected]
         units = residues.affine(rows_of_words([2, 4, root + 2], residues.words), 1, 0)
         assert left(residues.invert(units)) == [pow(value, -1, modulus) for value in (2, 4, root + 2)]
 
@@ -129,6 +137,7 @@ def test_no_rows_give_no_rows(backend):
     for found in (
         none,
         residues.multiply(none, none),
+        residues.shift(none, np.zeros((0, 1), np.uint64)),
         residues.power(none, 5),
         residues.powers(none, np.zeros(0, np.uint64)),
         residues.invert(none),
