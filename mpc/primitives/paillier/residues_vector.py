@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -43,6 +44,7 @@ class VectorResidues:
         self._one = self._row(self._radix)
         self._scales = self._row(self._radix**2 % root + self._radix % root * root)
         self._scratch = _Scratch()
+        self._exponent = _Exponent.of(0)  # the last one, which often comes again
 
     def _constant_groups(self) -> U64:
         """What the kernels reduce with: see `mpc.kernels.montgomery_ir.MontgomeryModule`."""
@@ -145,8 +147,10 @@ class VectorResidues:
         return out
 
     def power(self, rows: Rows, exponent: int) -> Rows:
-        digits, squares, entries = _sliding_digits(exponent)
-        return self._powers(rows, np.array([digits], np.uint8), np.array(squares), entries, odd=exponent > 0)
+        made = self._exponent
+        if made.value != exponent:
+            self._exponent = made = _Exponent.of(exponent)
+        return self._powers(rows, made.digits, made.squares, made.entries, odd=exponent > 0)
 
     def powers(self, rows: Rows, exponents: U64) -> Rows:
         bits = int(exponents.max(initial=0)).bit_length()
@@ -257,31 +261,31 @@ def _evenly(starts: I64, lengths: I64, pieces: I64) -> tuple[I64, I64]:
     return starts[whole] + begin, end - begin
 
 
-def _sliding_digits(exponent: int) -> tuple[list[int], list[int], int]:
-    """Odd digits of an exponent, the most significant first, the squarings after each, and how many powers they need.
+@dataclass(frozen=True, repr=False)
+class _Exponent:
+    """Odd digits, halved and rounded down, the most significant first, and how many squarings follow each.
 
-    They are the halves of the digits, rounded down; of exponent 0 the one digit is 0, not odd.
+    Exponent 0 has one digit, 0, which is not odd.
     """
-    if not exponent:
-        return [0], [0], 1
-    found = [_digits(exponent, window) for window in range(1, _MAX_WINDOW + 1)]
-    digits, squares = min(found, key=lambda each: len(each[0]) + (1 << max(each[0]).bit_length()))
-    return digits, squares, max(digits) + 1
 
+    value: int
+    digits: NDArray[np.uint8]
+    squares: I64
 
-def _digits(exponent: int, window: int) -> tuple[list[int], list[int]]:
-    """Such digits of up to `window` bits."""
-    bits = bin(exponent)[2:]
-    digits: list[int] = []
-    squares: list[int] = []
-    at = 0
-    while at < len(bits):
-        zeros = len(bits[at:]) - len(bits[at:].lstrip("0"))
-        digit = bits[at + zeros : at + zeros + window].rstrip("0")
-        if digits:
-            squares[-1] += zeros + len(digit)
-        if digit:
+    @property
+    def entries(self) -> int:
+        """How many odd powers the digits need."""
+        return int(self.digits.max()) + 1
+
+    @classmethod
+    def of(cls, value: int) -> "_Exponent":
+        length = value.bit_length()
+        window = min(range(1, _MAX_WINDOW + 1), key=lambda bits: (1 << (bits - 1)) + length // (bits + 1))
+        bits = bin(value)[2:]
+        digits: list[int] = []
+        ends: list[int] = []
+        while (one := bits.find("1", ends[-1] if ends else 0)) >= 0:
+            digit = bits[one : one + window].rstrip("0")
             digits.append(int(digit, 2) >> 1)
-            squares.append(0)
-        at += zeros + len(digit)
-    return digits, squares
+            ends.append(one + len(digit))
+        return cls(value, np.array([digits or [0]], np.uint8), np.diff([*ends, len(bits)] if ends else [0, 0]))
