@@ -163,10 +163,14 @@ def _weighted_sums(residues: Residues, rows: Rows, x: I64, digits: _Digits) -> R
     lists = _lists(list(keys), 2 * half + 1)
     index = np.concatenate([order[: len(order) - sizes[-1]] for order, sizes in lists])  # without those of digit 0
     sums = residues.products(rows, index, np.concatenate([sizes[:-1] for _, sizes in lists]))
-    by_bit = _sums_by_bit(residues, sums, digits).reshape(digits.places, columns * 2, digits.bits, *rows.shape[1:])
-    total = by_bit[-1, :, -1]
-    for place, bit in reversed(list(np.ndindex(digits.places, digits.bits))[:-1]):
-        total = residues.multiply(residues.multiply(total, total), by_bit[place, :, bit])
+    by_bit = _sums_by_bit(residues, sums, digits)
+    weighted = by_bit[:, -1]
+    for bit in reversed(range(digits.bits - 1)):
+        weighted = residues.multiply(residues.multiply(weighted, weighted), by_bit[:, bit])
+    by_place = weighted.reshape(digits.places, columns * 2, *rows.shape[1:])
+    total = by_place[-1]
+    for place in reversed(range(digits.places - 1)):
+        total = residues.multiply(residues.power(total, 1 << digits.bits), by_place[place])
     return residues.multiply(total[0::2], residues.invert(total[1::2]))
 
 
@@ -190,4 +194,5 @@ def _sums_by_bit(residues: Residues, sums: Rows, digits: _Digits) -> Rows:
     ]
     starts = np.arange(runs)[:, None] * 2 * max(counts)
     lengths = np.tile([len(each) for each in members], runs)
-    return residues.products(by_value, (starts + np.concatenate(members)).ravel(), lengths)
+    by_bit = residues.products(by_value, (starts + np.concatenate(members)).ravel(), lengths)
+    return by_bit.reshape(runs, digits.bits, *sums.shape[1:])
