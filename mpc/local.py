@@ -30,13 +30,14 @@ def run_job(
     questions: Iterable[Question] = (),
     rng: Rng = system_rng,
     progress: Progress = no_progress,
+    wrap: Callable[[str, str, Pipe], Pipe] = lambda _name, _peer, pipe: pipe,
 ) -> dict[str, Outcome]:
     """Run `job` with every party in this process; gives each party's outcome by name.
 
     `tables` maps each member to a table (Arrow, pandas or polars) that has the columns the job names for it; `models`
     each member to its part of the model that the job uses, if it uses one: `Outcome.model` of the job that trained it.
-    `questions` are those of the party that asks while the job runs, if the protocol has one (see `Spec.asks`). Raises
-    what the first party to fail raised.
+    `questions` are those of the party that asks while the job runs, if the protocol has one (see `Spec.asks`). `wrap`
+    is as in `run_parties`. Raises what the first party to fail raised.
     """
     spec = get(job.protocol)
     asking = spec.asks(job, spec.parse(job))
@@ -52,7 +53,7 @@ def run_job(
             spec, job, name, slots[name], peers, rng, progress, session, model=model, questions=own
         )
 
-    return run_parties({name: part(name) for name in job.members})
+    return run_parties({name: part(name) for name in job.members}, wrap=wrap)
 
 
 def run_program(
