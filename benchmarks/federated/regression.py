@@ -126,7 +126,9 @@ def _poisson() -> Iterator[Row]:
 
 
 def _work(fit: Fit) -> str:
-    return f"{fit.data_set.name}, {fit.params['epochs']} epochs, {Params(**fit.params).sigmoid}"
+    params = Params(**fit.params)
+    kind = params.sigmoid if params.family == "logistic" else params.family
+    return f"{fit.data_set.name}, {params.epochs} epochs, {kind}"
 
 
 def _trained(fit: Fit) -> tuple[np.ndarray, float, float]:

@@ -1,5 +1,7 @@
 """Paillier keys and arrays of ciphertexts between two parties. Errors name the peer."""
 
+import numpy as np
+
 from mpc.primitives.paillier import Ciphertexts, PublicKey
 from mpc.psi.multi_steps import NamedChannel, naming
 from protos import federated_pb2 as wire
@@ -33,9 +35,12 @@ def send_ciphertexts(channel: NamedChannel, ciphertexts: Ciphertexts) -> None:
 
 def receive_ciphertexts(channel: NamedChannel, public: PublicKey, count: int) -> Ciphertexts:
     """One or more ciphertexts of a peer, each validated; raises `ProtocolError`."""
-    size, parts = piece_size(public), []
+    size, rows = piece_size(public), np.empty(0)
     for at in range(0, count, size):
         data = channel.recv(wire.Piece).data
         with naming(channel.peer):
-            parts.append(Ciphertexts.from_bytes(public, data, min(size, count - at)))
-    return Ciphertexts.concatenate(parts)
+            part = Ciphertexts.from_bytes(public, data, min(size, count - at)).rows
+        if not at:
+            rows = np.empty((count, *part.shape[1:]), part.dtype)
+        rows[at : at + size] = part
+    return Ciphertexts(public, rows)

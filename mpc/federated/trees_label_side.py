@@ -19,6 +19,7 @@ I64 = npt.NDArray[np.int64]
 U64 = npt.NDArray[np.uint64]
 BOOL = npt.NDArray[np.bool_]
 
+_PIECES_AT_ONCE = 4  # encrypted together: long enough for all cores, and sent while the next are encrypted
 _MAX_CANDIDATES = MAX_COLUMNS * (2 * MAX_BINS + 1)
 
 
@@ -45,7 +46,7 @@ class Group:
         counted = steps.pack_bits(gradients.counted) if drawn else b""
         for link in self.links.values():
             link.send(wire.Tree(number=gradients.tree, counted=counted))
-        rows, size = np.flatnonzero(gradients.counted), piece_size(self.public)
+        rows, size = np.flatnonzero(gradients.counted), _PIECES_AT_ONCE * piece_size(self.public)
         for at in range(0, len(rows), size):
             ciphertexts = self._encryptor.encrypt(self._encode(gradients.values[rows[at : at + size]]))
             for link in self.links.values():
