@@ -81,7 +81,7 @@ def plant(seeds: U64, round_keys: U64, depth: int, trees: U64, sums: U64, sides:
     for tree in range(trees.shape[0]):
         trees[tree, 0, 0], trees[tree, 0, 1] = seeds[tree, 0], seeds[tree, 1]
         for level in range(depth):
-            _grow(trees[tree], 1 << level, round_keys, sides)
+            grow(trees[tree], 1 << level, round_keys, sides)
             for j in range(4):
                 half = 4 * (j >> 1) + (j & 1)
                 sums[tree, level, j] = sides[half] ^ sides[half + 2]
@@ -98,7 +98,7 @@ def puncture(points: I64, round_keys: U64, depth: int, sums: U64, trees: U64, si
         nodes[0, 0] = nodes[0, 1] = 0
         path = 0
         for level in range(depth):
-            _grow(nodes, 1 << level, round_keys, sides)
+            grow(nodes, 1 << level, round_keys, sides)
             unknown = 2 * path + ((points[tree] >> (depth - 1 - level)) & 1)
             sibling = unknown ^ 1
             side = 4 * (sibling & 1)
@@ -109,7 +109,7 @@ def puncture(points: I64, round_keys: U64, depth: int, sums: U64, trees: U64, si
 
 
 @inline
-def _grow(nodes: U64, count: int, round_keys: U64, sides: U64) -> None:
+def grow(nodes: U64, count: int, round_keys: U64, sides: U64) -> None:
     """Put the children of the first `count` nodes in their place; `sides` receives their sums, two halves a side."""
     sides[:] = 0
     if count >= 2 * BATCH:

@@ -9,6 +9,7 @@ Source:   Goldreich, Goldwasser, Micali, J. ACM 33(4), 1986; puncturing by obliv
 """
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from hashlib import blake2b
 
 import numpy as np
@@ -17,7 +18,7 @@ import numpy.typing as npt
 from mpc.primitives.aes import KEY_BYTES, FixedKey
 
 _DOMAIN = b"sealane/ggm/1\0"
-_LEAST_DEPTH = 2  # of trees that `mpc.kernels.aes` grows
+LEAST_DEPTH = 2  # of trees that `mpc.kernels.aes` grows
 
 U64 = npt.NDArray[np.uint64]
 I64 = npt.NDArray[np.int64]
@@ -36,16 +37,23 @@ class Trees:
         keys = blake2b(_DOMAIN, digest_size=2 * KEY_BYTES, salt=session).digest()
         return cls(keys[:KEY_BYTES], keys[KEY_BYTES:])
 
+    @cached_property
+    def round_keys(self) -> U64:
+        """Of both permutations, for `mpc.kernels.aes`."""
+        from mpc.kernels.aes import expand_key
+
+        return np.stack([expand_key(self.left), expand_key(self.right)])
+
 
 def plant(trees: Trees, seeds: U64, depth: int) -> tuple[U64, U64]:
     """From n seeds (n x 2 words): the leaves (n x 2^depth x 2), and the sums (n x depth x side x 2)."""
     from mpc.kernels import aes
 
-    if not aes.AVAILABLE or depth < _LEAST_DEPTH:
+    if not aes.AVAILABLE or depth < LEAST_DEPTH:
         return portable_plant(trees, seeds, depth)
     leaves = np.empty((len(seeds), 1 << depth, 2), np.uint64)
     sums = np.empty((len(seeds), depth, 4), np.uint64)
-    aes.plant(seeds, _round_keys(trees), depth, leaves, sums, np.empty(8, np.uint64))
+    aes.plant(seeds, trees.round_keys, depth, leaves, sums, np.empty(8, np.uint64))
     return leaves, sums.reshape(-1, depth, 2, 2)
 
 
@@ -75,10 +83,10 @@ def puncture(trees: Trees, points: I64, sums: U64, depth: int) -> U64:
     """All leaves but those at `points`, which are zero; `sums` (n x depth x 2) are of the sides off the paths."""
     from mpc.kernels import aes
 
-    if not aes.AVAILABLE or depth < _LEAST_DEPTH:
+    if not aes.AVAILABLE or depth < LEAST_DEPTH:
         return portable_puncture(trees, points, sums, depth)
     leaves = np.empty((len(points), 1 << depth, 2), np.uint64)
-    aes.puncture(points, _round_keys(trees), depth, sums, leaves, np.empty(8, np.uint64))
+    aes.puncture(points, trees.round_keys, depth, sums, leaves, np.empty(8, np.uint64))
     return leaves
 
 
@@ -102,9 +110,3 @@ def portable_puncture(trees: Trees, points: I64, sums: U64, depth: int) -> U64:
         children[count, unknown] = 0
         nodes, path = children, unknown
     return nodes
-
-
-def _round_keys(trees: Trees) -> U64:
-    from mpc.kernels.aes import expand_key
-
-    return np.stack([expand_key(trees.left), expand_key(trees.right)])
