@@ -1,14 +1,20 @@
 """report.sql between two nodes at the levels J1 and J3: 100 groups, 4 aggregates. Targets at 1M x 1M rows: 10 s, 60 s.
 
 The nodes are real processes that speak mutual TLS on loopback. A run is from the proposal to the released report; it is
-compared with what DuckDB finds in the pooled data.
+compared with what DuckDB finds in the pooled data. CPU seconds are those of both nodes and all their workers; memory is
+that of the largest worker.
 """
 
+import contextlib
+import re
+import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import duckdb
 import numpy as np
+import psutil
 import pyarrow as pa
 
 from benchmarks.harness import Row, main
@@ -68,9 +74,13 @@ def _row(nodes: Sandbox, level: str, size: int, truth: list[tuple[object, ...]])
         join=level,  # type: ignore[arg-type]
     )
     nodes.allow(job)
-    started = time.monotonic()
-    table = nodes.run(job)["hk"]
-    seconds = time.monotonic() - started
+    spent, started = _cpu_seconds(nodes), time.monotonic()
+    with _watching(nodes) as peaks:
+        table = nodes.run(job)["hk"]
+        seconds = time.monotonic() - started
+    for name in nodes:
+        nodes.await_receipt(name, job.id)
+    cpu_seconds = _cpu_seconds(nodes) - spent
     progress = [nodes[name].node.progress(job.id) for name in ("hk", "cn")]
     sent = sum(each.sent_bytes for each in progress if each is not None)
     found = [tuple(row.values())[:-1] for row in table.to_pylist()]
@@ -80,7 +90,51 @@ def _row(nodes: Sandbox, level: str, size: int, truth: list[tuple[object, ...]])
     )
     in_time = seconds <= MOST_SECONDS[level] or size < TARGET_ROWS
     note = f"target at {TARGET_ROWS:,} rows: {MOST_SECONDS[level]:.0f} s"
-    return Row(f"report, {level}, {size:,} x {size:,} rows", "sealane", seconds, 0, sent, 0, right and in_time, note)
+    return Row(
+        f"report, {level}, {size:,} x {size:,} rows",
+        "sealane",
+        seconds,
+        cpu_seconds,
+        sent,
+        max(peaks.values()),
+        right and in_time,
+        note,
+    )
+
+
+def _node(nodes: Sandbox, name: str) -> psutil.Process:
+    return psutil.Process(nodes[name].process.pid)
+
+
+def _cpu_seconds(nodes: Sandbox) -> float:
+    """Of the nodes and of their workers, those that have ended and those that wait."""
+    processes = [_node(nodes, name) for name in nodes]
+    processes += [child for process in processes for child in process.children()]
+    times = [process.cpu_times() for process in processes]
+    return sum(t.user + t.system + t.children_user + t.children_system for t in times)
+
+
+@contextlib.contextmanager
+def _watching(nodes: Sandbox) -> Iterator[dict[int, float]]:
+    """The most memory of each worker so far, in MB by process."""
+    peaks: dict[int, float] = {}
+    ended = threading.Event()
+
+    def watch() -> None:
+        while not ended.wait(0.1):
+            for child in (child for name in nodes for child in _node(nodes, name).children()):
+                with contextlib.suppress(OSError):  # it has ended meanwhile
+                    status = Path(f"/proc/{child.pid}/status").read_text()
+                    found = re.search(r"VmHWM:\s*(\d+) kB", status)
+                    peaks[child.pid] = int(found[1]) / 1024 if found else peaks.get(child.pid, 0.0)
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        yield peaks
+    finally:
+        ended.set()
+        watcher.join()
 
 
 if __name__ == "__main__":
