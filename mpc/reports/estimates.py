@@ -1,17 +1,29 @@
-"""What a report will cost, stage by stage: the same numbers for a job's estimate and for EXPLAIN."""
+"""What a report will cost, stage by stage: the same numbers for a job's estimate and for EXPLAIN.
+
+Steps on shares are priced as they are (see `mpc.reports.pricing`), for one row a key on all sides.
+"""
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 from mpc.job import Job
-from mpc.psi.params import VoleParams
-from mpc.psi.vole_steps import wire_bytes
+from mpc.joins import bins
+from mpc.primitives import okvs
+from mpc.psi import multi_steps
+from mpc.psi.params import MultiParams, VoleParams
+from mpc.psi.vole_steps import CANARIES
+from mpc.psi.vole_steps import wire_bytes as pair_bytes
 from mpc.reports import ranks
 from mpc.reports.groups import group_count
+from mpc.reports.limbs import Extent
 from mpc.reports.measures import needed
 from mpc.reports.params import Params
 from mpc.reports.plan import EXTREMES, Plan
+from mpc.reports.pricing import Bill, bits
+from mpc.reports.report import computing
+from mpc.reports.tally import Brought, Tally, without_ones
 from mpc.spec import Estimate
 
 UNKNOWN_GROUPS = 10  # taken for groups that are not declared
@@ -29,65 +41,226 @@ class Stage:
     seconds: float
 
 
+@dataclass
+class _Run:
+    """A report as it is priced for the party `name`."""
+
+    plan: Plan
+    params: Params
+    receivers: Sequence[str]
+    rows: Mapping[str, int]
+    name: str
+    tally: Tally
+    bill: Bill
+    found: list[Stage] = field(default_factory=list)
+    _brought: set[tuple[str, ...]] = field(default_factory=set)
+
+    @property
+    def parties(self) -> tuple[str, ...]:
+        return (self.tally.asker, *self.tally.others)
+
+    @property
+    def joined(self) -> int:
+        """Rows after the join."""
+        if self.params.join in ("J0", "J2"):
+            return min(self.rows.values())
+        if self.params.join == "J1":
+            return self.rows[self.tally.others[0]]
+        return bins.bins_for(self.rows[self.tally.asker])
+
+    @property
+    def cells(self) -> int:
+        return math.prod(extent.groups for extent in self.tally.extents.values())
+
+    @property
+    def shared(self) -> str:
+        """Who computes on shares."""
+        return " and ".join(computing(self.plan, self.tally.asker))
+
+    def stage(self, name: str, who: str, before: tuple[int, int, int], seconds: float = 0.0) -> None:
+        """Enter what was spent since `before`."""
+        rounds, sent, received = (now - then for now, then in zip(self.bill.spent, before, strict=True))
+        seconds += (sent + received) * _SECONDS_A_BYTE
+        self.found.append(Stage(name, who, rounds, sent, received, seconds))
+
+    def bring(self, party: str, brought: Brought) -> None:
+        """Share what a party places among the joined rows, once."""
+        if party not in self.tally.placed_before and (party, brought.name) not in self._brought:
+            self._brought.add((party, brought.name))
+            self.bill.share(party, self.joined * math.prod(brought.shape))
+
+    def together(self, whole: Sequence[tuple[str, Brought]]) -> None:
+        """Multiply what several parties bring, once."""
+        self.bring(*whole[-1])
+        key = tuple(f"{party}/{each.name}" for party, each in whole)
+        if len(whole) > 1 and key not in self._brought:
+            self._brought.add(key)
+            self.together(whole[:-1])
+            width = math.prod(math.prod(each.shape) for _, each in whole)
+            self.bill.prices.multiply(self.joined * width)
+
+
 def stages(plan: Plan, job: Job, params: Params, rows: Mapping[str, int], name: str) -> list[Stage]:
     """The steps in their order, for datasets of `rows` rows with one row a key, as the party `name` pays for them."""
     asker = next(party for party, member in job.members.items() if member.role == "asker")
-    other = next(party for party in job.members if party != asker)
-    by_asker, by_other = wire_bytes(VoleParams(), rows[asker], rows[other])
-    common = min(rows.values()) if params.join == "J0" else rows[other]
-    groups = {party: group_count(plan, params, party) or UNKNOWN_GROUPS for party in plan.parties}
-    cells = math.prod(groups.values())
-    found = [Stage("filter and group own rows", "each party", 0, 0, 0, _SECONDS_A_ROW * rows[name])]
-    sent, received = (by_asker, by_other) if name == asker else (by_other, by_asker)
-    seconds = _SECONDS_AT_THE_START + _SECONDS_A_KEY * (rows[asker] + rows[other])
-    found.append(Stage(f"join, {params.join}", "both", _JOIN_ROUNDS, sent, received, seconds))
-
-    def shared(what: str, rounds: int, count: int, size: int, seconds: float) -> Stage:
-        return Stage(what, "both, on shares", rounds, count * size, count * size, count * seconds)
-
-    if plan.comparisons:
-        compared = len(plan.comparisons) * common
-        found.append(shared("compare columns of both", _COMPARE_ROUNDS, compared, _COMPARE_BYTES, _SECONDS_TO_COMPARE))
-    found += _sums(plan, common, groups, asker, other, name)
-    checked = cells * (1 + (plan.having > 1))
-    found.append(shared("compare with the minimum", _COMPARE_ROUNDS, checked, _COMPARE_BYTES, _SECONDS_TO_COMPARE))
-    if plan.limit is not None:
-        pairs = cells * (cells - 1) // 2
-        found.append(shared("find the top groups", _COMPARE_ROUNDS, pairs, _COMPARE_BYTES, _SECONDS_TO_COMPARE))
+    others = tuple(party for party in plan.parties if party != asker)
+    extents = {
+        party: Extent(group_count(plan, params, party) or UNKNOWN_GROUPS, rows[party], 1) for party in plan.parties
+    }
+    nothing: Any = None  # neither data nor peers
+    tally = Tally(nothing, plan, params, asker, others, extents, nothing)
+    run = _Run(plan, params, job.receivers, rows, name, tally, Bill(name, computing(plan, asker)))
+    run.stage("filter and group own rows", "each party", run.bill.spent, _SECONDS_A_ROW * rows[name])
+    _join(run)
+    _compare(run)
+    _sums(run)
+    _decide(run)
     for aggregate in (each for each in plan.aggregates if each.function in EXTREMES):
-        low, high = ranks.interval(params, aggregate)
-        steps = (high - low).bit_length()
-        size = _PICK_BYTES * _bits(groups[asker]) + 8 * cells
-        rounds = steps * (2 + _COMPARE_ROUNDS)
-        found.append(
-            shared(f"{aggregate.function} by bisection", rounds, steps * common, size, cells * _SECONDS_TO_PICK)
+        _extreme(run, *ranks.interval(params, aggregate), ranks.argument_of(aggregate).parties, aggregate.function)
+    before = run.bill.spent
+    limbs = sum(len(tally.terms(measure)) for measure in needed(plan))
+    for receiver in job.receivers:
+        run.bill.open(run.cells * (1 + limbs), (receiver,))
+    run.stage("open released groups", "to the receivers", before)
+    return run.found
+
+
+def _join(run: _Run) -> None:
+    """Matching of keys, and what is placed among the joined rows on the way."""
+    before, tally = run.bill.spent, run.tally
+    sent, received = _matching_bytes(run)
+    keys = sum(run.rows.values()) if run.name == tally.asker else run.rows[run.name] + run.rows[tally.asker]
+    seconds = _SECONDS_AT_THE_START + _SECONDS_A_KEY * keys
+    if tally.placed_before:
+        _join_hidden(run)
+        seconds *= 2
+    if run.params.join == "J1":
+        run.bill.share(tally.asker, bits(run.joined))
+    run.stage(f"join, {run.params.join}", "all" if len(run.parties) > 2 else "both", before, seconds)
+    last = run.found.pop()
+    run.found.append(
+        Stage(
+            last.name,
+            last.who,
+            last.rounds + _MATCHING_ROUNDS,
+            last.sent_bytes + sent,
+            last.received_bytes + received,
+            last.seconds,
         )
-    receivers = len([each for each in job.receivers if each != name])
-    size = 8 * cells * (len(needed(plan)) + 1)
-    incoming = size if name in job.receivers else 0
-    found.append(Stage("open released groups", "to the receivers", 1, size * receivers, incoming, 0.0))
-    return found
+    )
 
 
-def _sums(plan: Plan, common: int, groups: Mapping[str, int], asker: str, other: str, name: str) -> list[Stage]:
-    """The sums of all measures over the common rows, whose groups the asker knows."""
-    place = {party: plan.parties.index(party) for party in plan.parties}
-    measures = needed(plan)
-    products = sum(not measure[place[asker]].is_one for measure in measures) * groups[other]
-    columns = len(measures) * groups[other]
-    by_asker = common * _CHOICE_BYTES * _bits(groups[asker])
-    by_other = common * (_PICK_BYTES * _bits(groups[asker]) + 8 * columns)
-    sent, received = (by_asker, by_other) if name == asker else (by_other, by_asker)
-    found = []
-    if products:
-        size, seconds = common * products * _PRODUCT_BYTES, common * products * _SECONDS_A_PRODUCT
-        found.append(Stage("multiply columns of both", "both, on shares", 2, size, size, seconds))
-    found.append(Stage("sum by group", "both, on shares", 3, sent, received, common * columns * _SECONDS_TO_PICK))
-    return found
+def _columns(run: _Run, party: str) -> int:
+    """How many columns a party gives into a join that hides its matches."""
+    return sum(math.prod(each.shape) for each in run.tally.hidden(party)) if party in run.tally.placed_before else 0
 
 
-def _bits(groups: int) -> int:
-    return max((groups - 1).bit_length(), 1)
+def _join_hidden(run: _Run) -> None:
+    slots, tally = bins.bins_for(run.rows[run.tally.asker]), run.tally
+    widths = {party: _columns(run, party) for party in run.parties}
+    for party in tally.others:
+        words = (1 + widths[party]) * slots
+        run.bill.share(tally.asker, words)
+        run.bill.share(party, words)
+        run.bill.prices.zero(slots, 64)
+    for _ in tally.others[1:]:
+        run.bill.prices.conjoin(slots)
+    for party in tally.others:
+        run.bill.prices.select(widths[party] * slots)
+    if run.params.join == "J2":
+        run.bill.share(tally.asker, widths[tally.asker] * slots)
+        run.bill.prices.integers(slots)
+        run.bill.shuffle(slots, 1 + sum(widths.values()))
+        run.bill.open(slots, run.parties)
+
+
+def _matching_bytes(run: _Run) -> tuple[int, int]:
+    """What a party sends and receives beside arrays on shares."""
+    tally, rows = run.tally, run.rows
+    by_asker = by_other = 0
+    for party in tally.others if run.name == tally.asker else (run.name,):
+        if tally.placed_before:
+            asked = bins.bins_for(rows[tally.asker])
+            pair = multi_steps.wire_bytes(MultiParams(), asked, bins.FUNCTIONS * rows[party])
+            columns = 8 * okvs.columns(bins.FUNCTIONS * rows[party] + CANARIES) * _columns(run, party)
+            pair = pair[0], pair[1] + columns
+        elif len(tally.others) > 1:
+            told = _TAG_BYTES * (min(rows.values()) + CANARIES)
+            pair = multi_steps.wire_bytes(MultiParams(), rows[tally.asker], rows[party])
+            pair = pair[0] + told, pair[1]
+        else:
+            pair = pair_bytes(VoleParams(), rows[tally.asker], rows[party])
+            pair = pair[0] + (rows[party] // 8 if run.params.join == "J0" else 0), pair[1]
+        by_asker, by_other = by_asker + pair[0], by_other + pair[1]
+    return (by_asker, by_other) if run.name == tally.asker else (by_other, by_asker)
+
+
+def _compare(run: _Run) -> None:
+    if not run.plan.comparisons:
+        return
+    before = run.bill.spent
+    for comparison in run.plan.comparisons:
+        for party, brought in run.tally.comparison(comparison).items():
+            run.bring(party, brought)
+        run.bill.prices.sign(run.joined, _COMPARED_BITS)
+    run.stage("compare columns of two parties", run.shared, before)
+
+
+def _sums(run: _Run) -> None:
+    """The sums of all measures over the joined rows."""
+    before, tally, joined = run.bill.spent, run.tally, run.joined
+    terms = [term for measure in needed(run.plan) for term in tally.terms(measure)]
+    wanted = {ours: {theirs for own, theirs, _ in terms if own == ours} for ours, _, _ in terms}
+    groups, others = tally.extents[tally.asker].groups, math.prod(tally.extents[name].groups for name in tally.others)
+    for ours, many in wanted.items():
+        for limbs in many:
+            run.together(without_ones(tally.brought(limbs)))
+        columns = len(many) * others
+        if run.plan.comparisons:
+            run.bill.prices.integers(joined)
+            run.bill.prices.multiply(joined * columns)
+        if not tally.keyed:
+            run.bill.prices.matmul(groups, joined, columns)
+            continue
+        if not ours.factor.is_one:
+            run.bill.share(tally.asker, joined)
+            run.bill.prices.multiply(joined * columns)
+        run.bill.prices.sums_by(tally.asker, groups, (joined, columns))
+    width = sum(len(many) for many in wanted.values()) * others
+    run.stage("sum by group", run.shared, before, joined * width * _SECONDS_A_CELL)
+
+
+def _decide(run: _Run) -> None:
+    """Which groups are released."""
+    before, cells = run.bill.spent, run.cells
+    for _ in range(1 + (run.plan.having > 1)):
+        run.bill.prices.sign(cells, _COMPARED_BITS)
+    run.bill.open(bits(cells), run.parties)
+    run.stage("compare with the minimum", run.shared, before)
+    if run.plan.limit is not None:
+        before, pairs = run.bill.spent, cells * (cells - 1) // 2
+        run.bill.prices.sign(pairs, 64)
+        run.bill.open(bits(pairs), run.parties)
+        run.stage("find the top groups", run.shared, before)
+
+
+def _extreme(run: _Run, low: int, high: int, owners: frozenset[str], function: str) -> None:
+    """Bisection for one value of each cell."""
+    before, tally, joined = run.bill.spent, run.tally, run.joined
+    (owner,) = owners
+    groups = tally.extents[tally.asker].groups
+    for _ in range((high - low).bit_length()):
+        if owner != tally.asker:
+            run.bill.share(owner, joined * run.cells)
+            if len(tally.others) > 1:
+                run.bill.prices.multiply(joined * run.cells)
+            run.bill.prices.sums_by(tally.asker, groups, (joined, run.cells))
+        else:
+            for _ in range(run.cells // groups):
+                run.bill.prices.sums_by(tally.asker, groups, (joined, 1))
+        run.bill.prices.sign(run.cells, _COMPARED_BITS)
+        run.bill.open(bits(run.cells), owners)
+    run.stage(f"{function} by bisection", run.shared, before)
 
 
 def total(plan: Plan, job: Job, params: Params, rows: Mapping[str, int], name: str) -> Estimate:
@@ -101,17 +274,14 @@ def total(plan: Plan, job: Job, params: Params, rows: Mapping[str, int], name: s
     )
 
 
+# Seconds on one core of about 3 GHz.
 _SECONDS_A_ROW = 3e-7
 _SECONDS_A_KEY = 1.5e-6
 _SECONDS_AT_THE_START = 1.5
-_SECONDS_A_PRODUCT = 4e-5
-_SECONDS_TO_COMPARE = 2e-5
-_SECONDS_TO_PICK = 1e-6
-_JOIN_ROUNDS = 9
-_COMPARE_ROUNDS = 8
-_COMPARE_BYTES = 200
-_PRODUCT_BYTES = 1700  # 64 transfers each way
-_PICK_BYTES = 30  # a row and bit of a group's number
-_CHOICE_BYTES = 10
+_SECONDS_A_BYTE = 4e-9
+_SECONDS_A_CELL = 2e-8  # a joined row of a column that is summed up
+_MATCHING_ROUNDS = 9
+_COMPARED_BITS = 32
+_TAG_BYTES = 9
 _BASE_BYTES = 300 * 2**20
 _ROW_BYTES = 600

@@ -46,7 +46,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from mpc.keys import Keys
-    from mpc.reports.columns import Extent, OwnColumns
+    from mpc.reports.columns import OwnColumns
+    from mpc.reports.limbs import Extent
     from mpc.reports.plan import Plan
     from mpc.reports.results import Group
     from mpc.reports.sides import I64, Side
@@ -137,8 +138,8 @@ def _exchange(party: Party[Params], plan: "Plan", own: "OwnColumns") -> "dict[st
 
 
 def _extent(peer: str, plan: "Plan", params: Params, setup: report_pb2.Setup) -> "Extent":
-    from mpc.reports.columns import Extent
     from mpc.reports.groups import group_count
+    from mpc.reports.limbs import Extent
 
     if setup.plan != plan.digest:
         raise ProtocolError(f"{peer}: made another plan of the SQL", hint="use releases of one version")

@@ -11,18 +11,24 @@ from dataclasses import dataclass, field
 from functools import reduce
 from itertools import product
 from operator import and_
+from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
-from mpc.joins.joined import Joined
-from mpc.reports.columns import Extent, OwnColumns, limb_bits, limb_count, limb_most
+from mpc.joins.joined import I64, Joined
 from mpc.reports.expressions import Column
+from mpc.reports.limbs import Extent, limb_bits, limb_count, limb_most
 from mpc.reports.measures import ONE, Factor, Measure, declared, largest, needed
 from mpc.reports.params import Params
 from mpc.reports.plan import Comparison, Plan
-from mpc.reports.sides import BOOL, I64
 from mpc.sharing.engine import Engine
 from mpc.sharing.values import Bits, Secret
+
+if TYPE_CHECKING:  # pricing a report needs no Arrow
+    from mpc.reports.columns import OwnColumns
+
+BOOL = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -65,7 +71,7 @@ class Tally:
     asker: str
     others: tuple[str, ...]
     extents: Mapping[str, Extent]
-    own: OwnColumns = field(repr=False)
+    own: "OwnColumns" = field(repr=False)
     joined: Joined = field(init=False, repr=False)
     flags: Bits | None = field(default=None, repr=False)
     _cache: dict[tuple[tuple[str, str], ...], Secret] = field(default_factory=dict, repr=False)
@@ -94,7 +100,7 @@ class Tally:
         """From now on only rows count for which all comparisons hold; needs one row a key on both sides."""
         tests = []
         for comparison in comparisons:
-            brought = self._comparison(comparison)
+            brought = self.comparison(comparison)
             left, right = (self.bring(side.party, brought[side.party]) for side in (comparison.left, comparison.right))
             tests.append(_TESTS[comparison.operator](left, right))
         self.flags = reduce(and_, tests) if tests else None
@@ -111,14 +117,14 @@ class Tally:
 
     def totals(self, measures: Sequence[Measure]) -> dict[Measure, list[tuple[int, Secret]]]:
         """Each measure as (shift, secret) pairs whose sum of secret·2^shift it is, by (asker's, the others' groups)."""
-        pairs = {measure: self._terms(measure) for measure in measures}
+        pairs = {measure: self.terms(measure) for measure in measures}
         wanted: dict[_Limb, dict[_Limbs, None]] = {}
         for ours, theirs, _ in (pair for found in pairs.values() for pair in found):
             wanted.setdefault(ours, {})[theirs] = None
         sums: dict[tuple[_Limb, _Limbs], Secret] = {}
         groups = math.prod(self.extents[party].groups for party in self.others)
         for ours, many in wanted.items():  # one product for all that one column is multiplied with
-            columns = self.engine.concatenate([self.together(self._brought(limbs)) for limbs in many], axis=1)
+            columns = self.engine.concatenate([self.together(self.brought(limbs)) for limbs in many], axis=1)
             found = self._sum(ours, columns)
             for index, limbs in enumerate(many):
                 sums[ours, limbs] = found[:, index * groups : (index + 1) * groups]
@@ -129,7 +135,7 @@ class Tally:
         parties = (self.asker, *self.others)
         return [
             math.prod(self._most(party, limb) for party, limb in zip(parties, (ours, *theirs), strict=True))
-            for ours, theirs, _ in self._terms(measure)
+            for ours, theirs, _ in self.terms(measure)
         ]
 
     def _most(self, party: str, limb: _Limb) -> int:
@@ -145,7 +151,7 @@ class Tally:
         own = self.bring(self.asker, Brought("own", lambda: self.own.by_key(self._own(ours)), (), -high, high))
         return self.by_known_group(columns * own.reshape(-1, 1))
 
-    def _terms(self, measure: Measure) -> list[tuple[_Limb, _Limbs, int]]:
+    def terms(self, measure: Measure) -> list[tuple[_Limb, _Limbs, int]]:
         """The limbs of all parties' factors that are multiplied for a measure, and the shift of each product."""
         factors = dict(zip(self.plan.parties, measure, strict=True))
         bits = limb_bits(tuple(self.extents.values()), sum(bool(factor.columns) for factor in measure))
@@ -155,20 +161,20 @@ class Tally:
             for ours, *theirs in product(*limbs)
         ]
 
-    def _brought(self, limbs: _Limbs) -> list[tuple[str, Brought]]:
+    def brought(self, limbs: _Limbs) -> list[tuple[str, Brought]]:
+        """What the parties other than the asker bring of limbs, one each."""
         return [(party, self._limb(party, limb)) for party, limb in zip(self.others, limbs, strict=True)]
 
     def together(self, brought: Sequence[tuple[str, Brought]]) -> Secret:
         """The product of what several parties bring, for each combination of their groups: shape (rows, groups)."""
-        whole = _without_ones(brought)
+        whole = without_ones(brought)
         key = tuple((party, each.name) for party, each in whole)
-        if key not in self._cache:
-            last = self.bring(*whole[-1])
-            if len(whole) > 1:
-                first = self.together(whole[:-1])
-                both = first.reshape(self.joined.rows, -1, 1) * last.reshape(self.joined.rows, 1, -1)
-                last = both.reshape(self.joined.rows, first.shape[1] * last.shape[1])
-            self._cache[key] = last
+        if key not in self._cache and len(whole) == 1:
+            self._cache[key] = self.bring(*whole[0])
+        elif key not in self._cache:
+            first, last = self.together(whole[:-1]), self.together(whole[-1:])
+            both = first.reshape(self.joined.rows, -1, 1) * last.reshape(self.joined.rows, 1, -1)
+            self._cache[key] = both.reshape(self.joined.rows, first.shape[1] * last.shape[1])
         return self._cache[key]
 
     def _limbs(self, party: str, factor: Factor, bits: int) -> list[_Limb]:
@@ -229,7 +235,7 @@ class Tally:
         low, high = min(bounds.scaled_lower * scale, 0), max(bounds.scaled_upper * scale, 0)
         return Brought(f"compare/{side.name}/{decimals}", values, (), low, high)
 
-    def _comparison(self, comparison: Comparison) -> dict[str, Brought]:
+    def comparison(self, comparison: Comparison) -> dict[str, Brought]:
         """What the two parties bring to a comparison, in the same unit."""
         sides = (comparison.left, comparison.right)
         decimals = max(declared(self.params, side).decimals for side in sides)
@@ -237,14 +243,14 @@ class Tally:
 
     def hidden(self, party: str) -> list[Brought]:
         """All that a party brings to the sums of the plan's measures and to its comparisons."""
-        terms = [term for measure in needed(self.plan) for term in self._terms(measure)]
+        terms = [term for measure in needed(self.plan) for term in self.terms(measure)]
         found = [self._limb(party, ours) for ours, _, _ in terms if party == self.asker]
-        shared = [self._brought(theirs) for _, theirs, _ in terms]
+        shared = [self.brought(theirs) for _, theirs, _ in terms]
         if self._repeats:
             shared.append([(other, self._people(other)) for other in self.others])
             found += [self._people(party)] if party == self.asker else []
-        found += [each for brought in shared for name, each in _without_ones(brought) if name == party]
-        compared = [self._comparison(each) for each in self.plan.comparisons]
+        found += [each for brought in shared for name, each in without_ones(brought) if name == party]
+        compared = [self.comparison(each) for each in self.plan.comparisons]
         found += [sides[party] for sides in compared if party in sides]
         return list({each.name: each for each in found}.values())
 
@@ -273,7 +279,7 @@ class Tally:
         return ours.transpose() @ theirs
 
 
-def _without_ones(brought: Sequence[tuple[str, Brought]]) -> list[tuple[str, Brought]]:
+def without_ones(brought: Sequence[tuple[str, Brought]]) -> list[tuple[str, Brought]]:
     """What is to be multiplied: nothing is 1 everywhere, unless all are."""
     return [each for each in brought if not each[1].one] or list(brought[:1])
 

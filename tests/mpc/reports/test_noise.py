@@ -18,8 +18,8 @@ from mpc.errors import InputError
 from mpc.local import run_job
 from mpc.registry import get
 from mpc.reports import noise
-from mpc.reports.columns import limb_count, limb_most
 from mpc.reports.compiling import compile_sql
+from mpc.reports.limbs import limb_count, limb_most
 from mpc.reports.params import Params
 from mpc.reports.query import report_job
 

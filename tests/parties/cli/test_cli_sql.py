@@ -25,6 +25,20 @@ def test_a_report_is_explained_and_not_proposed(world: World) -> None:
     assert world.hk("job", "list", "--json").json == []
 
 
+def test_a_level_is_explained_with_what_it_tells_whom(world: World) -> None:
+    said = {
+        "J0": "which of its keys hk-bank also has",
+        "J2": "how many keys hk-bank also has",
+        "J3": "rows of one key",
+    }
+    for level, learned in said.items():
+        document = world.hk(*REPORT, "--join", level, "--explain", "--json").json
+        assert document["reveals"]["cn-bank"].endswith(learned)
+        stage = document["stages"][1]
+        assert (stage["name"], stage["who"]) == (f"join, {level}", "both")
+        assert {stage["who"] for stage in document["stages"][2:-1]} == {"hk-bank and cn-bank"}
+
+
 def test_an_explanation_is_one_document(world: World) -> None:
     document = world.hk(*REPORT, "--explain", "--json").json
     assert len(document["plan"]) == 64
