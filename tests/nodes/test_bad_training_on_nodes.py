@@ -142,9 +142,7 @@ def test_without_common_rows_the_result_is_withheld_from_both(nodes: Sandbox, ma
     table = _tables()["telco"]
     _bring(nodes, "telco", dataset, table.set_column(0, "id", pa.array(range(10_000, 10_000 + ROWS))), "bank")
     ends = _ended(nodes, make({"telco": dataset}))
-    assert (
-        ends["bank"].reason == "bank: the result is withheld: it must have at least 50 common keys, and there are none"
-    )
+    assert ": the result is withheld: it must have at least 50 common keys, and there are" in ends["bank"].reason
 
 
 @pytest.mark.parametrize(
