@@ -1,6 +1,7 @@
 """Channels to several peers, some of which may end while the others go on."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import TypeVar
 
 from google.protobuf.message import Message
@@ -23,21 +24,23 @@ class Links:
 
     def send(self, peer: str, message: Message) -> None:
         """Send, or raise `ChannelError` when the peer has dropped out."""
-        self._require(peer)
-        try:
-            self._peers[peer].send(message)
-        except ChannelError as error:
-            raise self._lose(peer, error) from error
+        with self._link(peer) as channel:
+            channel.send(message)
 
     def recv(self, peer: str, expected: type[M]) -> M:
         """The peer's next message, or `ChannelError` when it has dropped out."""
-        self._require(peer)
-        try:
-            return self._peers[peer].recv(expected)
-        except ChannelError as error:
-            raise self._lose(peer, error) from error
-        except ProtocolError as error:
-            raise ProtocolError(f"{peer}: {error}") from error
+        with self._link(peer) as channel:
+            return channel.recv(expected)
+
+    def send_bulk(self, peer: str, message: Message, data: memoryview) -> None:
+        """`send` with data in the last field, as `Channel.send_bulk`."""
+        with self._link(peer) as channel:
+            channel.send_bulk(message, data)
+
+    def recv_bulk(self, peer: str, expected: M, into: memoryview) -> M | None:
+        """`recv` into memory, as `Channel.recv_bulk`."""
+        with self._link(peer) as channel:
+            return channel.recv_bulk(expected, into)
 
     def try_send(self, peer: str, message: Message) -> None:
         """Send, unless the peer has dropped out."""
@@ -53,10 +56,15 @@ class Links:
         except ChannelError:
             return None
 
-    def _require(self, peer: str) -> None:
+    @contextmanager
+    def _link(self, peer: str) -> Iterator[Channel]:
+        """The peer's channel, if that never failed; notes when it does."""
         if peer in self._lost:
             raise ChannelError(f"{peer}: {self._lost[peer]}")
-
-    def _lose(self, peer: str, error: ChannelError) -> ChannelError:
-        self._lost[peer] = str(error)
-        return ChannelError(f"{peer}: {error}", hint=error.hint)
+        try:
+            yield self._peers[peer]
+        except ChannelError as error:
+            self._lost[peer] = str(error)
+            raise ChannelError(f"{peer}: {error}", hint=error.hint) from error
+        except ProtocolError as error:
+            raise ProtocolError(f"{peer}: {error}") from error

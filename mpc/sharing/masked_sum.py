@@ -19,7 +19,7 @@ Source:   Bonawitz et al., CCS 2017, doi.org/10.1145/3133956.3133982, figure 4. 
 """
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -138,47 +138,55 @@ def masked_sum(setting: Setting, vector: NDArray[np.int64]) -> Sum:
         if not setting.survive_dropouts:
             return Sum(None, setting.members)
         return Sum(None, tuple(_help_to_unmask(setting, roster, HeldShares(held))))
-    add_keystreams(words, plus, minus)
-    survivors = _add_vectors(setting, words, roster)
+    total = words.copy()
+    add_keystreams(total, plus, minus)
+    survivors = _add_vectors(setting, total, roster)
     if setting.survive_dropouts:
-        _unmask(setting, words, roster, survivors, offers, HeldShares(held))
-    return Sum(words.view(np.int64), tuple(survivors))
+        _unmask(setting, total, roster, survivors, offers, HeldShares(held))
+    return Sum(total.view(np.int64), tuple(survivors))
 
 
 def send_words(links: Links, peer: str, words: NDArray[np.uint64]) -> None:
-    """Send a vector in chunks."""
-    for start in range(0, len(words), CHUNK_WORDS):
-        links.send(peer, _chunk(words[start : start + CHUNK_WORDS]))
+    """Send a contiguous vector in chunks."""
+    for piece in _chunks(words):
+        links.send_bulk(peer, wire.Words(), piece.view(np.uint8).data)
 
 
 def recv_words(links: Links, peer: str, length: int) -> NDArray[np.uint64]:
     """A vector of `length` words in chunks; raises `ProtocolError` when a chunk has another size than agreed."""
     words = np.empty(length, np.uint64)
-    for start in range(0, length, CHUNK_WORDS):
-        piece = words[start : start + CHUNK_WORDS]
-        data = links.recv(peer, wire.Words).words
-        if len(data) != 8 * len(piece):
-            raise ProtocolError(f"{peer}: sent {len(data)} bytes of a vector, not {8 * len(piece)}")
-        piece[:] = np.frombuffer(data, "<u8")
+    for piece in _chunks(words):
+        _recv_chunk(links, peer, piece)
     return words
 
 
-def _chunk(words: NDArray[np.uint64]) -> wire.Words:
-    return wire.Words(words=words.astype("<u8", copy=False).tobytes())
+def _recv_chunk(links: Links, peer: str, into: NDArray[np.uint64]) -> None:
+    other = links.recv_bulk(peer, wire.Words(), into.view(np.uint8).data)
+    if other is not None:
+        raise ProtocolError(f"{peer}: sent {len(other.words)} bytes of a vector, not {into.nbytes}")
+
+
+def _chunks(words: NDArray[np.uint64]) -> Iterator[NDArray[np.uint64]]:
+    for start in range(0, len(words), CHUNK_WORDS):
+        yield words[start : start + CHUNK_WORDS]
 
 
 def _ring_elements(setting: Setting, vector: NDArray[np.int64]) -> NDArray[np.uint64]:
-    """A copy of `vector` modulo 2^64."""
+    """The vector modulo 2^64, contiguous, not to be written to."""
     if vector.dtype != np.int64 or vector.ndim != 1 or not 1 <= len(vector) <= MAX_LENGTH:
         raise InputError(f"a vector has 1 to {MAX_LENGTH} elements of type int64")
     limit = largest_summand(len(setting.members))
-    if vector.min() < -limit or vector.max() > limit:
-        row = int(np.flatnonzero((vector < -limit) | (vector > limit))[0])
-        raise InputError(
-            f"element {row + 1} of the vector is too large: the sum of {len(setting.members)} parties could overflow",
-            hint="use fewer decimals or smaller units",
-        )
-    return vector.view(np.uint64).copy()
+    words = np.ascontiguousarray(vector).view(np.uint64)
+    for start, piece in zip(range(0, len(words), CHUNK_WORDS), _chunks(words), strict=True):
+        integers = piece.view(np.int64)
+        if integers.min() < -limit or integers.max() > limit:
+            row = start + int(np.flatnonzero((integers < -limit) | (integers > limit))[0])
+            raise InputError(
+                f"element {row + 1} of the vector is too large: the sum of {len(setting.members)} parties could"
+                " overflow",
+                hint="use fewer decimals or smaller units",
+            )
+    return words
 
 
 def _exchange_keys(setting: Setting, own: _Secrets, length: int) -> dict[str, wire.Advertise]:
@@ -276,21 +284,31 @@ def _pair_masks(
 
 
 def _send_masked(setting: Setting, words: NDArray[np.uint64], plus: Sequence[Prg], minus: Sequence[Prg]) -> None:
-    for start in range(0, len(words), CHUNK_WORDS):
-        piece = words[start : start + CHUNK_WORDS]
-        add_keystreams(piece, plus, minus)
-        setting.links.send(setting.aggregator, _chunk(piece))
-        setting.progress("sending the masked vector", start + len(piece), len(words))
+    masked, sent = np.empty(min(len(words), CHUNK_WORDS), np.uint64), 0
+    for piece in _chunks(words):
+        chunk = masked[: len(piece)]
+        chunk[:] = piece
+        add_keystreams(chunk, plus, minus)
+        send_words(setting.links, setting.aggregator, chunk)
+        sent += len(piece)
+        setting.progress("sending the masked vector", sent, len(words))
 
 
 def _add_vectors(setting: Setting, total: NDArray[np.uint64], roster: Sequence[str]) -> list[str]:
     """As the aggregator: add to `total` the masked vectors that arrive whole; tell the others whose they are."""
     survivors = []
+    # What a party sent before it dropped out must not be in the sum: its vector is added when it has arrived whole,
+    # unless the sum ends with a party that is missing.
+    size = len(total) if setting.survive_dropouts else min(len(total), CHUNK_WORDS)
+    received = np.empty(size, np.uint64)
     for done, peer in enumerate(roster):
-        # One peer after the other: what a party sent before it dropped out must not be in the sum.
         if peer != setting.name:
             try:
-                total += recv_words(setting.links, peer, len(total))
+                for start in range(0, len(total), size):
+                    stretch = received[: len(total) - start]
+                    for piece in _chunks(stretch):
+                        _recv_chunk(setting.links, peer, piece)
+                    total[start : start + size] += stretch
             except ChannelError:
                 continue
         survivors.append(peer)
