@@ -334,6 +334,31 @@ class Replicated:
             replicated_products(x0[part], x1[part], y0[part], y1[part], plus, minus, out[part])
             yield part.stop
 
+    def conjoined(self, x: Planes, y: Planes) -> Planes:
+        """Conjunctions of rows of packed bits, within a step."""
+        rows = np.arange(len(x[0]))
+        gates = np.stack([rows, rows + len(rows), np.full_like(rows, -1)], axis=1)
+        both = tuple(np.concatenate(parts) for parts in zip(x, y, strict=True))
+        return self._conjunctions(both, Level(gates))
+
+    def held(self, index: int, x: Words) -> Words:
+        """Of parts, the one with this index, as parts of a value of its own: its two holders know it."""
+        zeros = np.zeros_like(x[0])
+        return (
+            x[0] if self._index == index else zeros,
+            x[1] if (self._index + 1) % 3 == index else zeros,
+        )
+
+    def reshare(self, own: U64) -> Planes:
+        """Parts by exclusive or of the sum of what each party has, within a step."""
+        hidden = own ^ self._wire.words(self._previous, *own.shape) ^ self._wire.words(self._next, *own.shape)
+        self._wire.send(self._previous, hidden)
+        return hidden, self._wire.receive(self._next, own.shape)
+
+    def missing(self, first: U64, to: tuple[str, ...]) -> U64 | None:
+        """The part that this party lacks, within a step, if it is among `to`; `first` is the first that it holds."""
+        return self._complete(first, first.shape, to)
+
 
 def _count(shape: Shape) -> int:
     return int(np.prod(shape, dtype=np.int64))

@@ -1,0 +1,63 @@
+"""Sizes, rounds and bytes of `mpc.sharing.verified`, from shapes alone."""
+
+import math
+from collections.abc import Sequence
+
+from mpc.sharing import circuits
+from mpc.sharing.costs import Cost
+from mpc.sharing.gate_check import COIN_WORDS, halvings
+
+STATISTICAL_BITS = 40
+LEAST_BUCKETS = 2**10
+OPENED = 8  # random products that are opened whole; the bound needs as many as a bucket has
+HASH_BYTES = 32
+MOST_GATE_WORDS = 2**15  # of conjunctions that are checked at once, 64 a word: 100 MB while they are
+MOST_PRODUCTS = 2**20  # at once, in a matrix product
+
+
+def bucket_size(buckets: int) -> int:
+    """Products in a bucket, such that buckets^(1 - size) is at most 2^-40."""
+    return 1 + math.ceil(STATISTICAL_BITS / math.log2(buckets))
+
+
+def verification_cost(products: int, steps: int) -> Cost:
+    """What checking that many products, made in that many steps, costs each party before something is opened."""
+    buckets = max(products, LEAST_BUCKETS)
+    size = bucket_size(buckets)
+    made, checked = buckets * size + OPENED, buckets * (size - 1)
+    hashes = 4 + 3 + 1 + 1 + 1 + steps
+    sent = 8 * (made + 3 * OPENED + 2 * checked + 2 * products) + HASH_BYTES * hashes
+    return Cost(2, products + made, 12, sent, sent)
+
+
+def gate_check_rounds(words: int) -> int:
+    """Of a check of that many words of conjunctions."""
+    return 2 + 2 * halvings(words)
+
+
+def gate_check_bytes(words: int) -> int:
+    """What it makes each party send, and receive."""
+    coin = 8 * COIN_WORDS + HASH_BYTES
+    return coin + halvings(words) * (2 * 8 + coin) + 3 * 8 + HASH_BYTES
+
+
+def sign_rounds(width: int) -> int:
+    """Of a comparison of that many bits."""
+    return min(width - 1, 2) + circuits.carry_rounds(width - 2)
+
+
+def zero_rounds(width: int) -> int:
+    """Of a comparison with zero."""
+    return (2 if width > 1 else 0) + circuits.carry_rounds(width)
+
+
+def group_width(count: int) -> int:
+    """Bits of the difference of two numbers from 0 to count."""
+    return 1 + count.bit_length()
+
+
+def matmul_parts(sizes: tuple[int, int, int]) -> Sequence[slice]:
+    """The columns that are multiplied at once."""
+    m, k, n = sizes
+    step = max(1, MOST_PRODUCTS // max(m * k, 1))
+    return [slice(start, min(start + step, n)) for start in range(0, n, step)]
