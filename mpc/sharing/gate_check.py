@@ -9,12 +9,12 @@ nothing else, so that neither the coins nor the end tell anything about bits.
 
 Leaks:    nothing.
 Security: malicious, at most one of three; a wrong gate passes with probability below (3·64 + 1) / 2^64.
-Cost:     two words and two coins' shares a halving, whatever the number of gates; 20 field products a gate.
+Cost:     two words and a coin a halving, whatever the number of gates; 20 field products a gate.
 Source:   Goyal, Song, CRYPTO 2020 (as eprint.iacr.org/2020/134), sections 4.2 to 4.4; Boneh, Boyle, Corrigan-Gibbs,
           Gilboa, Ishai, CRYPTO 2019, eprint.iacr.org/2019/188 (the halving).
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -79,7 +79,13 @@ class Judges(Protocol):
         """Parts of the sum of what each party has."""
         ...
 
-    def reveal(self, x: Planes) -> U64: ...
+    def reveal(self, x: Planes) -> U64:
+        """What parts add up to; an error if the two that hold one disagree."""
+        ...
+
+    def agree(self, x: Planes, judge: Callable[[U64], bool]) -> bool:
+        """Whether, as all say, the holders of each part agree and the judgement of what they add up to is good."""
+        ...
 
 
 def halvings(words: int) -> int:
@@ -102,10 +108,8 @@ def hold(judges: Judges, gates: Sequence[Gates]) -> bool:
     )
     first, both = _halves(judges, x, y)
     claim = _halve(judges, x, y, first, claim, both)
-    opened = judges.reveal(
-        tuple(np.array([a[0], b[0], c], np.uint64) for a, b, c in zip(x, y, claim, strict=True))
-    ).tolist()
-    return bool(_times(opened[0], opened[1]) == opened[2])
+    last = tuple(np.array([a[0], b[0], c], np.uint64) for a, b, c in zip(x, y, claim, strict=True))
+    return judges.agree(last, lambda opened: _times(int(opened[0]), int(opened[1])) == int(opened[2]))
 
 
 Numbers = tuple[int, ...]

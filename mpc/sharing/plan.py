@@ -17,14 +17,17 @@ from mpc.sharing.engine import Engine, choose_setting
 from mpc.sharing.prices import DealtPrices, Ledger, Prices, ThreeParties, TransferPrices, TwoParties
 from mpc.sharing.protocol import BitParts, Shape, Words
 from mpc.sharing.ring import I64, U8, U64, words_of
+from mpc.sharing.verified_prices import VerifiedPrices
 
 
-def plan(name: str, parties: Sequence[str], helper: str = "") -> Engine:
+def plan(name: str, parties: Sequence[str], helper: str = "", *, verified: bool = False) -> Engine:
     """The engine of party `name` as `mpc.sharing.engine.start` would give it, without peers."""
     setting = choose_setting(parties, helper)
     ledger = Ledger(name, sorted(party for party in parties if party != helper))
     prices: Prices
-    if setting == "replicated":
+    if verified:
+        prices = VerifiedPrices(ledger)
+    elif setting == "replicated":
         prices = ThreeParties(ledger)
     else:
         prices = TwoParties(ledger, DealtPrices(ledger) if setting == "helper" else TransferPrices(ledger))
@@ -59,19 +62,13 @@ class Planned:
 
     def open(self, x: Words, shape: Shape, to: tuple[str, ...]) -> U64 | None:
         del x
-        self._open("open", prod(shape), prod(shape), to)
+        self._prices.open("open", prod(shape), prod(shape), to)
         return np.zeros(shape, np.uint64) if self._ledger.name in to else None
 
     def open_bits(self, x: BitParts, shape: Shape, to: tuple[str, ...]) -> U8 | None:
         del x
-        self._open("open_bits", prod(shape), words_of(prod(shape)), to)
+        self._prices.open("open_bits", prod(shape), words_of(prod(shape)), to)
         return self._coins.integers(0, 2, shape, np.uint8) if self._ledger.name in to else None
-
-    def _open(self, operation: str, elements: int, words: int, to: tuple[str, ...]) -> None:
-        self._ledger.begin(operation, elements)
-        computing = self._ledger.computing
-        following = computing[(computing.index(self._ledger.name) + 1) % len(computing)]
-        self._ledger.add(sent=words if following in to else 0, received=words if self._ledger.name in to else 0)
 
     def multiply(self, x: Words, y: Words, shape: Shape) -> Words:
         del x, y
@@ -119,9 +116,7 @@ class Planned:
         return ()
 
     def announce(self, owner: str, value: int | None) -> int:
-        self._ledger.begin("announce", 1)
-        mine = owner == self._ledger.name
-        self._ledger.add(sent=len(self._ledger.computing) - 1 if mine else 0, received=0 if mine else 1)
+        self._prices.announce(owner)
         return value or 0
 
     def finish(self) -> None:

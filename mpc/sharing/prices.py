@@ -36,6 +36,17 @@ class Ledger:
         """As many words sent as received."""
         self.add(sent=words, received=words)
 
+    def open(self, operation: str, elements: int, words: int, to: tuple[str, ...]) -> None:
+        """What is opened goes to the next party."""
+        self.begin(operation, elements)
+        following = self.computing[(self.computing.index(self.name) + 1) % len(self.computing)]
+        self.add(sent=words if following in to else 0, received=words if self.name in to else 0)
+
+    def announce(self, owner: str) -> None:
+        self.begin("announce", 1)
+        mine = owner == self.name
+        self.add(sent=len(self.computing) - 1 if mine else 0, received=0 if mine else 1)
+
     def after(self, owner: str) -> int:
         """How many places this party comes after another, in a ring."""
         return (self.computing.index(self.name) - self.computing.index(owner)) % len(self.computing)
@@ -45,6 +56,8 @@ class Prices(Protocol):
     """What the operations of a setting cost, entered into the ledger that it was made with."""
 
     def share(self, operation: str, owner: str, elements: int, words: int) -> None: ...
+    def open(self, operation: str, elements: int, words: int, to: tuple[str, ...]) -> None: ...
+    def announce(self, owner: str) -> None: ...
     def multiply(self, count: int) -> None: ...
     def matmul(self, m: int, k: int, n: int) -> None: ...
     def conjoin(self, count: int) -> None: ...
@@ -69,6 +82,12 @@ class ThreeParties:
     def _input(self, owner: str, words: int) -> None:
         after = self._ledger.after(owner)
         self._ledger.add(sent=words if after == 0 else 0, received=words if after == 1 else 0)
+
+    def open(self, operation: str, elements: int, words: int, to: tuple[str, ...]) -> None:
+        self._ledger.open(operation, elements, words, to)
+
+    def announce(self, owner: str) -> None:
+        self._ledger.announce(owner)
 
     def multiply(self, count: int) -> None:
         self._ledger.begin("multiply", count)
@@ -144,6 +163,12 @@ class TwoParties:
     def share(self, operation: str, owner: str, elements: int, words: int) -> None:
         del owner, words
         self._ledger.begin(operation, elements, 0)
+
+    def open(self, operation: str, elements: int, words: int, to: tuple[str, ...]) -> None:
+        self._ledger.open(operation, elements, words, to)
+
+    def announce(self, owner: str) -> None:
+        self._ledger.announce(owner)
 
     def multiply(self, count: int) -> None:
         self._ledger.begin("multiply", count)

@@ -19,7 +19,7 @@ Source:   Furukawa, Lindell, Nof, Weinstein, EUROCRYPT 2017, eprint.iacr.org/201
           al., IEEE S&P 2017, doi.org/10.1109/SP.2017.15.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
 
@@ -50,6 +50,7 @@ from mpc.sharing.verified_costs import (
 from mpc.sharing.wire import Wire
 
 _DOMAIN = b"sealane/sharing.verified/1\0"
+_DENIED = "opened a part that the other one denies"
 
 
 @dataclass(frozen=True)
@@ -217,15 +218,12 @@ class Verified:
 
     def shuffle(self, x: Words, shape: tuple[int, int]) -> Words:
         del x, shape
-        raise InputError(
-            "shuffling is not verified, nor sorting and grouping that rest on it",
-            hint="group by numbers that a party knows or by `group_sums`; leave `verified` out otherwise",
-        )
+        raise shuffling_refused()
 
     def open(self, x: Words, shape: Shape, to: tuple[str, ...]) -> U64 | None:
         self._check()
         opened = self._plain.open(x, shape, to)
-        self._confirm(x[1], None if opened is None else opened - x[0] - x[1], to)
+        self._end_opening(x[1], None if opened is None else opened - x[0] - x[1], to)
         return opened
 
     def open_bits(self, x: BitParts, shape: Shape, to: tuple[str, ...]) -> U8 | None:
@@ -233,7 +231,7 @@ class Verified:
         self._wire.begin("open_bits", _count(shape))
         packed = tuple(pack(part) for part in x)
         third = self._plain.missing(packed[0], to)
-        self._confirm(packed[1], third, to)
+        self._end_opening(packed[1], third, to)
         return None if third is None else unpack(packed[0] ^ packed[1] ^ third, shape)
 
     def announce(self, owner: str, value: int | None) -> int:
@@ -256,9 +254,9 @@ class Verified:
             words = sum(each.words for each in batch)
             self._wire.begin("verify_bits", 64 * words, gate_check_rounds(words))
             if not hold(self, batch):
-                wrong = next((each for each in batch if not hold(self, [each])), batch[0])
-                complaint = f"bits of step {wrong.step} {wrong.operation!r} do not hold"
-                raise self._wire.fault(self._others(), complaint)
+                wrong = [each for each in batch if not hold(self, [each])]
+                steps = ", ".join(f"step {each.step} {each.operation!r}" for each in wrong[:1])
+                raise self._wire.fault(self._others(), f"bits of {steps or 'no step'} do not hold")
 
     def random(self, count: int) -> Planes:
         """Random words that no party knows, within a step."""
@@ -274,6 +272,30 @@ class Verified:
         assert third is not None
         self._confirm(x[1], third, parties)
         return x[0] ^ x[1] ^ third
+
+    def agree(self, x: Planes, judge: Callable[[U64], bool]) -> bool:
+        """Whether the holders of each part agree and the judgement of the value is good, as all three parties say."""
+        parties = (self._wire.name, self._next, self._previous)
+        third = self._plain.missing(x[0], parties)
+        assert third is not None
+        good = self._confirmed(x[1], third, parties) and judge(x[0] ^ x[1] ^ third)
+        return not self._complaints(good) and good
+
+    def _complaints(self, good: bool) -> list[str]:
+        """Tell the others whether all is well; who says that it is not."""
+        for peer in (self._next, self._previous):
+            self._wire.send(peer, np.array([good], np.uint64))
+        return [peer for peer in (self._next, self._previous) if self._wire.receive(peer, (1,))[0] != 1]
+
+    def _end_opening(self, second: U64, third: U64 | None, to: tuple[str, ...]) -> None:
+        """All parties end here if one of them was told something false."""
+        self._wire.wait(1)
+        good = self._confirmed(second, third, to)
+        complaints = self._complaints(good)
+        if not good:
+            raise self._wire.fault(self._others(), _DENIED)
+        if complaints:
+            raise self._wire.fault(complaints[0], "says that what was opened to it is false")
 
     def _others(self) -> str:
         return f"{self._next} or {self._previous}"
@@ -335,13 +357,16 @@ class Verified:
         return opened
 
     def _confirm(self, second: U64, third: U64 | None, to: tuple[str, ...]) -> None:
+        if not self._confirmed(second, third, to):
+            raise self._wire.fault(self._others(), _DENIED)
+
+    def _confirmed(self, second: U64, third: U64 | None, to: tuple[str, ...]) -> bool:
         """The part that a party lacks came from the previous party; the next one holds it too, as its second."""
         if self._previous in to:
             self._wire.send(self._previous, _hash(second))
-        if third is not None and not np.array_equal(
-            self._wire.receive(self._next, (HASH_BYTES,), np.uint8), _hash(third)
-        ):
-            raise self._wire.fault(self._others(), "opened a part that the other one denies")
+        if third is None:
+            return True
+        return np.array_equal(self._wire.receive(self._next, (HASH_BYTES,), np.uint8), _hash(third))
 
     def _check_zero(self, x: Words, complaint: str) -> None:
         """Raises `ProtocolError` unless the values are zero: the missing part is then minus the sum of the others."""
@@ -385,3 +410,11 @@ def _hash(array: U64 | U8) -> U8:
 
 def _count(shape: Shape) -> int:
     return int(np.prod(shape, dtype=np.int64))
+
+
+def shuffling_refused() -> InputError:
+    """The error of a program that would shuffle."""
+    return InputError(
+        "shuffling is not verified, nor sorting and grouping that rest on it",
+        hint="group by numbers that a party knows or by `group_sums`; leave `verified` out otherwise",
+    )

@@ -20,25 +20,31 @@ def bucket_size(buckets: int) -> int:
     return 1 + math.ceil(STATISTICAL_BITS / math.log2(buckets))
 
 
-def verification_cost(products: int, steps: int) -> Cost:
-    """What checking that many products, made in that many steps, costs each party before something is opened."""
+def random_products_cost(products: int) -> Cost:
+    """What it costs each party to make one checked random product for each of so many."""
     buckets = max(products, LEAST_BUCKETS)
     size = bucket_size(buckets)
     made, checked = buckets * size + OPENED, buckets * (size - 1)
-    hashes = 4 + 3 + 1 + 1 + 1 + steps
-    sent = 8 * (made + 3 * OPENED + 2 * checked + 2 * products) + HASH_BYTES * hashes
-    return Cost(2, products + made, 12, sent, sent)
+    sent = 8 * (made + 3 * OPENED + 2 * checked) + HASH_BYTES * (4 + 3 + 1 + 1)
+    return Cost(1, made, 8, sent, sent)
+
+
+def products_check_cost(products: int, steps: int) -> Cost:
+    """What it costs each party to check that many products, made in that many steps, against random ones."""
+    sent = 8 * 2 * products + HASH_BYTES * (1 + steps)
+    return Cost(1, products, 4, sent, sent)
 
 
 def gate_check_rounds(words: int) -> int:
     """Of a check of that many words of conjunctions."""
-    return 2 + 2 * halvings(words)
+    return 3 + 2 * halvings(words)
 
 
-def gate_check_bytes(words: int) -> int:
-    """What it makes each party send, and receive."""
+def gate_check_cost(words: int) -> Cost:
+    """Of a check of that many words of conjunctions, for each party."""
     coin = 8 * COIN_WORDS + HASH_BYTES
-    return coin + halvings(words) * (2 * 8 + coin) + 3 * 8 + HASH_BYTES
+    sent = coin + halvings(words) * (2 * 8 + coin) + 3 * 8 + HASH_BYTES + 2 * 8
+    return Cost(1, 64 * words, gate_check_rounds(words), sent, sent)
 
 
 def sign_rounds(width: int) -> int:

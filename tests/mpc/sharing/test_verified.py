@@ -1,5 +1,6 @@
 """Three parties of which one cheats: every falsified product or part ends in an error, and no wrong result."""
 
+import re
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,9 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mpc.channel import Pipe, decode, encode
-from mpc.errors import InputError, ProtocolError
+from mpc.errors import InputError, ProtocolError, SealaneError
 from mpc.local import run_program
-from mpc.sharing.verified import bucket_size, verification_cost
+from mpc.sharing import verified, verified_prices
+from mpc.sharing.aggregates import histogram
+from mpc.sharing.plan import plan
+from mpc.sharing.verified_costs import bucket_size
 from protos import sharing_pb2
 from tests.mpc.sharing.programs import secret, secret_bits
 
@@ -95,7 +99,7 @@ def test_the_step_with_the_wrong_product_is_named():
     def wrap(name, other, pipe):
         return Falsifying(pipe, "multiply", 1, 1) if (name, other) == ("sg", "hk") else pipe
 
-    with pytest.raises(ProtocolError, match="products of step 7 do not hold"):
+    with pytest.raises(ProtocolError, match="products of step 7 'multiply' do not hold"):
         run_program(program, PARTIES, verified=True, wrap=wrap)
 
 
@@ -107,31 +111,189 @@ def test_a_number_that_a_party_tells_differently_is_noticed():
         run_program(lambda engine: engine.announce("cn", 3, most=9), PARTIES, verified=True, wrap=wrap)
 
 
+def everything(engine):
+    """What numpy gets beside what is opened, for every operation."""
+    a, b = secret(engine, "hk", X, -100, 100), secret(engine, "cn", Y, -100, 100)
+    groups = X % 5 - 1
+    less, same = a < b, a == b
+    bits = secret_bits(engine, "sg", X > 3)
+    words = a.reshape(2, 20) @ b.reshape(20, 2)
+    return [
+        (engine.open(less), X < Y),
+        (engine.open(same), X == Y),
+        (engine.open(engine.where(less, a, b)), np.minimum(X, Y)),
+        (engine.open((less & bits) | ~same), ((X < Y) & (X > 3)) | (X != Y)),
+        (engine.open(bits.sum()), (X > 3).sum()),
+        (engine.open(engine.concatenate([a.min().reshape(1), b.max().reshape(1)])), [X.min(), Y.max()]),
+        (engine.open(a.clip(-3, 5)), X.clip(-3, 5)),
+        (engine.open(words), X.reshape(2, 20) @ Y.reshape(20, 2)),
+        (
+            engine.open(engine.sums_by("hk", groups if engine.name == "hk" else None, 3, b.reshape(-1, 1))).ravel(),
+            [Y[groups == group].sum() for group in range(3)],
+        ),
+        (engine.open(histogram(a, [-10, 0, 10])), [10, 10]),
+    ]
+
+
+def test_every_operation_gets_what_numpy_gets():
+    for results in run_program(everything, PARTIES, verified=True).values():
+        for found, expected in results:
+            assert np.array_equal(found, expected)
+
+
+@pytest.mark.parametrize("width", [1, 2, 3, 4, 63, 64])
+def test_comparisons_of_every_width_are_right_at_their_edges(width):
+    low, high = -(2 ** (width - 1)), 2 ** (width - 1) - 1
+    values = np.array(sorted({low, min(low + 1, high), -1, 0, min(1, high), high - 1 if high else high, high}))
+
+    def program(engine):
+        a = secret(engine, "cn", values, low, high)
+        return engine.open(a < 0), engine.open(a == 0)
+
+    for negative, zero in run_program(program, PARTIES, verified=True).values():
+        assert np.array_equal(negative, values < 0)
+        assert np.array_equal(zero, values == 0)
+
+
+STEPS = {
+    "compare": lambda engine, a, b, _bits: engine.open(a < b),
+    "equal": lambda engine, a, b, _bits: engine.open(a == b),
+    "conjoin": lambda engine, _a, _b, bits: engine.open(bits & ~bits),
+    "integers": lambda engine, _a, _b, bits: engine.open(bits.integers()),
+    "select": lambda engine, a, _b, bits: engine.open(engine.select(bits, a)),
+    "matmul": lambda engine, a, b, _bits: engine.open(a @ b),
+    "open_bits": lambda engine, _a, _b, bits: engine.open(bits),
+    "verify_bits": lambda engine, a, b, _bits: engine.open(a < b),
+}
+
+
+@dataclass
+class Flipping:
+    """Flips one bit of the message with this number of those that a party sends in one operation."""
+
+    inner: Pipe
+    operation: str
+    number: int
+    at: int
+    done: bool = False
+
+    def send_bytes(self, data: bytes, /) -> None:
+        if b"sharing.v1.Part" in data[:40]:
+            part = decode(data, sharing_pb2.Part)
+            if part.operation == self.operation and part.data:
+                self.number -= 1
+                if self.number == -1:
+                    changed = bytearray(part.data)
+                    changed[self.at % len(changed)] ^= 1 << self.at % 8
+                    part.data, self.done = bytes(changed), True
+                    data = encode(part)
+        self.inner.send_bytes(data)
+
+    def recv_bytes(self) -> bytes:
+        return self.inner.recv_bytes()
+
+
+def ends_of(program, wrap):
+    """What each party gets, or the error it ends in."""
+
+    def guarded(engine):
+        try:
+            return program(engine)
+        except SealaneError as error:
+            return error
+
+    return run_program(guarded, PARTIES, verified=True, wrap=wrap)
+
+
+@pytest.mark.parametrize("operation", STEPS)
+@pytest.mark.parametrize("cheater", PARTIES)
+@pytest.mark.parametrize("at", [0, 11])
+def test_one_bit_of_any_message_of_any_step_ends_in_errors_that_name_it_and_no_wrong_result(operation, cheater, at):
+    """Each of the first messages in turn, to either peer. An honest party says the step, or that a peer has gone."""
+
+    def program(engine):
+        a, b = secret(engine, "hk", X, -100, 100), secret(engine, "cn", Y, -100, 100)
+        return STEPS[operation](engine, a, b, secret_bits(engine, "sg", X > 3))
+
+    falsified = 0
+    honest = [party for party in PARTIES if party != cheater]
+    for peer in honest:
+        for number in range(4):
+            flipping = []
+
+            def wrap(name, other, pipe, peer=peer, number=number, flipping=flipping):
+                if (name, other) != (cheater, peer):
+                    return pipe
+                flipping.append(Flipping(pipe, operation, number, at))
+                return flipping[0]
+
+            ends = ends_of(program, wrap)
+            if not flipping[0].done:
+                continue
+            falsified += 1
+            errors = [ends[party] for party in honest if isinstance(ends[party], SealaneError)]
+            # A false complaint about an opening reaches one of the two; the other one has what is right.
+            others = [ends[party] for party in honest if not isinstance(ends[party], SealaneError)]
+            assert not others or (operation == "open_bits" and np.array_equal(others[0], X > 3))
+            named = [str(error) for error in errors if isinstance(error, ProtocolError)]
+            assert any(re.search(rf"step \d+ '({operation}|verify.*)'", error) for error in named), errors
+    assert falsified
+
+
+@pytest.mark.parametrize(("operation", "step"), [("compare", 3), ("equal", 4), ("compare", 5)])
+def test_the_step_with_the_wrong_bits_is_named_at_both_honest_parties(operation, step):
+    def program(engine):
+        a, b = secret(engine, "hk", X, -100, 100), secret(engine, "cn", Y, -100, 100)
+        first, second, third = a < b, a == b, a < 3
+        return engine.open(first ^ second ^ third)
+
+    number = 1 if step < 5 else 7
+
+    def wrap(name, other, pipe):
+        return Flipping(pipe, operation, number, 5) if (name, other) == ("sg", "hk") else pipe
+
+    ends = ends_of(program, wrap)
+    for honest in ("cn", "hk"):
+        assert re.search(rf"bits of step {step} '{operation}' do not hold", str(ends[honest])), ends
+
+
+def test_more_gates_than_are_checked_at_once_are_checked_in_lots(monkeypatch):
+    for module in (verified, verified_prices):
+        monkeypatch.setattr(module, "MOST_GATE_WORDS", 5)
+
+    def program(engine):
+        a, b = secret(engine, "hk", X, -100, 100), secret(engine, "cn", Y, -100, 100)
+        found = engine.open((a < b) ^ (a == b))
+        return found, engine.costs.operations
+
+    planned = plan("hk", PARTIES, verified=True)
+    program(planned)
+    results = run_program(program, PARTIES, verified=True)
+    assert np.array_equal(results["hk"][0], Y >= X)
+    assert results["hk"][1]["verify_bits"] == planned.costs.operations["verify_bits"]
+    assert planned.costs.operations["verify_bits"].calls > 5
+
+
 def test_what_is_not_verified_is_refused():
     def unverified(engine):
-        a = secret(engine, "hk", [[1, 2]], 0, 9)
-        for work in (
-            lambda: a < 3, lambda: a == 1, lambda: a @ a.transpose(), lambda: engine.shuffle(a),
-            lambda: secret_bits(engine, "hk", [True]), lambda: engine.constant_bits([True]),
-            lambda: engine.sums_by("hk", np.array([0]) if engine.name == "hk" else None, 1, a),
-        ):  # fmt: skip
-            with pytest.raises(InputError, match="not verified"):
-                work()
+        with pytest.raises(InputError, match="not verified"):
+            engine.shuffle(secret(engine, "hk", [[1, 2]], 0, 9))
 
     run_program(unverified, PARTIES, verified=True)
+    unverified(plan("hk", PARTIES, verified=True))
     with pytest.raises(InputError, match="only three parties"):
         run_program(program, ("cn", "hk"), verified=True)
 
 
-def test_verification_costs_what_its_estimate_says():
+@pytest.mark.parametrize("work", [program, everything])
+def test_a_plan_has_exactly_the_costs_of_a_verified_run(work):
     def spent(engine):
-        program(engine)
+        work(engine)
+        engine.announce("sg", 3 if engine.name == "sg" else None, most=9)
         return engine.costs.operations
 
-    for costs in run_program(spent, PARTIES, verified=True).values():
-        found = costs["verify"] + costs["verify_random"]
-        expected = verification_cost(40, 1) + verification_cost(40, 1)
-        assert found == expected
+    for name, found in run_program(spent, PARTIES, verified=True).items():
+        assert dict(spent(plan(name, PARTIES, verified=True))) == dict(found), name
 
 
 @pytest.mark.parametrize("buckets", [2**10, 2**16, 2**20, 2**24])

@@ -1,0 +1,121 @@
+"""Rounds and bytes of every operation between three parties that check each other, from shapes alone."""
+
+from math import prod
+from typing import NoReturn
+
+from mpc.sharing.circuits import tree_sizes
+from mpc.sharing.costs import Cost
+from mpc.sharing.prices import Ledger, ThreeParties
+from mpc.sharing.ring import words_of
+from mpc.sharing.verified import shuffling_refused
+from mpc.sharing.verified_costs import (
+    HASH_BYTES,
+    MOST_GATE_WORDS,
+    gate_check_cost,
+    group_width,
+    matmul_parts,
+    products_check_cost,
+    random_products_cost,
+    sign_rounds,
+    zero_rounds,
+)
+
+
+class VerifiedPrices:
+    """`Prices` of `mpc.sharing.verified`: what is computed is checked before something is opened."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self._plain = ThreeParties(ledger)
+        self._products: list[int] = []
+        self._gate_words = 0
+
+    def share(self, operation: str, owner: str, elements: int, words: int) -> None:
+        self._plain.share(operation, owner, elements, words)
+
+    def multiply(self, count: int) -> None:
+        self._ledger.begin("multiply", count)
+        self._product(count)
+
+    def _product(self, count: int) -> None:
+        self._ledger.both(count)
+        self._products.append(count)
+
+    def matmul(self, m: int, k: int, n: int) -> None:
+        self._ledger.begin("matmul", m * k * n, 0)
+        for part in matmul_parts((m, k, n)):
+            self._ledger.add(rounds=1)
+            self._product(m * k * (part.stop - part.start))
+
+    def conjoin(self, count: int) -> None:
+        self._begin("conjoin", count, 1)
+        self._conjoined(words_of(count))
+
+    def _begin(self, operation: str, count: int, rounds: int) -> None:
+        if self._gate_words >= MOST_GATE_WORDS:
+            self._check_gates()
+        self._ledger.begin(operation, count, rounds)
+
+    def _conjoined(self, words: int) -> None:
+        self._ledger.both(words)
+        self._gate_words += words
+
+    def sign(self, count: int, width: int) -> None:
+        self._begin("compare", count, sign_rounds(width))
+        tree = sum(pairs * stack for pairs, stack in tree_sizes(width - 2, carries=True))
+        self._conjoined((max(width - 1, 0) + max(width - 2, 0) + tree) * words_of(count))
+
+    def zero(self, count: int, width: int) -> None:
+        self._begin("equal", count, zero_rounds(width))
+        self._conjoined(3 * (width - 1) * words_of(count))
+
+    def integers(self, count: int) -> None:
+        self._ledger.begin("integers", count, 2)
+        self._as_words(count)
+
+    def _as_words(self, count: int) -> None:
+        for _ in range(2):
+            self._product(count)
+
+    def select(self, count: int) -> None:
+        self._ledger.begin("select", count, 3)
+        self._as_words(count)
+        self._product(count)
+
+    def shuffle(self, shape: tuple[int, int]) -> NoReturn:
+        del shape
+        raise shuffling_refused()
+
+    def sums_by(self, owner: str, count: int, shape: tuple[int, int]) -> None:
+        self.share("share", owner, shape[0], shape[0])
+        for _ in range(count):
+            self.zero(shape[0], group_width(count))
+            self.select(prod(shape))
+
+    def open(self, operation: str, elements: int, words: int, to: tuple[str, ...]) -> None:
+        self._check()
+        self._ledger.open(operation, elements, words, to)
+        self._ledger.add(rounds=1)
+        self._ledger.both(2)
+        before = self._ledger.computing[self._ledger.after(self._ledger.computing[0]) - 1]
+        self._hashes(int(before in to), int(self._ledger.name in to), operation)
+
+    def announce(self, owner: str) -> None:
+        self._ledger.announce(owner)
+        self._hashes(2, 2, "announce")
+
+    def _hashes(self, sent: int, received: int, operation: str) -> None:
+        self._ledger.costs.add(operation, Cost(sent_bytes=HASH_BYTES * sent, received_bytes=HASH_BYTES * received))
+
+    def _check(self) -> None:
+        count, steps, self._products = sum(self._products), len(self._products), []
+        if count:
+            self._ledger.costs.add("verify_random", random_products_cost(count))
+            self._ledger.costs.add("verify", products_check_cost(count, steps))
+        self._check_gates()
+
+    def _check_gates(self) -> None:
+        while self._gate_words:
+            words = min(self._gate_words, MOST_GATE_WORDS)
+            self._ledger.costs.add("verify_bits", gate_check_cost(words))
+            self._gate_words -= words
