@@ -18,6 +18,8 @@ from benchmarks.harness import Row, main
 from mpc.kernels import aes, keys, tags
 from mpc.kernels.blake2s import hash_messages, initial_state
 from mpc.primitives import ggm, lpn, okvs
+from mpc.primitives.ordering import order_of
+from mpc.primitives.threads import pieces
 
 REPEATS = 7
 START = """
@@ -61,13 +63,14 @@ def _loops(count: int) -> Iterator[tuple[str, str, int, Callable[[], object]]]:
     )
     yield "band bits", "portable", count, partial(okvs.portable_band_bits(seed), rows)
     arranged, total = okvs.arrange(rows, okvs.columns(count)), okvs.columns(count)
-    values, free, pair = words(count), words(total), words(2, total)
+    values, free, pair = words(count), words(total + okvs.BAND_BITS), words(2, total)
+    room = np.empty((total, 4), np.uint64)
     yield "OKVS encode", "band bits included", count, partial(okvs.encode, arranged, values, seed, free)
     yield (
         "OKVS decode, two vectors",
         "band bits included",
         count,
-        partial(okvs.decode, arranged, seed, pair[0], pair[1], digests),
+        partial(_decode_all, arranged, seed, pair),
     )
     trees, seeds = ggm.Trees.of_session(seed), words(lpn.BLOCKS, 2)
     yield (
@@ -90,8 +93,15 @@ def _loops(count: int) -> Iterator[tuple[str, str, int, Callable[[], object]]]:
         keys.number(rows, usable, table, first, numbers)
 
     yield "numbering digests", "", count, number
-    high, low, order = np.empty(count, np.uint64), np.empty(count, np.uint64), np.argsort(rows[:, 0])
+    yield "order by a word", "", count, partial(order_of, rows, 0)
+    high, low, order = np.empty(count, np.uint64), np.empty(count, np.uint64), order_of(rows, 0)
     yield "cutting tags", "", count, partial(tags.cut, rows, order, numbers, 16, high, low, first)
+
+
+def _decode_all(rows: okvs.Rows, seed: bytes, pair: np.ndarray) -> None:
+    bands = okvs.band_bits(seed)
+    for piece in pieces(len(rows.order), okvs.PIECE_ROWS):
+        okvs.decode(rows, piece, bands, *pair)
 
 
 def _start(folder: str) -> float:

@@ -14,15 +14,16 @@ from numba.core.typing import signature as typed
 from numba.extending import intrinsic
 
 from mpc.kernels.jit import Inline, Instruction, Kernel
-from mpc.kernels.machine import SYMBOL
 from mpc.kernels.signature import Parameter, Signature
 
 _FROM_THE_C_LIBRARY = {"memcpy", "memmove", "memset"}
 
 
-def object_code(function: FunctionType, signature: Signature) -> bytes:
-    """The machine code of `function`; raises `TypeError` if that would need more than a C library to run."""
-    module = optimised(function, signature)
+def object_code(function: FunctionType, signature: Signature, symbol: str) -> bytes:
+    """The machine code of `function` under the name `symbol`; raises `TypeError` if that would need more than a C
+    library to run.
+    """
+    module = optimised(function, signature, symbol)
     outside = {f.name for f in module.functions if f.is_declaration and not f.name.startswith("llvm.")}
     if outside - _FROM_THE_C_LIBRARY:
         raise TypeError(f"{function.__qualname__} is no kernel: it needs {', '.join(sorted(outside))} from outside")
@@ -35,11 +36,11 @@ def object_code(function: FunctionType, signature: Signature) -> bytes:
 def assembly(function: FunctionType, signature: Signature, processor: str) -> str:
     """The machine code of `function` for another processor of this family, by LLVM's name, as text."""
     target = llvm.Target.from_default_triple().create_target_machine(cpu=processor, opt=3)
-    return str(target.emit_assembly(optimised(function, signature)))
+    return str(target.emit_assembly(optimised(function, signature, "kernel")))
 
 
-def optimised(function: FunctionType, signature: Signature) -> Any:
-    """LLVM's module with the function under the name `machine.SYMBOL`, optimised for this processor."""
+def optimised(function: FunctionType, signature: Signature, symbol: str) -> Any:
+    """LLVM's module with the function under the name `symbol`, optimised for this processor."""
     flags = compiler.Flags()
     flags.no_cpython_wrapper = flags.no_cfunc_wrapper = True  # and no nrt: arrays are not counted, nor made
     parameters = tuple(_type_of(parameter) for parameter in signature.parameters)
@@ -52,7 +53,7 @@ def optimised(function: FunctionType, signature: Signature) -> Any:
     except numba.core.errors.NumbaError as error:
         raise TypeError(f"{function.__qualname__} is no kernel: numba cannot compile it, or it makes arrays") from error
     module = llvm.parse_assembly(result.library.get_llvm_str())
-    module.get_function(result.fndesc.llvm_func_name).name = SYMBOL
+    module.get_function(result.fndesc.llvm_func_name).name = symbol
     return module
 
 

@@ -10,6 +10,7 @@ it is compiled. Ranges of indices are not checked.
 """
 
 import ctypes
+import itertools
 import threading
 from collections.abc import Callable
 from types import FunctionType
@@ -21,6 +22,8 @@ from mpc.kernels import store
 P = ParamSpec("P")
 R = TypeVar("R")
 F = TypeVar("F", bound=Callable[..., Any])
+
+_NUMBERS = itertools.count()  # of kernels that are not kept
 
 
 class Kernel(Generic[P, R]):
@@ -54,19 +57,20 @@ class Kernel(Generic[P, R]):
         with self._lock:
             if self._entry is None:
                 key = machine.key(self.function, repr(self.signature))
+                symbol = f"kernel_{key or next(_NUMBERS)}"
                 code = store.read(key) if key else None
                 if code is None:
-                    code = self._compile()
+                    code = self._compile(symbol)
                     if key:
                         store.write(key, code)
                 carried = [kind for parameter in self.signature.parameters for kind in parameter.arguments]
-                self._entry = machine.load(code, [ctypes.c_void_p, ctypes.c_void_p, *carried])
+                self._entry = machine.load(symbol, code, [ctypes.c_void_p, ctypes.c_void_p, *carried])
         return self._entry
 
-    def _compile(self) -> bytes:
+    def _compile(self, symbol: str) -> bytes:
         from mpc.kernels import build
 
-        return build.object_code(self.function, self.signature)
+        return build.object_code(self.function, self.signature, symbol)
 
     def __str__(self) -> str:
         return f"{self.function.__module__}.{self.function.__qualname__}"

@@ -4,9 +4,10 @@ import ctypes
 import hashlib
 import os
 import sys
+import threading
 from collections.abc import Sequence
 from functools import cache
-from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from types import CodeType, FunctionType, ModuleType
 from typing import Any
@@ -14,8 +15,7 @@ from typing import Any
 import llvmlite.binding as llvm
 import numpy as np
 
-SYMBOL = "kernel"  # under which object code holds the function
-_DOMAIN = "sealane/kernel/1"
+_DOMAIN = "sealane/kernel/2"
 _PLAIN = (int, float, str, bytes, tuple, type, np.generic, np.dtype, type(None))
 
 
@@ -44,24 +44,47 @@ def key_of(*parts: str) -> str:
     return state.hexdigest()
 
 
-def load(object_code: bytes, arguments: Sequence[Any]) -> Any:
-    """The function in `object_code`, from C values of these types to a C int; runs without the interpreter's lock.
+def load(symbol: str, object_code: bytes, arguments: Sequence[Any]) -> Any:
+    """The function of this name in `object_code`, from C values of these types to a C int.
 
-    Its memory is never given back.
+    It runs without the interpreter's lock; its memory is never given back. A name stands for one function: object
+    code that is loaded again is not linked again.
     """
-    return ctypes.CFUNCTYPE(ctypes.c_int, *arguments)(link(object_code).get_function_address(SYMBOL))
+    with _LOCK:
+        if symbol not in _ADDRESSES:
+            _add(_shared_engine(), object_code)
+            _ADDRESSES[symbol] = _shared_engine().get_function_address(symbol)
+    if not _ADDRESSES[symbol]:
+        raise ValueError(f"the object code does not hold {symbol}")
+    return ctypes.CFUNCTYPE(ctypes.c_int, *arguments)(_ADDRESSES[symbol])
 
 
 def link(object_code: bytes) -> Any:
     """LLVM's engine that holds `object_code`, for the life of the process, and knows the addresses of its functions."""
-    target = llvm.Target.from_default_triple().create_target_machine(jit=True)
-    engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), target)
-    engine.add_object_file(llvm.ObjectFileRef.from_data(object_code))
-    engine.finalize_object()
+    engine = _engine()
+    _add(engine, object_code)
     _ENGINES.append(engine)
     return engine
 
 
+@cache
+def _shared_engine() -> Any:
+    """That of all kernels, as to make one takes longer than to link a kernel."""
+    return _engine()
+
+
+def _engine() -> Any:
+    target = llvm.Target.from_default_triple().create_target_machine(jit=True)
+    return llvm.create_mcjit_compiler(llvm.parse_assembly(""), target)
+
+
+def _add(engine: Any, object_code: bytes) -> None:
+    engine.add_object_file(llvm.ObjectFileRef.from_data(object_code))
+    engine.finalize_object()
+
+
+_LOCK = threading.Lock()
+_ADDRESSES: dict[str, int] = {}  # of the functions that `load` gave
 _ENGINES: list[Any] = []  # an engine's functions live as long as it does
 
 llvm.initialize_native_target()
@@ -72,7 +95,15 @@ llvm.initialize_native_asmprinter()
 def _environment() -> tuple[str, ...]:
     settings = sorted(f"{name}={value}" for name, value in os.environ.items() if name.startswith("NUMBA_"))
     processor = (llvm.get_process_triple(), llvm.get_host_cpu_name(), *sorted(features()))
-    return (_DOMAIN, sys.version, version("numba"), version("llvmlite"), *processor, *settings)
+    return (_DOMAIN, sys.version, _release("numba"), _release("llvmlite"), *processor, *settings)
+
+
+def _release(package: str) -> str:
+    """What differs between releases of a package that is not imported for this, as that would take long."""
+    spec = find_spec(package)
+    if spec is None or spec.origin is None:
+        raise ImportError(f"{package} is not installed")
+    return _source(str(Path(spec.origin).with_name("_version.py")))
 
 
 def _parts(function: FunctionType, seen: set[FunctionType]) -> list[str]:

@@ -96,24 +96,23 @@ def arrange_to_decode(words: U64, total_columns: int) -> Rows:
     return Rows(np.arange(len(words)), words, total_columns - BAND_BITS + 1)
 
 
-def encode(rows: Rows, values: U64, seed: bytes, free: U64) -> U64:
+def encode(rows: Rows, values: U64, seed: bytes, free: U64, room: U64) -> U64:
     """A vector whose inner product with row i, of those that `arrange` gave, is values[i].
 
-    `seed` (16 bytes) draws the band bits. `free` holds uniform words, one a column; the entries that the keys leave
-    free are taken from it, and its length is that of the vector. Raises `Unsolvable`.
+    `seed` (16 bytes) draws the band bits. `free` holds uniform words, one a column, and then `BAND_BITS` of any
+    content; the entries that the keys leave free are taken from it, and the vector is made in it. `room` (columns x 4)
+    is overwritten. Raises `Unsolvable`.
     """
     from mpc.kernels import okvs
 
     bands = band_bits(seed)
-    pivots = np.zeros((len(free), BAND_BITS // 64), np.uint64)
-    sides = np.empty(len(free) + BAND_BITS, np.uint64)
-    sides[: len(free)] = free
+    room[:] = 0
     for piece in pieces(len(values), PIECE_ROWS):
         own = np.ascontiguousarray(values[piece])
-        if okvs.eliminate(bands(rows.words[piece]), rows.starts(piece), own, pivots, sides):
+        if okvs.eliminate(bands(rows.words[piece]), rows.starts(piece), own, room, free):
             raise Unsolvable("the matrix of these keys is singular under this seed")
-    okvs.back_substitute(pivots, sides)
-    return sides[: len(free)]
+    okvs.back_substitute(room, free)
+    return free[: len(room)]
 
 
 def decode(rows: Rows, piece: slice, bands: Callable[[U64], U64], low: U64, high: U64) -> U64:

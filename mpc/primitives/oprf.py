@@ -64,7 +64,8 @@ def arrange(digests: Sequence[U64], total_columns: int, seed: bytes) -> Keys:
 
     `digests` are arrays (n x 4 words, all distinct) that make one list together.
     """
-    return Keys(okvs.arrange_to_decode(_words(digests, seed), total_columns), seed)
+    words = np.empty((sum(map(len, digests)), 4), np.uint64)
+    return Keys(okvs.arrange_to_decode(_words(digests, seed, words), total_columns), seed)
 
 
 def query(digests: Sequence[U64], rng: Rng) -> Query:
@@ -80,13 +81,13 @@ def encode(digests: Sequence[U64], values: Callable[[Keys], U64], rng: Rng) -> Q
     """
     count = sum(map(len, digests))
     total = okvs.columns(count)
+    room, free = np.empty((total, 4), np.uint64), np.empty(total + okvs.BAND_BITS, np.uint64)
     for attempt in range(MAX_ATTEMPTS):
         seed = rng(okvs.SEED_BYTES)
-        keys = Keys(okvs.arrange(_words(digests, seed), total), seed)
-        free = np.empty(total, np.uint64)
-        Prg(rng(SEED_BYTES)).fill(free)
+        keys = Keys(okvs.arrange(_words(digests, seed, room[:count]), total), seed)
+        Prg(rng(SEED_BYTES)).fill(free[:total])
         try:
-            return Query(keys, okvs.encode(keys.rows, values(keys), keys.seed, free), attempt)
+            return Query(keys, okvs.encode(keys.rows, values(keys), keys.seed, free, room), attempt)
         except okvs.Unsolvable:
             continue
     raise okvs.Unsolvable(f"no encoding of {count} keys in {MAX_ATTEMPTS} attempts")
@@ -117,13 +118,12 @@ def sender_outputs(keys: Keys, masked: U64, delta: tuple[int, int], shares: U64,
     return _outputs(keys, shares, add_hashes, overwrite)
 
 
-def _words(digests: Sequence[U64], seed: bytes) -> U64:
-    words = np.empty((sum(map(len, digests)), 4), np.uint64)
+def _words(digests: Sequence[U64], seed: bytes, out: U64) -> U64:
     start = 0
     for part in digests:
-        hash_rows(part, seed[:8], _PERSON_KEY, words[start : start + len(part)])
+        hash_rows(part, seed[:8], _PERSON_KEY, out[start : start + len(part)])
         start += len(part)
-    return words
+    return out
 
 
 def _outputs(keys: Keys, shares: U64, complete: Callable[[slice, U64], None], overwrite: bool) -> U64:

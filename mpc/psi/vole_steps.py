@@ -276,18 +276,17 @@ def common_keys(link: steps.Link, tags: Tags, hits: BOOL) -> I64:
 def send_bytes(channel: Channel, data: U8) -> None:
     """A vector whose length the peer knows, in pieces."""
     for start in range(0, len(data), PIECE_BYTES):
-        channel.send(psi_vole_pb2.Piece(data=data[start : start + PIECE_BYTES].tobytes()))
+        channel.send_bulk(psi_vole_pb2.Piece(), data[start : start + PIECE_BYTES].data)
 
 
 def receive_bytes(link: steps.Link, what: str, size: int) -> U8:
     """The peer's vector of `size` bytes, writable; raises `ProtocolError` for a piece of another length."""
     data = np.empty(size, np.uint8)
     for start in range(0, size, PIECE_BYTES):
-        piece = link.channel.recv(psi_vole_pb2.Piece).data
         due = min(PIECE_BYTES, size - start)
-        if len(piece) != due:
-            raise ProtocolError(f"{link.peer}: sent {len(piece)} bytes of {what} where {due} were due")
-        data[start : start + due] = np.frombuffer(piece, np.uint8)
+        other = link.channel.recv_bulk(psi_vole_pb2.Piece(), data[start : start + due].data)
+        if other is not None:
+            raise ProtocolError(f"{link.peer}: sent {len(other.data)} bytes of {what} where {due} were due")
     return data
 
 

@@ -39,6 +39,7 @@ def main() -> None:
     # A crash dump would hold the party's data.
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     sys.meta_path.insert(0, NoPandas())
+    ahead.keep_freed_memory()
     _load_ahead()
     data = sys.stdin.buffer.read()
     if not data:

@@ -1,23 +1,29 @@
 """psi.vole: `python -m benchmarks.psi.parties.sealane NAME SOCKET_FD IN.csv OUT.csv SESSION`; a is the receiver."""
 
+import gc
 import json
+import os
 import resource
 import socket
 import sys
 
-from benchmarks.pipes import SocketPipe
-from mpc.channel import CountingPipe, MessageChannel
-from mpc.job import Job, Member
-from mpc.psi.vole import SPEC
-from mpc.rng import system_rng
-from mpc.session import run_role
-from mpc.spec import no_progress
-
 
 def run(name: str, descriptor: str, source: str, target: str, session: str) -> None:
+    gc.disable()  # as much is imported, and nothing of it is garbage
     import pyarrow as pa
     from pyarrow import csv
 
+    from benchmarks.pipes import SocketPipe
+    from mpc import ahead
+    from mpc.channel import CountingPipe, MessageChannel
+    from mpc.job import Job, Member
+    from mpc.psi.vole import SPEC
+    from mpc.rng import system_rng
+    from mpc.session import run_role
+    from mpc.spec import no_progress
+
+    gc.enable()
+    ahead.keep_freed_memory()
     members = {party: Member(role, columns={"key": ("id",)}) for party, role in (("a", "receiver"), ("b", "sender"))}
     job = Job("psi.vole", members, ("a", "b"), id="0" * 32)
     table = csv.read_csv(source, convert_options=csv.ConvertOptions(column_types={"id": pa.string()}))
@@ -28,7 +34,8 @@ def run(name: str, descriptor: str, source: str, target: str, session: str) -> N
     pipe.close()
     csv.write_csv(outcome.table, target)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(json.dumps({"sent_bytes": counted.sent_bytes, "peak_mb": peak, **outcome.facts}))
+    print(json.dumps({"sent_bytes": counted.sent_bytes, "peak_mb": peak, **outcome.facts}), flush=True)
+    os._exit(0)  # as a node's worker does: nothing is left to do but to take down Arrow, piece by piece
 
 
 if __name__ == "__main__":

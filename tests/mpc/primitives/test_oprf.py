@@ -46,11 +46,13 @@ def test_a_seed_that_fails_is_replaced_and_counted(monkeypatch: pytest.MonkeyPat
     seeds: list[bytes] = []
     encode = okvs.encode
 
-    def fail_twice(rows: okvs.Rows, values: np.ndarray, seed: bytes, free: np.ndarray) -> np.ndarray:
+    def fail_twice(
+        rows: okvs.Rows, values: np.ndarray, seed: bytes, free: np.ndarray, room: np.ndarray
+    ) -> np.ndarray:
         seeds.append(seed)
         if len(seeds) <= 2:
             raise okvs.Unsolvable("as if")
-        return encode(rows, values, seed, free)
+        return encode(rows, values, seed, free, room)
 
     monkeypatch.setattr(okvs, "encode", fail_twice)
     query = oprf.query([words(np.random.default_rng(3), 10, 4)], InsecureSeededRng(b"oprf"))
