@@ -85,7 +85,7 @@ def _loops(count: int) -> Iterator[tuple[str, str, int, Callable[[], object]]]:
     for planes in (2, 3):
         noise, out = words(2 * outputs, planes), np.empty((planes, outputs), np.uint64)
         yield f"code, {planes} planes", "vectors", outputs, partial(lpn.encode, noise, code, out)
-    usable, table = np.ones(count, np.bool_), np.zeros(2 << count.bit_length(), np.uint32)
+    usable, table = np.ones(count, np.bool_), np.zeros(2 << count.bit_length(), np.uint64)
     first, numbers = np.empty(count, np.int64), np.empty(count, np.int64)
 
     def number() -> None:

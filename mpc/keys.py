@@ -17,6 +17,7 @@ import pyarrow as pa
 
 from mpc.errors import InputError
 from mpc.normalisation import DEFAULT, profile
+from mpc.primitives.threads import spread
 
 DIGEST_BYTES = 32
 _DOMAIN = b"sealane/keys/1\0"
@@ -252,16 +253,21 @@ def _keys_by_digest(table: pa.Table, digests: Callable[[pa.LargeBinaryArray], np
     rows = table.num_rows
     hashed = np.empty((rows, DIGEST_BYTES), np.uint8)
     filled = np.empty(rows, np.bool_)
-    for start in range(0, rows, _BATCH_ROWS):
-        batch = slice(start, min(start + _BATCH_ROWS, rows))
-        try:
-            texts = [_text(column.slice(start, batch.stop - start)) for column in table.columns]
-        except pa.ArrowInvalid:
-            return None
+
+    def work(batch: slice) -> None:
+        texts = [_text(column.slice(batch.start, batch.stop - batch.start)) for column in table.columns]
         messages, filled[batch] = _framed(texts)
         hashed[batch] = digests(messages)
-        if start == 0 and _repeats(hashed[batch], filled[batch]):
+
+    first_batch = slice(0, min(_BATCH_ROWS, rows))
+    try:
+        work(first_batch)
+        if _repeats(hashed[first_batch], filled[first_batch]):
             return None
+        rest = rows - first_batch.stop
+        spread(lambda part: work(slice(part.start + _BATCH_ROWS, part.stop + _BATCH_ROWS)), rest, _BATCH_ROWS)
+    except pa.ArrowInvalid:
+        return None
     first, numbers = _group(hashed, filled)
     usable = int(np.count_nonzero(filled))
     quality = Quality(rows, rows - usable, 0, usable - len(first), len(first))
@@ -293,8 +299,9 @@ def _framed(
         ends = np.frombuffer(offsets or bytes(8), width)[text.offset : text.offset + rows + 1].astype(np.int64)
         lengths = np.diff(ends)
         if validity is not None:
-            bits = np.unpackbits(np.frombuffer(validity, np.uint8), bitorder="little")
-            lengths *= bits[text.offset : text.offset + rows]
+            first = text.offset // 8
+            packed = np.frombuffer(validity, np.uint8)[first : -(-(text.offset + rows) // 8)]
+            lengths *= np.unpackbits(packed, bitorder="little")[text.offset - 8 * first :][:rows]
         filled &= lengths > 0
         parts.append((ends[:-1], lengths, np.frombuffer(data or b"", np.uint8)))
     bounds = np.zeros(rows + 1, np.int64)
@@ -315,7 +322,7 @@ def _group(digests: npt.NDArray[np.uint8], filled: npt.NDArray[np.bool_]) -> tup
     from mpc.kernels.keys import number
 
     rows = len(digests)
-    table = np.zeros(2 << rows.bit_length(), np.uint32)
+    table = np.zeros(1 << (rows + rows // 4).bit_length(), np.uint64)
     first, numbers = np.empty(rows, np.int64), np.empty(rows, np.int64)
     count = number(digests.view(np.uint64), filled, table, first, numbers)
     return first[:count], numbers

@@ -8,12 +8,14 @@ from mpc.kernels.jit import kernel
 
 BOOL = npt.NDArray[np.bool_]
 U8 = npt.NDArray[np.uint8]
-U32 = npt.NDArray[np.uint32]
 U64 = npt.NDArray[np.uint64]
 I64 = npt.NDArray[np.int64]
 
 _AHEAD = 16  # rows for which memory is asked in advance
 _EIGHT = np.uint64(8)
+_EMPTY = np.uint64(0)
+_LOWER = np.uint64(0xFFFFFFFF)
+_UPPER = np.uint64(0xFFFFFFFF00000000)
 
 
 @kernel("void(const int64[::1], const int64[::1], const uint8[::1], int64[::1], uint8[::1])")
@@ -32,13 +34,13 @@ def append_framed(starts: I64, lengths: I64, data: U8, ends: I64, out: U8) -> No
         ends[i] = at + 4 + length
 
 
-@kernel("int64(const uint64[:, ::1], const boolean[::1], uint32[::1], int64[::1], int64[::1])")
-def number(digests: U64, usable: BOOL, table: U32, first_rows: I64, numbers: I64) -> int:
+@kernel("int64(const uint64[:, ::1], const boolean[::1], uint64[::1], int64[::1], int64[::1])")
+def number(digests: U64, usable: BOOL, table: U64, first_rows: I64, numbers: I64) -> int:
     """Number different digests (rows of four words) of usable rows in the order in which they first occur.
 
     numbers[i] becomes the number of row i, -1 if it is not usable; first_rows[n] the row where number n first occurs;
-    the result is how many there are. `table`, all zero, has a power of two of places, more than there are rows. Digests
-    must look random, as their last word chooses a place in it.
+    the result is how many there are. `table`, all zero, has a power of two of places, more than there are rows, of
+    which there are less than 2^32. Digests must look random, as their last word chooses a place in it.
     """
     mask = np.uint64(table.shape[0] - 1)
     count = 0
@@ -49,20 +51,23 @@ def number(digests: U64, usable: BOOL, table: U32, first_rows: I64, numbers: I64
             numbers[i] = -1
             continue
         place = digests[i, 3] & mask
+        upper = digests[i, 2] & _UPPER  # what stands beside a number in the table tells most other digests apart
         while True:
-            found = np.int64(table[place]) - 1
-            if found < 0:
-                table[place] = np.uint32(count + 1)
+            entry = table[place]
+            if entry == _EMPTY:
+                table[place] = upper | np.uint64(count + 1)
                 first_rows[count] = i
                 numbers[i] = count
                 count += 1
                 break
-            other = digests[first_rows[found]]
-            same = True
-            for j in range(4):
-                same &= other[j] == digests[i, j]
-            if same:
-                numbers[i] = found
-                break
+            if entry & _UPPER == upper:
+                found = np.int64(entry & _LOWER) - 1
+                other = digests[first_rows[found]]
+                same = True
+                for j in range(4):
+                    same &= other[j] == digests[i, j]
+                if same:
+                    numbers[i] = found
+                    break
             place = (place + np.uint64(1)) & mask
     return count

@@ -46,9 +46,7 @@ def test_a_seed_that_fails_is_replaced_and_counted(monkeypatch: pytest.MonkeyPat
     seeds: list[bytes] = []
     encode = okvs.encode
 
-    def fail_twice(
-        rows: okvs.Rows, values: np.ndarray, seed: bytes, free: np.ndarray, room: np.ndarray
-    ) -> np.ndarray:
+    def fail_twice(rows: okvs.Rows, values: np.ndarray, seed: bytes, free: np.ndarray, room: np.ndarray) -> np.ndarray:
         seeds.append(seed)
         if len(seeds) <= 2:
             raise okvs.Unsolvable("as if")
