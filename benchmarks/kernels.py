@@ -65,7 +65,7 @@ def _loops(count: int) -> Iterator[tuple[str, str, int, Callable[[], object]]]:
     arranged, total = okvs.arrange(rows, okvs.columns(count)), okvs.columns(count)
     values, free, pair = words(count), words(total + okvs.BAND_BITS), words(2, total)
     room = np.empty((total, 4), np.uint64)
-    yield "OKVS encode", "band bits included", count, partial(okvs.encode, arranged, values, seed, free)
+    yield "OKVS encode", "band bits included", count, partial(okvs.encode, arranged, values, seed, free, room)
     yield (
         "OKVS decode, two vectors",
         "band bits included",
