@@ -205,7 +205,8 @@ def _evaluation(self: Any, tables: Mapping[str, Any]) -> Evaluation:
     known = ~np.isnan(found[:, 0])
     if found.shape[1] == 2 and set(self.classes_) == {0.0, 1.0}:
         return evaluate(labels[known], found[known, 1], "binary")
-    return evaluate(np.searchsorted(self.classes_, labels[known]).astype(np.float64), found[known], "multiclass")
+    places = np.searchsorted(self.classes_, labels[known]).astype(np.float64)
+    return evaluate(places, found[known], "multiclass", classes=self.classes_.tolist())
 
 
 class VerticalLogisticRegression:

@@ -31,8 +31,8 @@ class Evaluation:
     Binary: measures auc, ks, ks_threshold, average_precision, log_loss, brier, positives, and at `threshold` accuracy,
     precision, recall, f1; tables roc, precision_recall, ks, gain (by tenths of the rows, highest scores first),
     calibration (by tenths of the rows), confusion. Multiclass: accuracy, log_loss, auc (unweighted mean, one class
-    against the rest); tables classes, confusion. Numbers: rmse, mae, r2; counts: these and deviance, the mean Poisson
-    deviance; table calibration.
+    against the rest); tables classes (rows, recall, precision), confusion. Numbers: rmse, mae, r2; counts: these and
+    deviance, the mean Poisson deviance; table calibration.
     """
 
     task: Task
@@ -75,10 +75,18 @@ class Evaluation:
                 yield from ((table, row, name, value) for row, value in enumerate(values))
 
 
-def evaluate(labels: F64, predictions: F64, task: Task, threshold: float = 0.5, groups: int = 10) -> Evaluation:
+def evaluate(
+    labels: F64,
+    predictions: F64,
+    task: Task,
+    threshold: float = 0.5,
+    groups: int = 10,
+    classes: Sequence[float] | None = None,
+) -> Evaluation:
     """The evaluation of predictions of shape (rows,), or (rows, classes) for multiclass, where labels are indices.
 
-    Binary labels are 0 and 1, and predictions probabilities. Raises `InputError` where the labels exclude the task.
+    Binary labels are 0 and 1, and predictions probabilities. `classes` are the labels that stand in tables instead of
+    indices. Raises `InputError` where the labels exclude the task.
     """
     if not len(labels) or len(labels) != len(predictions):
         raise InputError(f"{len(predictions)} predictions for {len(labels)} labels")
@@ -88,7 +96,7 @@ def evaluate(labels: F64, predictions: F64, task: Task, threshold: float = 0.5, 
     if task == "binary":
         measures, tables = _binary(labels, predictions, threshold, groups)
     elif task == "multiclass":
-        measures, tables = _multiclass(labels, predictions)
+        measures, tables = _multiclass(labels, predictions, classes)
     else:
         measures, tables = _numbers(labels, predictions, groups, counts=task == "count")
     return Evaluation(task, len(labels), measures, tables)
@@ -215,7 +223,9 @@ def _calibration(labels: F64, predictions: F64, groups: int) -> dict[str, list[f
     return _lists(rows=counts[kept].astype(np.float64), predicted=predicted, observed=observed)
 
 
-def _multiclass(labels: F64, predictions: F64) -> tuple[dict[str, float], dict[str, dict[str, list[float]]]]:
+def _multiclass(
+    labels: F64, predictions: F64, names: Sequence[float] | None
+) -> tuple[dict[str, float], dict[str, dict[str, list[float]]]]:
     classes = predictions.shape[1]
     chosen = predictions.argmax(axis=1)
     index = labels.astype(np.int64)
@@ -233,9 +243,16 @@ def _multiclass(labels: F64, predictions: F64) -> tuple[dict[str, float], dict[s
         "log_loss": float(-np.log(np.clip(own, _LEAST_PROBABILITY, 1)).mean()),
         "auc": float(np.mean(areas)),
     }
-    numbers = np.arange(classes, dtype=np.float64)
-    confusion = _lists(label=numbers, **{f"called_{k}": counts[:, k] for k in range(classes)})
-    return measures, {"classes": _lists(label=numbers, rows=present.astype(np.float64)), "confusion": confusion}
+    numbers = np.arange(classes, dtype=np.float64) if names is None else np.asarray(names, np.float64)
+    confusion = _lists(label=numbers, **{f"called_{name:g}": counts[:, k] for k, name in enumerate(numbers)})
+    hits = counts.diagonal()
+    each = _lists(
+        label=numbers,
+        rows=present.astype(np.float64),
+        recall=hits / np.maximum(present, 1),
+        precision=hits / np.maximum(counts.sum(axis=0), 1),
+    )
+    return measures, {"classes": each, "confusion": confusion}
 
 
 def _numbers(

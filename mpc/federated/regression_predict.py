@@ -92,7 +92,8 @@ def evaluate(party: Party[Params], tables: "Mapping[str, pa.Table]") -> Outcome:
     if joint.label.classes:
         task, known = "multiclass", _indices(known, joint.label.classes)
     values = found if joint.label.classes else found[:, 0]
-    return Outcome(evaluation.evaluate(known, values, task, party.params.threshold).to_arrow(), joint.facts)
+    measured = evaluation.evaluate(known, values, task, party.params.threshold, classes=joint.label.classes or None)
+    return Outcome(measured.to_arrow(), joint.facts)
 
 
 @dataclass(frozen=True)

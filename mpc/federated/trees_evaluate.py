@@ -43,7 +43,8 @@ def lead(party: Party[EvaluateParams], tables: "Mapping[str, pa.Table]") -> Outc
     found = trees_predict.predict_common(party, tables)
     known = _as_trained(complete(labels, name, found.aligned.rows), name, found.target)
     values = found.values if found.target.objective == "multiclass" else found.values[:, 0]
-    measured = evaluate(known, values, _TASKS[found.target.objective], party.params.threshold)
+    classes = found.target.classes if found.target.objective == "multiclass" else None
+    measured = evaluate(known, values, _TASKS[found.target.objective], party.params.threshold, classes=classes)
     return Outcome(measured.to_arrow(), found.aligned.facts)
 
 

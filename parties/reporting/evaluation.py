@@ -1,23 +1,30 @@
 """An evaluation as one HTML page, with its plots inside: it loads nothing, and runs nothing."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
-
-from mpc.errors import InputError
 from mpc.federated.evaluation import Evaluation
-from parties.reporting import plots
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from parties.reporting import page, plots
 
 TASKS = {
     "binary": "two classes",
     "multiclass": "several classes",
     "number": "numbers",
     "count": "counts",
+}
+_NAMES = {
+    "auc": "AUC",
+    "ks": "KS",
+    "ks_threshold": "KS at score",
+    "average_precision": "average precision",
+    "log_loss": "log loss",
+    "brier": "Brier score",
+    "positives": "rows with label 1",
+    "f1": "F1",
+    "rmse": "RMSE",
+    "mae": "MAE",
+    "r2": "R²",
+    "deviance": "Poisson deviance",
 }
 
 
@@ -34,32 +41,39 @@ def html_page(
     {"validation error": [...]}. Every text is escaped. The same input gives the same page. Raises `InputError` where
     matplotlib is not installed.
     """
-    environment = Environment(
-        loader=PackageLoader("parties.reporting", "templates"), autoescape=True, undefined=StrictUndefined
-    )
-    return environment.get_template("evaluation.html").render(
+    return page.render(
+        "evaluation.html",
+        plots.figures(evaluation, fit or {}),
         title=title,
         task=TASKS[evaluation.task],
         rows=evaluation.rows,
         facts=facts or {},
-        measures=evaluation.measures,
-        plots=[(name, Markup(plots.svg(figure))) for name, figure in _figures(evaluation, fit or {})],  # noqa: S704
+        measures={_NAMES.get(name, name): shown(value) for name, value in evaluation.measures.items()},
         tables={
-            title: _columns(evaluation.tables[name]) for name, title in _SHOWN.items() if name in evaluation.tables
+            title: _columns(evaluation.tables[name])
+            for name, title in _titles(evaluation).items()
+            if name in evaluation.tables
         },
     )
 
 
-_SHOWN = {"confusion": "Confusion", "gain": "Gain and lift", "calibration": "Calibration", "classes": "Classes"}
+def shown(value: float) -> str:
+    """A figure for people: whole numbers with thousands marked, others to four digits."""
+    return f"{value:,.0f}" if value == round(value) and abs(value) < 1e15 else f"{value:,.4g}"
+
+
+def _titles(evaluation: Evaluation) -> dict[str, str]:
+    """The tables that are shown, and how they are called."""
+    threshold = evaluation.measures.get("threshold")
+    at = "" if threshold is None else f" at the threshold {threshold:g}"
+    return {
+        "confusion": f"Confusion{at}",
+        "gain": "Gain and lift by tenths of the rows, highest scores first",
+        "calibration": "Calibration",
+        "classes": "Classes",
+    }
 
 
 def _columns(table: Mapping[str, Sequence[float]]) -> dict[str, Any]:
-    rows = [[f"{value:.4g}" for value in row] for row in zip(*table.values(), strict=True)]
+    rows = [[shown(value) for value in row] for row in zip(*table.values(), strict=True)]
     return {"head": [name.replace("_", " ") for name in table], "rows": rows}
-
-
-def _figures(evaluation: Evaluation, fit: Mapping[str, Sequence[float]]) -> "list[tuple[str, Figure]]":
-    try:
-        return list(plots.figures(evaluation, fit))
-    except ImportError:
-        raise InputError("matplotlib is not installed", hint="install sealane[report]") from None

@@ -4,13 +4,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
-
-from mpc.errors import InputError
 from mpc.job import Job
 from mpc.reports.compiling import compile_sql
 from mpc.reports.explain import explain
+from parties.reporting import page
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -27,17 +24,15 @@ def html_page(job: Job, table: "pa.Table", *, title: str, facts: Mapping[str, An
     `facts` are shown as they are, such as the parties and the purpose. Every text is escaped. The same input gives the
     same page. Raises `InputError` for a job that is no report, and where matplotlib is not installed.
     """
-    environment = Environment(
-        loader=PackageLoader("parties.reporting", "templates"), autoescape=True, undefined=StrictUndefined
-    )
     keys = [output.name for output in compile_sql(job.params["sql"]).outputs if output.kind == "group"]
     explained = explain(job, dict.fromkeys(job.members, 0), next(iter(job.members)))
-    return environment.get_template("report.html").render(
+    return page.render(
+        "report.html",
+        _figures(table, keys),
         title=title,
         facts=facts,
         heads=[name for name in table.column_names if name != _SUPPRESSED],
         rows=[_row(row) for row in table.to_pylist()],
-        plots=[(name, Markup(_svg(figure))) for name, figure in _figures(table, keys)],  # noqa: S704
         sql=job.params["sql"],
         suppression=explained.suppression,
     )
@@ -62,21 +57,13 @@ def _text(value: Any) -> str:
     return f"{value:,}" if isinstance(value, int | Decimal) else str(value)
 
 
-def _svg(figure: "Figure") -> str:
-    from parties.reporting.plots import svg
-
-    return svg(figure)
-
-
 def _figures(table: "pa.Table", keys: Sequence[str]) -> "Iterator[tuple[str, Figure]]":
     """A bar chart of each figure over the released groups; none where there is one group, or very many."""
     rows = [row for row in table.to_pylist() if not row[_SUPPRESSED]]
     if not 2 <= len(rows) <= _MAX_BARS or not keys:
         return
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise InputError("matplotlib is not installed", hint="install sealane[report]") from None
+    from matplotlib.figure import Figure
+
     labels = [", ".join("NULL" if row[key] is None else str(row[key]) for key in keys) for row in rows]
     for name in table.column_names:
         if name in keys or name == _SUPPRESSED:

@@ -28,9 +28,11 @@ def test_measures_are_those_of_the_predictions_that_a_receiver_would_get(labels:
     predicted = run(subject, prediction_job(subject.job, ["bank"]), models)["bank"].table.drop(["id"])
     values = np.stack([column.to_numpy() for column in predicted.columns], axis=1)
     known = subject.tables["bank"][subject.job.members["bank"].columns["label"][0]].to_numpy().astype(float)
+    classes = None
     if task == "multiclass":
-        known = np.unique(known, return_inverse=True)[1].astype(float)
-    expected = evaluate(known, values if task == "multiclass" else values[:, 0], task, 0.3)
+        classes, known = np.unique(known, return_inverse=True)
+        known, classes = known.astype(float), classes.tolist()
+    expected = evaluate(known, values if task == "multiclass" else values[:, 0], task, 0.3, classes=classes)
     assert found == expected
     assert found.rows == ROWS
 
