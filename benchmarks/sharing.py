@@ -17,24 +17,27 @@ import statistics
 import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.harness import Row, main, peer_environment
 from benchmarks.processes import together
-from benchmarks.sharing_parties.sealane import play
+from benchmarks.sharing_parties.sealane import play, play_sum
 from mpc.rng import system_rng
 from mpc.session import SESSION_BYTES
 
 PARTIES = Path(__file__).parent / "sharing_parties"
 SPU, MPYC = "spu==0.9.5", "mpyc==0.11"
 SORT_SECONDS = 10.0
+SUMS = "a vector of each of 3 parties"
 _SPU_SENT = re.compile(r"Link details: total send bytes (\d+)")
 TARGETS: Mapping[tuple[str, str], float] = {
     ("SEMI2K", "multiply"): 5,
     ("SEMI2K", "compare"): 10,
     ("SEMI2K", "matmul"): 3,
     ("SEMI2K", "sum"): 10,
+    ("SEMI2K", "sum_vectors"): 10,
     ("ABY3", "multiply"): 3,
     ("ABY3", "compare"): 10,
     ("CHEETAH", "compare"): 1,
@@ -85,20 +88,21 @@ def settings(quick: bool) -> list[Setting]:
             [("multiply", million), ("compare", million)],
             [("compare_declared", million), ("sort", million)],
         ),
+        Setting(SUMS, ("cn", "hk", "sg"), "", "SEMI2K", [("sum_vectors", ten_million)]),
         Setting("2 parties alone", ("cn", "hk"), "", "CHEETAH", [("compare", few)], [("compare_declared", few)]),
     ]
 
 
 def sealane(setting: Setting, repeats: int) -> dict[str, Run]:
     """Each case's times."""
-    ends: dict[str, dict[str, socket.socket]] = {name: {} for name in setting.names}
-    for one, other in itertools.combinations(setting.names, 2):
-        ends[one][other], ends[other][one] = socket.socketpair()
     session, cases = system_rng(SESSION_BYTES), [*setting.shared, *setting.alone]
-    arguments = [(name, setting.helper, ends[name], session, cases, repeats) for name in setting.names]
-    reports = [timings for timings in together(play, arguments) if timings]
-    for end in (end for mine in ends.values() for end in mine.values()):
-        end.close()
+    with _connected(setting.names) as ends:
+        if setting.title == SUMS:
+            arguments = [(name, ends[name], session, cases[0][1], repeats) for name in setting.names]
+            reports = together(play_sum, arguments)
+        else:
+            arguments = [(name, setting.helper, ends[name], session, cases, repeats) for name in setting.names]
+            reports = [timings for timings in together(play, arguments) if timings]
     return {
         case: Run(
             max(statistics.median(report[index].seconds) for report in reports),
@@ -111,9 +115,22 @@ def sealane(setting: Setting, repeats: int) -> dict[str, Run]:
     }
 
 
+@contextmanager
+def _connected(names: Sequence[str]) -> Iterator[dict[str, dict[str, socket.socket]]]:
+    """Each party's sockets to all others."""
+    ends: dict[str, dict[str, socket.socket]] = {name: {} for name in names}
+    for one, other in itertools.combinations(names, 2):
+        ends[one][other], ends[other][one] = socket.socketpair()
+    try:
+        yield ends
+    finally:
+        for end in (end for mine in ends.values() for end in mine.values()):
+            end.close()
+
+
 def spu(python: Path, setting: Setting, repeats: int) -> dict[str, Run]:
     """Each case's times in the peer."""
-    count = 3 if setting.protocol == "ABY3" else 2
+    count = 3 if setting.protocol == "ABY3" or setting.title == SUMS else 2
     with tempfile.TemporaryDirectory() as folder:
         ports = ",".join(map(str, _free_ports(count)))
         cases = [f"{case}={size}" for case, size in setting.shared]

@@ -14,6 +14,8 @@ from benchmarks.pipes import SocketPipe
 from mpc.channel import MessageChannel
 from mpc.rng import system_rng
 from mpc.sharing.engine import Engine, help_others, start
+from mpc.sharing.links import Links
+from mpc.sharing.masked_sum import Setting, masked_sum
 from mpc.sharing.sorting import sort_by
 from mpc.sharing.values import INT64_MAX, INT64_MIN, Secret
 
@@ -116,6 +118,33 @@ def play(
     for pipe in pipes.values():
         pipe.close()
     go.send(timings)
+
+
+def play_sum(
+    go: Connection, name: str, ends: Mapping[str, socket.socket], session: bytes, size: int, repeats: int
+) -> None:
+    """The part of a party in the sum of a vector of each: reports a `Timing`."""
+    pipes = {peer: SocketPipe(end) for peer, end in ends.items()}
+    links = Links({peer: MessageChannel(pipe) for peer, pipe in pipes.items()})
+    members = tuple(sorted([name, *ends]))
+    vectors = [np.random.default_rng(rank).integers(-LIMIT, LIMIT, size) for rank in range(len(members))]
+    own, wanted = vectors[members.index(name)], np.sum(vectors, axis=0)
+    go.send(None)
+    go.recv()
+    seconds, cpu, right = [], [], True
+    for number in range(1 + repeats):
+        masked_sum(Setting(name, members, members[0], session, b"begin %d" % number, links, system_rng), own[:1])
+        setting = Setting(name, members, members[0], session, b"sum %d" % number, links, system_rng)
+        began, used = time.perf_counter(), time.process_time()
+        total = masked_sum(setting, own).total
+        seconds.append(time.perf_counter() - began)
+        cpu.append(time.process_time() - used)
+        right = right and (total is None or np.array_equal(total, wanted))
+    for pipe in pipes.values():
+        pipe.close()
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    sent = [0 if name == members[0] else own.nbytes] * repeats
+    go.send([Timing("sum_vectors", seconds[1:], cpu[1:], sent, peak, bool(right))])
 
 
 def _time(engine: Engine, case: str, size: int, repeats: int) -> Timing:
