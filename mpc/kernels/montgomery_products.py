@@ -196,18 +196,16 @@ class Products:
         If the sums go on, there are as many above the others as a block has. Gives the limbs of the multiple.
         """
         constants, sums, limbs = reduction.constants, reduction.sums, reduction.limbs
-        builder, multiplier = code.builder, self._multiplier
+        builder = code.builder
         quotients: list[Value] = []
         carry = code.splat(0)
         for column in range(BLOCK):
             at = code.number(column)
             older = [*terms, (quotients[:-1], constants, 1)]  # known while the last quotient is computed
-            known = self._total(code, code.load(sums, at), older, at, range(column + 1))
-            total = self._total(code, carry, [(quotients[-1:], constants, 1)], code.number(1), range(2))
-            total = builder.add(known, total)
+            total = self._total(code, builder.add(code.load(sums, at), carry), older, at, range(column + 1))
+            total = self._total(code, total, [(quotients[-1:], constants, 1)], code.number(1), range(2))
             quotients.append(self._quotient(code, total, code.load(constants, limbs)))
-            total = multiplier.low(builder, total, quotients[-1], code.load(constants, code.number(0)))
-            carry = builder.lshr(total, code.splat(multiplier.limb_bits))
+            carry = self._carry_of_multiple(code, total, quotients[-1], code.load(constants, code.number(0)))
         next_limb = code.number(BLOCK)
         code.store(builder.add(code.load(sums, next_limb), carry), sums, next_limb)
         both = [*terms, (quotients, constants, 1)]
@@ -281,7 +279,21 @@ class Products:
     def _quotient(self, code: VectorCode, total: Value, inverse: Value) -> Value:
         """total·inverse modulo 2^limb_bits."""
         product = self._multiplier.low(code.builder, code.splat(0), total, inverse)
+        if self._multiplier.high:
+            return product  # of which there is but the low half
         return code.builder.and_(product, code.splat((1 << self._multiplier.limb_bits) - 1))
+
+    def _carry_of_multiple(self, code: VectorCode, total: Value, quotient: Value, limb: Value) -> Value:
+        """What the total carries when `low` has added the product of the two, which makes its lowest limb zero.
+
+        Where that is but a low half, it is the rest to a full limb, so nothing need wait for the quotient.
+        """
+        bits = self._multiplier.limb_bits
+        if self._multiplier.high:
+            above = code.builder.add(total, code.splat((1 << bits) - 1))
+        else:
+            above = self._multiplier.low(code.builder, total, quotient, limb)
+        return code.builder.lshr(above, code.splat(bits))
 
     def carry(self, code: VectorCode, out: Value, read: Callable[[Value], Value], limbs: Value) -> None:
         """Write what `read` gives with its carries moved up, so that every limb is below 2^limb_bits."""
