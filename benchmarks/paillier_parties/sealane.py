@@ -1,8 +1,11 @@
-"""Sealane's Paillier engine."""
+"""Sealane's Paillier engine; the third argument names the vector registers that it uses."""
+
+import sys
 
 import numpy as np
 from serve import BINS, ROWS, histogram, inputs, product, serve
 
+from mpc.kernels import montgomery
 from mpc.primitives import paillier
 from mpc.rng import system_rng
 
@@ -58,4 +61,5 @@ def works(bits):
 
 
 if __name__ == "__main__":
+    montgomery.MACHINES = tuple(machine for machine in montgomery.MACHINES if machine.name == sys.argv[3])
     serve(works)

@@ -6,7 +6,7 @@ from mpc.errors import InputError
 from mpc.primitives.paillier.arrays import Ciphertexts
 from mpc.primitives.paillier.keys import PrivateKey
 from mpc.primitives.paillier.residues import Residues
-from mpc.primitives.paillier.words import U64, in_pieces, ints_from_words, rows_of_words, widened
+from mpc.primitives.paillier.words import U64, in_pieces, ints_from_words, rows_of_words
 
 _LEAST_ROWS = 16  # at once: a row takes long
 
@@ -38,7 +38,7 @@ def decrypt(private: PrivateKey, ciphertexts: Ciphertexts, plaintext_bits: int |
 def _residues_of_plaintexts(words: U64, field: Residues, p: int, q: int) -> list[gmpy2.mpz]:
     """The plaintexts modulo p, from ciphertexts modulo n²."""
     size = field.words
-    low, high = words[:, :size], widened(words[:, size:], size)
+    low, high = words[:, :size], words[:, size:]
     rows = field.affine(low, 1, field.affine(high, pow(2, 64 * size, field.modulus), 0))
     powers = field.leave(field.power(rows, p - 1))
     scale = gmpy2.invert((p - 1) * q % p, p)  # L((1 + n)^(p-1) mod p²) = (p - 1)·q mod p

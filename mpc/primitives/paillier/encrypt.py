@@ -13,7 +13,7 @@ from mpc.errors import InputError
 from mpc.primitives.paillier.arrays import Ciphertexts
 from mpc.primitives.paillier.keys import PrivateKey, PublicKey
 from mpc.primitives.paillier.residues import Residues, Rows
-from mpc.primitives.paillier.words import U64, above, in_pieces, rows_of_words, widened
+from mpc.primitives.paillier.words import U64, above, in_pieces, rows_of_words
 from mpc.rng import Rng
 
 Mode = Literal["strict", "fast"]
@@ -109,11 +109,9 @@ class Encryptor:
         """The residues modulo n² of residues modulo p² and q²."""
         assert isinstance(self._key, PrivateKey)
         squares = self._key.p**2, self._key.q**2
-        width = self.public.residues.words
         rows: Rows | int = 0
         for (field, _), power, own, other in zip(self._tables, powers, squares, squares[::-1], strict=True):
-            words = widened(field.leave(power), width)
-            rows = self.public.residues.affine(words, other * int(gmpy2.invert(other, own)), rows)
+            rows = self.public.residues.affine(field.leave(power), other * int(gmpy2.invert(other, own)), rows)
         assert not isinstance(rows, int)
         return rows
 
@@ -133,11 +131,17 @@ def _table(field: Residues, base: int, windows: int, window_bits: int) -> Rows:
         starts.append(int(power))
         power = gmpy2.powmod(power, 1 << window_bits, field.modulus)
     firsts = field.affine(rows_of_words(starts, field.words), 1, 0)
-    table = np.stack([field.power(firsts, 0), firsts], axis=1)  # by window, then by digit
-    for bit in range(1, window_bits):
-        digits = 1 << bit
-        next_power = field.multiply(table[:, -1], firsts)
-        flat = table.reshape(windows * digits, *table.shape[2:])
-        more = field.multiply(flat, np.repeat(next_power, digits, axis=0))
-        table = np.concatenate([table, more.reshape(table.shape)], axis=1)
+    ones = field.power(firsts[:1], 0)
+
+    def work(piece: slice) -> Rows:
+        own = firsts[piece]
+        table = np.stack([np.repeat(ones, len(own), axis=0), own], axis=1)  # by window, then by digit
+        for bit in range(1, window_bits):
+            next_power = field.multiply(table[:, -1], own)
+            factors = np.repeat(next_power, 1 << bit, axis=0)
+            more = field.multiply(table.reshape(factors.shape), factors)
+            table = np.concatenate([table, more.reshape(table.shape)], axis=1)
+        return table
+
+    table = in_pieces(work, windows, 1)
     return table.reshape(windows << window_bits, *table.shape[2:])

@@ -23,7 +23,7 @@ class Residues(Protocol):
     words: int  # of one residue
 
     def affine(self, words: U64, factor: int, offset: Rows | int) -> Rows:
-        """factor·w + offset for each row w of `words`, integers of the modulus's words, below the modulus or not."""
+        """factor·w + offset for each row w of `words`, integers of the modulus's words or fewer, below it or not."""
         ...
 
     def leave(self, rows: Rows) -> U64:

@@ -48,13 +48,6 @@ def ints_from_words(words: U64) -> list[int]:
     return [int.from_bytes(data[at : at + size], "little") for at in range(0, len(words) * size, size)]
 
 
-def widened(words: U64, width: int) -> U64:
-    """The same integers in `width` words, more or the same."""
-    out = np.zeros((len(words), width), np.uint64)
-    out[:, : words.shape[1]] = words
-    return out
-
-
 def above(words: U64, limit: int) -> NDArray[np.bool_]:
     """Which rows stand for more than `limit`, which has no more words."""
     more = np.zeros(len(words), np.bool_)
