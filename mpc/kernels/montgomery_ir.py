@@ -46,8 +46,11 @@ class MontgomeryModule:
         code.clear(zero, limbs)
         with code.loop(code.number(0), count, self._lanes) as first:
             items = code.items(first, count)
+            following = code.items(builder.add(first, code.number(self._lanes)), count)
             for group, base, step in ((x, a, a_step), (y, b, b_step)):
                 code.gather(group, [code.row(base, builder.mul(item, step), limbs) for item in items], limbs)
+                code.prefetch([code.row(base, builder.mul(item, step), limbs) for item in following], limbs)
+            code.prefetch([code.row(out, item, limbs) for item in items], limbs)
             builder.call(self._multiply, (x, x, y, zero, constants, sums, limbs))
             code.scatter(x, [code.row(out, item, limbs) for item in items], limbs)
         builder.ret_void()
