@@ -111,19 +111,12 @@ def _fit_vertical(
 def _features(
     table: "pa.Table", keys: Sequence[str], label: str, chosen: Sequence[str] | None
 ) -> dict[str, tuple[str, ...]]:
-    """The slots for a party's columns to learn from: numbers and, where there are others, categories."""
-    import pyarrow as pa
+    """The slots for a party's columns to learn from."""
+    from mpc.federated.columns import slots_of
 
     names = [name for name in table.column_names if name not in (*keys, label)] if chosen is None else list(chosen)
     _refuse_missing(table, "a party", names)
-    kinds = {name: table.schema.field(name).type for name in names}
-    numbers = tuple(
-        name
-        for name, kind in kinds.items()
-        if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)
-    )
-    others = tuple(name for name in names if name not in numbers)
-    return {slot: columns for slot, columns in (("feature", numbers), ("category", others)) if columns}
+    return slots_of(table, names)
 
 
 def _refuse_missing(table: "pa.Table", party: str, names: Sequence[str]) -> None:

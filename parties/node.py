@@ -45,6 +45,7 @@ from parties.store import Store
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from mpc.federated.scorecards import Scale, Scorecard
     from parties.asking import Questions
 
 _POLL_S = 0.05
@@ -533,6 +534,34 @@ class Node:
         table = reading.load(self.dataset(dataset), [*output, *numbers], numbers=numbers)
         found = predict_alone(part, table)
         return found.select([*output, found.column_names[-1]])
+
+    def encode_evidence(self, woe_job: str, dataset: str, name: str) -> Dataset:
+        """Register as `name` an own dataset with the columns of feature.woe's model as weights of evidence.
+
+        That is what the regression of a scorecard is trained on; see `mpc.federated.scorecards`.
+        """
+        from mpc.federated.model import Model as Part
+        from mpc.federated.scorecards import as_evidence
+        from parties import reading
+
+        known = self.dataset(dataset)
+        table = reading.load(known, known.column_names)
+        return self.add_dataset(name, as_evidence(Part.from_bytes(self.model_part(woe_job)), table), known.key)
+
+    def scorecard(self, woe_job: str, regression_job: str, scale: "Scale | None" = None) -> "Scorecard":
+        """This party's own scorecard, from its parts of both models; see `mpc.federated.scorecards`."""
+        from mpc.federated.model import Model as Part
+        from mpc.federated.scorecards import scorecard
+
+        woe, regression = (Part.from_bytes(self.model_part(each)) for each in (woe_job, regression_job))
+        return scorecard(woe, regression, scale)
+
+    def stability(self, before: str, after: str, columns: Sequence[str]) -> "pa.Table":
+        """The population stability index of columns between two own datasets, a row a bin: see `stability_table`."""
+        from mpc.federated.features_local import stability_table
+        from parties import reading
+
+        return stability_table(*(reading.load(self.dataset(name), columns) for name in (before, after)))
 
     def remove_model(self, job_id: str) -> Model:
         """Forget the own part of a model, without which nobody can use the model any more."""

@@ -58,6 +58,18 @@ def read_columns(tables: Mapping[str, pa.Table]) -> list[Column]:
     return found
 
 
+def slots_of(table: pa.Table, names: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """The slots that these columns go to: numbers to "feature" and, where there are others, these to "category"."""
+    kinds = {name: table.schema.field(name).type for name in names}
+    numbers = tuple(
+        name
+        for name, kind in kinds.items()
+        if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)
+    )
+    others = tuple(name for name in names if name not in numbers)
+    return {slot: columns for slot, columns in (("feature", numbers), ("category", others)) if columns}
+
+
 def read_numbers(table: pa.Table, name: str) -> F64:
     """A column of numbers, NaN where a value is null or NaN; raises `InputError` for infinity."""
     column = table[name]

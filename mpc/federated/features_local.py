@@ -5,10 +5,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from mpc.errors import InputError
 from mpc.federated.binning import Bins, make_bins
-from mpc.federated.columns import Column, complete
+from mpc.federated.columns import Column, complete, read_columns, slots_of
 from mpc.federated.model import Model
 
 I64 = npt.NDArray[np.int64]
@@ -155,6 +156,25 @@ class Stability:
     before: I64 = field(repr=False)
     after: I64 = field(repr=False)
     index: float
+
+
+def stability_table(before: pa.Table, after: pa.Table, most: int = 10) -> pa.Table:
+    """`population_stability` of every column of `before`, which `after` has too: a row a bin, in the columns column,
+    index (of the whole column, repeated), bin, before and after (rows in it).
+    """
+    missing = [name for name in before.column_names if name not in after.column_names]
+    if missing:
+        raise InputError(f"column {missing[0]!r} is missing in the later period")
+    slots = slots_of(before, before.column_names)
+    pairs = [read_columns({slot: t.select(list(names)) for slot, names in slots.items()}) for t in (before, after)]
+    rows = [
+        {"column": then.name, "index": found.index, "bin": name, "before": int(p), "after": int(q)}
+        for then, now in zip(*pairs, strict=True)
+        for found in [population_stability(then, now, most)]
+        for name, p, q in zip(found.names, found.before, found.after, strict=True)
+    ]
+    kinds = [("column", pa.string()), ("index", pa.float64()), ("bin", pa.string()), ("before", pa.int64())]
+    return pa.Table.from_pylist(rows, pa.schema([*kinds, ("after", pa.int64())]))
 
 
 def population_stability(before: Column, after: Column, most: int = 10) -> Stability:

@@ -75,6 +75,31 @@ def show(session: Session, name: str) -> None:
     session.answer(_document(found), lambda: _show(found))
 
 
+@command("stability", dataset)
+@click.argument("before")
+@click.argument("after")
+@click.option("--column", "columns", multiple=True, metavar="COLUMN", help="Without it, all but the key.")
+def stability(session: Session, before: str, after: str, columns: tuple[str, ...]) -> None:
+    """Show how much columns moved between two periods, each a dataset: the population stability index (PSI).
+
+    Below 0.1 is commonly called stable, above 0.25 shifted. With --json, the rows in each bin too.
+
+    \b
+    Example:
+      sealane dataset stability customers-2023 customers-2024 --column income
+    """
+    node = session.node()
+    first = node.dataset(before)
+    wanted = columns or [name for name in first.column_names if name not in first.key]
+    rows = node.stability(before, after, wanted).to_pylist()
+    indices = {row["column"]: row["index"] for row in rows}
+
+    def show() -> None:
+        show_table(("COLUMN", "PSI"), [(name, f"{index:.4f}") for name, index in indices.items()])
+
+    session.answer(rows, show)
+
+
 @command("remove", dataset)
 @click.argument("name")
 @yes_option

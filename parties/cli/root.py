@@ -19,6 +19,7 @@ from parties.cli import (
     job_result,
     job_watch,
     model,
+    model_scorecard,
     model_use,
     node,
     peer,
@@ -62,6 +63,8 @@ for _part in (
     model_use.ask,
     model_use.close,
     model_use.report,
+    model_scorecard.encode,
+    model_scorecard.scorecard,
 ):
     model.model.add_command(_part)
 for _part in (node.init, node.serve, node.status):

@@ -20,6 +20,7 @@ from mpc.federated.features_local import (
     evidence_from,
     group_bins,
     population_stability,
+    stability_table,
     standardise,
     weight_of_evidence,
 )
@@ -431,3 +432,16 @@ def test_they_say_what_each_learns() -> None:
     assert "in each bin of its own columns" in said["telco"]
     assert "correlation" in told["a"]
     assert "correlation" not in told["b"]
+
+
+def test_the_stability_of_tables_is_that_of_their_columns() -> None:
+    rng = np.random.default_rng(3)
+    before = pa.table({"x": rng.normal(size=500), "city": rng.choice(["a", "b"], 500)})
+    after = pa.table({"city": rng.choice(["a", "b"], 300), "x": rng.normal(1, 1, 300)})
+    found = stability_table(before, after).to_pylist()
+    each = {row["column"]: row["index"] for row in found}
+    then, now = (Column("x", "number", table["x"].to_numpy()) for table in (before, after))
+    assert each["x"] == population_stability(then, now).index
+    assert each["city"] < 0.1
+    with pytest.raises(InputError, match="column 'city' is missing in the later period"):
+        stability_table(before, after.select(["x"]))
