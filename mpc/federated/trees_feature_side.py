@@ -51,9 +51,7 @@ class Grown:
         """What counted rows that go left add up to, by candidate of the layout."""
         own = self.own
         binned = np.ascontiguousarray(own.binned.take(rows, axis=1)[own.chosen].T)
-        whole = len(rows) == len(self.ciphertexts)  # the root's rows, which need not be copied
-        measured = self.ciphertexts if whole else self.ciphertexts[self.place[rows]]
-        cells = sum_by_index(measured, binned, own.layout.width)
+        cells = sum_by_index(self.ciphertexts, binned, own.layout.width, self.place[rows])
         return own.layout.left_sums(cells, add, Ciphertexts.__getitem__, Ciphertexts.concatenate)
 
 

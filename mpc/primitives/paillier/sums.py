@@ -27,14 +27,18 @@ _INDICES_AT_ONCE = 2**22  # bounds memory
 _NONE = np.zeros(0, np.int64)
 
 
-def sum_by_index(a: Ciphertexts, bins: Bins, bin_count: int) -> Ciphertexts:
+def sum_by_index(a: Ciphertexts, bins: Bins, bin_count: int, chosen: I64 | None = None) -> Ciphertexts:
     """The sum of each bin of each feature, features·bin_count ciphertexts: feature f's bin b is at f·bin_count + b.
 
-    `bins`, of shape (len(a), features), says in which bin, below `bin_count` and 2^16, a row is. An empty bin's sum
-    is a ciphertext of 0. Raises `InputError` for another shape and for a bin out of range.
+    `bins`, of shape (rows, features), says in which bin, below `bin_count` and 2^16, a row is; row i is that of
+    a[chosen[i]], or without `chosen` of a[i]. An empty bin's sum is a ciphertext of 0. Raises `InputError` for another
+    shape and for a bin or an index out of range.
     """
-    if bins.ndim != 2 or len(bins) != len(a):
-        raise InputError(f"bins have shape {bins.shape}, not ({len(a)}, features)")
+    rows = len(a) if chosen is None else len(chosen)
+    if bins.ndim != 2 or len(bins) != rows:
+        raise InputError(f"bins have shape {bins.shape}, not ({rows}, features)")
+    if chosen is not None and len(chosen) and not 0 <= int(chosen.min()) <= int(chosen.max()) < len(a):
+        raise InputError(f"an index is not one of {len(a)} ciphertexts")
     if bins.dtype not in (np.uint8, np.uint16) or not 1 <= bin_count <= _MAX_BIN_COUNT:
         raise InputError(f"bins of {bins.dtype}, {bin_count} of them: give uint8 or uint16, and from 1 to 65536")
     if bins.size and int(bins.max()) >= bin_count:
@@ -44,7 +48,7 @@ def sum_by_index(a: Ciphertexts, bins: Bins, bin_count: int) -> Ciphertexts:
         together.append(bins[:, at : at + _features_together(bins[:, at:], bin_count)])
     step = max(1, _INDICES_AT_ONCE // max(1, len(bins)))
     pieces = [together[at : at + step] for at in range(0, len(together), step)]
-    sums = [_joint_sums(a.public.residues, a.rows, piece, bin_count) for piece in pieces]
+    sums = [_joint_sums(a.public.residues, a.rows, chosen, piece, bin_count) for piece in pieces]
     return Ciphertexts(a.public, np.concatenate([a.rows[:0], *sums]))
 
 
@@ -97,14 +101,14 @@ def _joint(bins: Bins, bin_count: int) -> NDArray[np.uint16]:
     return joint
 
 
-def _joint_sums(residues: Residues, rows: Rows, together: Sequence[Bins], bin_count: int) -> Rows:
+def _joint_sums(residues: Residues, rows: Rows, chosen: I64 | None, together: Sequence[Bins], bin_count: int) -> Rows:
     """The sums of each bin of features, of a few together at once."""
     most = bin_count ** max(bins.shape[1] for bins in together)
     joint = _lists([_joint(bins, bin_count) for bins in together], most)
     occupied = [np.flatnonzero(lengths) for _, lengths in joint]
     every = zip(joint, occupied, strict=True)
     index, lengths = _joined((order, lengths[cells]) for (order, lengths), cells in every)
-    sums = residues.products(rows, index, lengths)
+    sums = residues.products(rows, index if chosen is None else chosen[index], lengths)
     ends = np.cumsum([len(cells) for cells in occupied])
     keys = [
         (cells // bin_count**feature % bin_count).astype(np.uint16)

@@ -110,7 +110,10 @@ def test_sums_by_index_are_right_when_features_are_combined_and_bins_are_empty(f
     bins[:, -1] = 1
     values = generator.integers(-1000, 1000, 16)
     picked = generator.integers(0, 16, rows)
-    found = np.array(decrypted(sum_by_index(encrypted(values)[picked], bins, bin_count))).reshape(features, bin_count)
+    ciphertexts = encrypted(values)
+    sums = sum_by_index(ciphertexts[picked], bins, bin_count)
+    assert sum_by_index(ciphertexts, bins, bin_count, picked).to_ints() == sums.to_ints()
+    found = np.array(decrypted(sums)).reshape(features, bin_count)
     for feature in range(features):
         expected = np.bincount(bins[:, feature], values[picked], bin_count)
         assert (found[feature] == expected).all()
@@ -139,6 +142,12 @@ def test_an_empty_bin_is_a_ciphertext_like_any_other():
 def test_bins_that_do_not_fit_are_refused(bins, bin_count):
     with pytest.raises(InputError):
         sum_by_index(encrypted([1, 2]), bins, bin_count)
+
+
+@pytest.mark.parametrize("chosen", [[0], [0, 1, 1], [0, 2], [-1, 0]])
+def test_rows_that_are_not_there_cannot_be_chosen(chosen):
+    with pytest.raises(InputError):
+        sum_by_index(encrypted([1, 2]), np.zeros((2, 1), np.uint8), 4, np.array(chosen))
 
 
 @few
