@@ -34,21 +34,27 @@ def convolve(mixed: U64, taps: U32) -> None:
 
 
 @kernel(
-    "void(const uint64[:, ::1], const uint64[:, ::1], const uint32[:, ::1], int64, int64, uint64[:, ::1], int64, "
-    "uint64[::1])"
+    "void(const uint64[:, ::1], const uint64[:, ::1], const uint32[:, ::1], int64, int64, uint64[:, ::1], "
+    "uint64[::1], int64, uint64[::1])"
 )
-def expand(plain: U64, mixed: U64, choices: U32, weight: int, step: int, out: U64, at: int, sums: U64) -> None:
+def expand(
+    plain: U64, mixed: U64, choices: U32, weight: int, step: int, out: U64, further: U64, at: int, sums: U64
+) -> None:
     """out[p, at + i] = plain[i, p] + sum over j < weight of X^s·mixed[25 + r, p]: a sparse matrix of monomials.
 
     Row i of `choices` has `weight` random words, from which the positions r (as fractions of the length), then words of
-    eight random nibbles, from which s = step·nibble. `step` is at most 4. `sums` is room for four words.
+    eight random nibbles, from which s = step·nibble. `step` is at most 4. `further`, unless it is empty, receives the
+    sums alone of one more column of `mixed`. `sums` is room for four words.
     """
     length = np.uint64(mixed.shape[0] - 1 - WINDOW)
     last = choices.shape[0] - 1
+    planes = plain.shape[1]
     for i in range(last + 1):
         _sum_of_entries(mixed[1 + WINDOW :], choices[i], choices[min(i + _AHEAD, last)], weight, step, length, sums)
-        for plane in range(out.shape[0]):
+        for plane in range(planes):
             out[plane, at + i] = plain[i, plane] ^ sums[plane]
+        if further.shape[0]:
+            further[at + i] = sums[planes]
 
 
 @instruction("void(array, uint64)")

@@ -30,6 +30,7 @@ from mpc.primitives.prg import SEED_BYTES, Prg
 
 U32 = npt.NDArray[np.uint32]
 U64 = npt.NDArray[np.uint64]
+I64 = npt.NDArray[np.int64]
 
 PSEUDO_DISTANCE = 0.15
 SECURITY_BITS = 128
@@ -70,21 +71,39 @@ def code(outputs: int, weight: int) -> Code:
     return Code(outputs, weight, (first, second), choices.reshape(outputs, width))
 
 
-def encode(noise: U64, code: Code, out: U64, at: int = 0) -> None:
+@dataclass(frozen=True)
+class Sparse:
+    """One more vector of noise: `values` at different `positions` (in ascending order), zero elsewhere."""
+
+    positions: I64 = field(repr=False)
+    values: U64 = field(repr=False)
+
+
+def encode(noise: U64, code: Code, out: U64, at: int = 0, sparse: tuple[Sparse, U64] | None = None) -> None:
     """Write the code's outputs to out[:, at : at + outputs], a plane (row) of `out` for each of up to 4 of `noise`.
 
-    `noise` (2·outputs x planes) holds the planes side by side, each of which is encoded alike.
+    `noise` (2·outputs x planes) holds the planes side by side, each of which is encoded alike. A vector that is mostly
+    zeros may come in `sparse` instead, with the plane for its outputs.
     """
     from mpc.kernels import lpn
 
-    count = code.outputs
+    count, planes = code.outputs, noise.shape[1]
     mixed = _room(PADDING + count, lpn.LANES)
     mixed[:PADDING] = 0
-    mixed[PADDING:, : noise.shape[1]] = noise[count:]  # further lanes may hold anything, and do not mix with these
+    mixed[PADDING:, :planes] = noise[count:]  # further lanes may hold anything, and do not mix with these
+    further = np.empty(0, np.uint64)
+    if sparse is not None:
+        vector, further = sparse
+        first = np.searchsorted(vector.positions, count)
+        mixed[PADDING:, planes] = 0
+        mixed[PADDING + vector.positions[first:] - count, planes] = vector.values[first:]
     lpn.convolve(mixed, code.taps[0])
     mixed[:PADDING] = mixed[-PADDING:]
     lpn.convolve(mixed, code.taps[1])
-    lpn.expand(noise, mixed, code.choices, code.weight, STEP, out, at, np.empty(lpn.LANES, np.uint64))
+    sums = np.empty(lpn.LANES, np.uint64)
+    lpn.expand(noise, mixed, code.choices, code.weight, STEP, out, further, at, sums)
+    if sparse is not None:
+        further[at + vector.positions[:first]] ^= vector.values[:first]
 
 
 _THREAD = threading.local()  # new memory costs more than the work in it: a thread uses what it has again

@@ -154,9 +154,10 @@ def plant_chunk(
     level, trees = plan[index], slice(chunk * lpn.BLOCKS, (chunk + 1) * lpn.BLOCKS)
     seeds = np.frombuffer(bytearray(rng(16 * lpn.BLOCKS)), np.uint64).reshape(-1, 2)
     leaves, sums = ggm.plant(ggm.Trees.of_session(sender.session), seeds, level.depth)
+    totals = sums[:, -1, 0] ^ sums[:, -1, 1]
     for side in (0, 1):
         sums[:, :, side] ^= sender.pads[index][side][trees]
-    finals = np.bitwise_xor.reduce(leaves, axis=1) ^ shares[:, trees].T
+    finals = totals ^ shares[:, trees].T
     return np.concatenate([sums.reshape(-1), finals.reshape(-1)]), leaves
 
 
@@ -175,17 +176,22 @@ def puncture_chunk(
     pairs = masked.reshape(lpn.BLOCKS, level.depth, 2, 2)
     sums = np.take_along_axis(pairs, side[:, :, None, None], axis=2)[:, :, 0] ^ receiver.pads[index][trees]
     leaves = ggm.puncture(ggm.Trees.of_session(receiver.session), points, sums, level.depth)
-    leaves[tree, points] = np.bitwise_xor.reduce(leaves, axis=1) ^ finals.reshape(-1, 2) ^ shares[:, trees].T
-    both = np.empty((lpn.BLOCKS, 1 << level.depth, 3), np.uint64)
-    both[:, :, 0] = 0
-    both[tree, points, 0] = noise[trees]
-    both[:, :, 1:] = leaves
-    lpn.encode(both.reshape(-1, 3), level.code, out, level.part(chunk).start)
+    leaves[tree, points] = _totals(leaves) ^ finals.reshape(-1, 2) ^ shares[:, trees].T
+    places = lpn.Sparse((tree << level.depth) + points, noise[trees])
+    lpn.encode(leaves.reshape(-1, 2), level.code, out[1:], level.part(chunk).start, (places, out[0]))
 
 
 def encode_leaves(level: Level, chunk: int, leaves: U64, out: U64) -> None:
     """Write the sender's b of a chunk to its part of `out` (2 x outputs)."""
     lpn.encode(leaves.reshape(-1, 2), level.code, out, level.part(chunk).start)
+
+
+def _totals(leaves: U64) -> U64:
+    """The sum of each tree's leaves, halves added to halves as that is quickest."""
+    while leaves.shape[1] > 1:
+        half = leaves.shape[1] // 2
+        leaves = leaves[:, :half] ^ leaves[:, half:]
+    return leaves[:, 0]
 
 
 def _positions(level: Level, rng: Rng) -> I64:

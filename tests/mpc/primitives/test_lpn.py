@@ -50,7 +50,7 @@ def encode_over_gf2(values: np.ndarray) -> np.ndarray:
     mixed = np.zeros((lpn.PADDING + OUTPUTS, 4), np.uint64)
     mixed[lpn.PADDING :, 0] = values[0, OUTPUTS:]
     out = np.empty((1, OUTPUTS), np.uint64)
-    expand(values.T.copy(), mixed, code.choices, code.weight, 0, out, 0, np.empty(4, np.uint64))
+    expand(values.T.copy(), mixed, code.choices, code.weight, 0, out, np.empty(0, np.uint64), 0, np.empty(4, np.uint64))
     return out
 
 
@@ -107,3 +107,16 @@ def test_the_code_is_the_same_for_everyone() -> None:
     code = lpn.code(1000, lpn.WEIGHT)
     digest = hashlib.sha256(b"".join(part.tobytes() for part in (*code.taps, code.choices))).hexdigest()
     assert digest == "a41f19f388745bf4a194fb35860ac76cbb1cb4d8b6bd116b82b39b70e02f81a7"
+
+
+def test_a_sparse_vector_is_encoded_as_if_it_were_written_out() -> None:
+    rng = np.random.default_rng(8)
+    values, at = noise(rng)
+    dense = rng.integers(0, 2**64, (2 * OUTPUTS, 2), np.uint64)
+    positions = np.array(sorted(at))
+    expected, found = np.empty((3, OUTPUTS), np.uint64), np.zeros((3, OUTPUTS + 5), np.uint64)
+    code = lpn.code(OUTPUTS, lpn.WEIGHT)
+    lpn.encode(np.column_stack([dense, values[0]]), code, expected)
+    lpn.encode(dense, code, found[1:], 5, (lpn.Sparse(positions, values[0, positions]), found[0]))
+    assert (found[[1, 2, 0], 5:] == expected).all()
+    assert not found[:, :5].any()
