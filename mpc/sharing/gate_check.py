@@ -14,14 +14,14 @@ Source:   Goyal, Song, CRYPTO 2020 (as eprint.iacr.org/2020/134), sections 4.2 t
           Gilboa, Ishai, CRYPTO 2019, eprint.iacr.org/2019/188 (the halving).
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
 
 import numpy as np
 
 from mpc.primitives.prg import SEED_BYTES, Prg
 from mpc.sharing.circuits import Planes
+from mpc.sharing.judges import Judges
 from mpc.sharing.ring import U64
 
 COIN_WORDS = 4  # opened for a coin; so many that a hash of what one party holds of it tells nothing
@@ -42,50 +42,9 @@ class Gates:
         return len(self.x[0])
 
     def part(self, words: slice) -> "Gates":
+        """Some of them."""
         x, y, z = (tuple(part[words] for part in each) for each in (self.x, self.y, self.z))
         return Gates(self.step, self.operation, x, y, z)
-
-
-def batches(gates: Sequence[Gates], most: int) -> Iterator[list[Gates]]:
-    """The same gates in lots of at most as many words."""
-    lot: list[Gates] = []
-    room = most
-    for each in gates:
-        for start, stop in pieces(each.words, room, most):
-            lot.append(each.part(slice(start, stop)))
-            room -= stop - start
-            if not room:
-                yield lot
-                lot, room = [], most
-    if lot:
-        yield lot
-
-
-def pieces(words: int, room: int, most: int) -> Iterator[tuple[int, int]]:
-    """Where to cut so that the first piece fits into the room, and each other one into a lot."""
-    start = 0
-    while start < words:
-        stop = min(start + room, words)
-        yield start, stop
-        start, room = stop, most
-
-
-class Judges(Protocol):
-    """What three parties can do together. Parts are by exclusive or; what is opened is confirmed."""
-
-    def random(self, count: int) -> Planes: ...
-
-    def reshare(self, own: U64) -> Planes:
-        """Parts of the sum of what each party has."""
-        ...
-
-    def reveal(self, x: Planes) -> U64:
-        """What parts add up to; an error if the two that hold one disagree."""
-        ...
-
-    def agree(self, x: Planes, judge: Callable[[U64], bool]) -> bool:
-        """Whether, as all say, the holders of each part agree and the judgement of what they add up to is good."""
-        ...
 
 
 def halvings(words: int) -> int:
@@ -101,7 +60,7 @@ def hold(judges: Judges, gates: Sequence[Gates]) -> bool:
         first, both = _halves(judges, x, y)
         claim = _halve(judges, x, y, first, tuple(p ^ q for p, q in zip(claim, first, strict=True)), both)
         x, y = (tuple(part[: len(part) // 2] for part in vector) for vector in (x, y))
-    masks = judges.random(2)
+    masks = judges.plain.random(2)
     x, y = (
         tuple(np.concatenate([mask[i : i + 1], part]) for mask, part in zip(masks, vector, strict=True))
         for i, vector in enumerate((x, y))
@@ -121,7 +80,7 @@ def _one_claim(judges: Judges, gates: Sequence[Gates]) -> tuple[Planes, Planes, 
 
     words = sum(each.words for each in gates)
     factors, ones = np.empty(64 * words, np.uint64), np.ones(64 * words, np.uint64)
-    Prg(judges.reveal(judges.random(COIN_WORDS)).tobytes()[:SEED_BYTES]).fill(factors)
+    Prg(judges.reveal(judges.plain.random(COIN_WORDS)).tobytes()[:SEED_BYTES]).fill(factors)
 
     def scaled(name: str, by: U64) -> Planes:
         vectors = []
@@ -141,7 +100,7 @@ def _halves(judges: Judges, x: Planes, y: Planes) -> tuple[Numbers, Numbers]:
 
     own = np.empty(6, np.uint64)
     half_products(x[0], x[1], y[0], y[1], own)
-    parts = judges.reshare(own[:2].copy())
+    parts = judges.plain.reshare(own[:2].copy())
     return tuple(int(part[0]) for part in parts), tuple(int(part[1]) for part in parts)
 
 
@@ -152,7 +111,7 @@ def _halve(judges: Judges, x: Planes, y: Planes, first: Numbers, second: Numbers
     """
     from mpc.kernels.gf64_products import fold
 
-    point = int(judges.reveal(judges.random(COIN_WORDS))[0])
+    point = int(judges.reveal(judges.plain.random(COIN_WORDS))[0])
     for part in (*x, *y):
         fold(part, np.uint64(point), np.empty(2, np.uint64))
     return tuple(a ^ _times(point, a ^ b ^ c ^ _times(point, c)) for a, b, c in zip(first, second, both, strict=True))

@@ -349,6 +349,10 @@ class Replicated:
             x[1] if (self._index + 1) % 3 == index else zeros,
         )
 
+    def partner(self, index: int) -> str | None:
+        """The other holder of the part with this index, None at the party that does not hold it."""
+        return (self._previous, None, self._next)[(self._index - index) % 3]
+
     def reshare(self, own: U64) -> Planes:
         """Parts by exclusive or of the sum of what each party has, within a step."""
         hidden = own ^ self._wire.words(self._previous, *own.shape) ^ self._wire.words(self._next, *own.shape)

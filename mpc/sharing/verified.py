@@ -1,67 +1,49 @@
 """Three parties, replicated sharing, with steps and openings that a cheating party cannot falsify.
 
-All that a program does comes down to inputs, sums, products of words, conjunctions of bits, and openings. Every product
-is checked, before anything is opened that might depend on it, against a random product that was itself checked: the
-parties make random products, open a few, throw the others into buckets by a common coin, and within a bucket check the
-first against each other one. A pair is checked by opening what masks the one by the other; a wrong product passes only
-beside one that is wrong by the same amount. Conjunctions are checked many at once (see `mpc.sharing.gate_check`). What
-is opened is sent by one of the two that hold it and confirmed by the other with a hash.
+All that a program does comes down to inputs, sums, products of words, conjunctions of bits, and openings. Products (see
+`mpc.sharing.product_check`) and conjunctions (`mpc.sharing.gate_check`) are checked before anything is opened that
+might depend on them. What is opened is sent by one of the two that hold it and confirmed by the other with a hash
+(`mpc.sharing.judges`).
 
 No party brings anything but its input: what the semi-honest protocol has one party share, because it knows two of the
-three parts, is computed from the three parts, each of which two parties hold.
+three parts, is computed from the three parts, each of which two parties hold. So are orders: rows are shuffled by
+networks of exchanges, and whether two rows are exchanged is a part that two parties hold.
 
-Covers:   everything but shuffling, and so sorting and grouping by it, which are refused.
 Output:   as the program opens, or an error that names the step that does not hold.
 Leaks:    nothing to one malicious party, which can make the computation end. It may choose its input freely.
 Security: malicious, at most one of the three corrupted; a wrong product goes unnoticed with probability at most 2^-40,
           a wrong conjunction with less than 2^-56; BLAKE2b collision resistant, AES-128 as PRG.
-Source:   Furukawa, Lindell, Nof, Weinstein, EUROCRYPT 2017, eprint.iacr.org/2016/944 (buckets, their bound); Araki et
-          al., IEEE S&P 2017, doi.org/10.1109/SP.2017.15.
+Source:   as the checks name; carry-save addition of the parts: Mohassel, Rindal, CCS 2018, eprint.iacr.org/2018/403;
+          comparison with zero without carries: Cortadella, Llaberia, IEEE ToC 41(11), 1992.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from hashlib import blake2b
+from collections.abc import Iterator, Sequence
+from itertools import repeat
+from math import prod
 
 import numpy as np
 
-from mpc.errors import InputError
-from mpc.primitives.prg import SEED_BYTES, Prg
 from mpc.rng import Rng
-from mpc.sharing import circuits
+from mpc.sharing import benes, circuits, permutation
 from mpc.sharing.circuits import Planes
-from mpc.sharing.gate_check import Gates, batches, hold
-from mpc.sharing.permutation import order_of
+from mpc.sharing.gate_check import Gates, hold
+from mpc.sharing.judges import Judges, hash_of
+from mpc.sharing.product_check import Products, check
 from mpc.sharing.protocol import BitParts, Shape, Words
 from mpc.sharing.replicated import Replicated
 from mpc.sharing.ring import I64, U8, U64, pack, unpack
 from mpc.sharing.verified_costs import (
-    HASH_BYTES,
-    LEAST_BUCKETS,
     MOST_GATE_WORDS,
-    OPENED,
-    bucket_size,
+    MOST_PRODUCTS,
     gate_check_rounds,
     group_width,
+    lots,
     matmul_parts,
+    shuffle_rounds,
     sign_rounds,
     zero_rounds,
 )
 from mpc.sharing.wire import Wire
-
-_DOMAIN = b"sealane/sharing.verified/1\0"
-_DENIED = "opened a part that the other one denies"
-
-
-@dataclass(frozen=True)
-class _Product:
-    """A product that is yet to be checked, flattened, and the step that made it."""
-
-    step: int
-    operation: str
-    x: Words = field(repr=False)
-    y: Words = field(repr=False)
-    z: Words = field(repr=False)
 
 
 class Verified:
@@ -70,9 +52,8 @@ class Verified:
     def __init__(self, wire: Wire, parties: Sequence[str], rng: Rng) -> None:
         self._wire = wire
         self._plain = Replicated(wire, parties)
-        self._next, self._previous = self._plain.neighbours
-        self._rng = rng
-        self._unchecked: list[_Product] = []
+        self._judges = Judges(wire, self._plain, rng)
+        self._products: list[Products] = []
         self._gates: list[Gates] = []
 
     def share(self, owner: str, values: U64 | None, shape: Shape) -> Words:
@@ -88,20 +69,20 @@ class Verified:
         return self._plain.constant_bits(values)
 
     def multiply(self, x: Words, y: Words, shape: Shape) -> Words:
-        self._wire.begin("multiply", _count(shape))
+        self._begin("multiply", _count(shape), 1)
         return self._product(x, y)
 
     def _product(self, x: Words, y: Words) -> Words:
         """Products of elements, within a step, that will be checked."""
         z = self._plain.product(x, y)
         flat = [tuple(np.ravel(part) for part in value) for value in (x, y, z)]
-        self._unchecked.append(_Product(self._wire.step, self._wire.operation, *flat))
+        self._products.append(Products(self._wire.step, self._wire.operation, *flat))
         return z
 
     def matmul(self, x: Words, y: Words, sizes: tuple[int, int, int]) -> Words:
         """Products of elements, some columns of the right matrix at a time."""
         m, k, n = sizes
-        self._wire.begin("matmul", m * k * n, 0)
+        self._begin("matmul", m * k * n, 0)
         columns = []
         for part in matmul_parts(sizes):
             self._wire.wait(1)
@@ -124,9 +105,11 @@ class Verified:
         return z
 
     def _begin(self, operation: str, count: int, rounds: int) -> None:
-        """Begin a step that conjoins bits, when those that wait to be checked are not too many."""
+        """Begin a step that will be checked, when not too much waits to be."""
         if sum(gates.words for gates in self._gates) >= MOST_GATE_WORDS:
             self._check_gates()
+        if sum(products.count for products in self._products) >= MOST_PRODUCTS:
+            self._check_products()
         self._wire.begin(operation, count, rounds)
 
     def _conjoined_stack(self, x: Planes, y: Planes) -> Planes:
@@ -187,7 +170,7 @@ class Verified:
         return sums, tuple(p ^ q[:-1] for p, q in zip(most, c, strict=True))
 
     def integers(self, x: BitParts, shape: Shape) -> Words:
-        self._wire.begin("integers", _count(shape), 2)
+        self._begin("integers", _count(shape), 2)
         return self._as_words(x)
 
     def _as_words(self, x: BitParts) -> Words:
@@ -200,7 +183,7 @@ class Verified:
         return total
 
     def select(self, bits: BitParts, x: Words, shape: Shape) -> Words:
-        self._wire.begin("select", _count(shape), 3)
+        self._begin("select", _count(shape), 3)
         return self._product(self._as_words(bits), x)
 
     def sums_by(self, owner: str, groups: I64 | None, count: int, x: Words, shape: tuple[int, int]) -> Words:
@@ -217,13 +200,36 @@ class Verified:
         return tuple(np.stack(parts) for parts in zip(*sums, strict=True))
 
     def shuffle(self, x: Words, shape: tuple[int, int]) -> Words:
-        del x, shape
-        raise shuffling_refused()
+        """Three times through a network of exchanges, that two parties set and the third does not know."""
+        rows, places = shape[0], benes.padded(shape[0])
+        x = tuple(np.concatenate([part, np.zeros((places - rows, shape[1]), np.uint64)]) for part in x)
+        for hop in range(3):
+            self._begin("shuffle", prod(shape), shuffle_rounds(rows))
+            levels = self._network(hop, rows, places)
+            for half in benes.halves(places):
+                first, second = benes.pairs(places, half)
+                swaps = self._plain.held(hop, next(levels))
+                differences = tuple(part[second] - part[first] for part in x)
+                swapped = tuple(np.broadcast_to(part[:, None], differences[0].shape) for part in swaps)
+                for part, moved in zip(x, self._product(swapped, differences), strict=True):
+                    part[first] += moved
+                    part[second] -= moved
+        return tuple(part[:rows] for part in x)
+
+    def _network(self, hop: int, rows: int, places: int) -> Iterator[Words]:
+        """Settings of the exchanges, which the two holders of part `hop` make of a random order that they share."""
+        partner = self._plain.partner(hop)
+        if partner is None:
+            none = np.zeros(places // 2, np.uint64)
+            return repeat((none, none))
+        order = permutation.random_order(self._wire, partner, rows)
+        whole = np.concatenate([order, np.arange(rows, places)])
+        return ((words, words) for words in (each.astype(np.uint64) for each in benes.settings(whole)))
 
     def open(self, x: Words, shape: Shape, to: tuple[str, ...]) -> U64 | None:
         self._check()
         opened = self._plain.open(x, shape, to)
-        self._end_opening(x[1], None if opened is None else opened - x[0] - x[1], to)
+        self._judges.end_opening(x[1], None if opened is None else opened - x[0] - x[1], to)
         return opened
 
     def open_bits(self, x: BitParts, shape: Shape, to: tuple[str, ...]) -> U8 | None:
@@ -231,12 +237,12 @@ class Verified:
         self._wire.begin("open_bits", _count(shape))
         packed = tuple(pack(part) for part in x)
         third = self._plain.missing(packed[0], to)
-        self._end_opening(packed[1], third, to)
+        self._judges.end_opening(packed[1], third, to)
         return None if third is None else unpack(packed[0] ^ packed[1] ^ third, shape)
 
     def announce(self, owner: str, value: int | None) -> int:
         found = self._plain.announce(owner, value)
-        self._compare(_hash(np.array([found], np.uint64)), "was told another number")
+        self._judges.compare(hash_of(np.array([found], np.uint64)), "was told another number")
         return found
 
     def finish(self) -> None:
@@ -245,176 +251,24 @@ class Verified:
     def _check(self) -> None:
         """Check all that was computed since the last opening."""
         self._check_products()
-        if self._gates:
-            self._check_gates()
+        self._check_gates()
+
+    def _check_products(self) -> None:
+        products, self._products = self._products, []
+        for lot in lots([each.count for each in products], MOST_PRODUCTS):
+            check(self._judges, [products[index].part(part) for index, part in lot])
 
     def _check_gates(self) -> None:
         gates, self._gates = self._gates, []
-        for batch in batches(gates, MOST_GATE_WORDS):
+        for lot in lots([each.words for each in gates], MOST_GATE_WORDS):
+            batch = [gates[index].part(part) for index, part in lot]
             words = sum(each.words for each in batch)
             self._wire.begin("verify_bits", 64 * words, gate_check_rounds(words))
-            if not hold(self, batch):
-                wrong = [each for each in batch if not hold(self, [each])]
+            if not hold(self._judges, batch):
+                wrong = [each for each in batch if not hold(self._judges, [each])]
                 steps = ", ".join(f"step {each.step} {each.operation!r}" for each in wrong[:1])
-                raise self._wire.fault(self._others(), f"bits of {steps or 'no step'} do not hold")
-
-    def random(self, count: int) -> Planes:
-        """Random words that no party knows, within a step."""
-        return self._plain.random(count)
-
-    def reshare(self, own: U64) -> Planes:
-        return self._plain.reshare(own)
-
-    def reveal(self, x: Planes) -> U64:
-        """What parts add up to by exclusive or, confirmed, within a step."""
-        parties = (self._wire.name, self._next, self._previous)
-        third = self._plain.missing(x[0], parties)
-        assert third is not None
-        self._confirm(x[1], third, parties)
-        return x[0] ^ x[1] ^ third
-
-    def agree(self, x: Planes, judge: Callable[[U64], bool]) -> bool:
-        """Whether the holders of each part agree and the judgement of the value is good, as all three parties say."""
-        parties = (self._wire.name, self._next, self._previous)
-        third = self._plain.missing(x[0], parties)
-        assert third is not None
-        good = self._confirmed(x[1], third, parties) and judge(x[0] ^ x[1] ^ third)
-        return not self._complaints(good) and good
-
-    def _complaints(self, good: bool) -> list[str]:
-        """Tell the others whether all is well; who says that it is not."""
-        for peer in (self._next, self._previous):
-            self._wire.send(peer, np.array([good], np.uint64))
-        return [peer for peer in (self._next, self._previous) if self._wire.receive(peer, (1,))[0] != 1]
-
-    def _end_opening(self, second: U64, third: U64 | None, to: tuple[str, ...]) -> None:
-        """All parties end here if one of them was told something false."""
-        self._wire.wait(1)
-        good = self._confirmed(second, third, to)
-        complaints = self._complaints(good)
-        if not good:
-            raise self._wire.fault(self._others(), _DENIED)
-        if complaints:
-            raise self._wire.fault(complaints[0], "says that what was opened to it is false")
-
-    def _others(self) -> str:
-        return f"{self._next} or {self._previous}"
-
-    def _check_products(self) -> None:
-        """Check all products since the last opening, each against a random one."""
-        products, self._unchecked = self._unchecked, []
-        count = sum(len(product.x[0]) for product in products)
-        if not count:
-            return
-        buckets = max(count, LEAST_BUCKETS)
-        a, b, c = self._random_products(buckets)
-        joined = [
-            tuple(np.concatenate([getattr(product, name)[part] for product in products]) for part in (0, 1))
-            for name in ("x", "y", "z")
-        ]
-        firsts = [tuple(part[:count] for part in value) for value in (a, b, c)]
-        self._wire.begin("verify", count, 4)
-        zeros = self._differences(joined, firsts)
-        ends = np.cumsum([len(product.x[0]) for product in products])
-        for product, start, end in zip(products, [0, *ends[:-1]], ends, strict=True):
-            part = tuple(zero[start:end] for zero in zeros)
-            self._check_zero(part, f"products of step {product.step} {product.operation!r} do not hold")
-
-    def _random_products(self, buckets: int) -> list[Words]:
-        """One checked product a bucket."""
-        size = bucket_size(buckets)
-        total = buckets * size + OPENED
-        self._wire.begin("verify_random", total, 8)
-        a, b = self._plain.random(total), self._plain.random(total)
-        c = self._plain.product(a, b)
-        order = self._common_order(total)
-        triples = [tuple(part[order] for part in value) for value in (a, b, c)]
-        x, y, z = (self._open_all(tuple(part[:OPENED] for part in value)) for value in triples)
-        if (x * y != z).any():
-            raise self._wire.fault(self._others(), "made random products that do not hold")
-        rows = [tuple(part[OPENED:].reshape(size, buckets) for part in value) for value in triples]
-        kept = [tuple(part[0] for part in value) for value in rows]
-        repeated = [tuple(np.tile(part[0], size - 1) for part in value) for value in rows]
-        others = [tuple(part[1:].reshape(-1) for part in value) for value in rows]
-        self._check_zero(self._differences(repeated, others), "random products do not hold")
-        return kept
-
-    def _differences(self, products: Sequence[Words], others: Sequence[Words]) -> Words:
-        """z - c - s·b - t·a - s·t with s = x - a, t = y - b opened: zero if both or none of the products hold."""
-        (x, y, z), (a, b, c) = products, others
-        masked = [tuple(p - q for p, q in zip(left, right, strict=True)) for left, right in ((x, a), (y, b))]
-        both = self._open_all(tuple(np.concatenate(parts) for parts in zip(*masked, strict=True)))
-        s, t = both[: len(both) // 2], both[len(both) // 2 :]
-        constant = self._plain.constant(s * t)
-        return tuple(z[i] - c[i] - s * b[i] - t * a[i] - constant[i] for i in (0, 1))
-
-    def _open_all(self, x: Words) -> U64:
-        """The values, confirmed."""
-        parties = (self._wire.name, self._next, self._previous)
-        opened = self._plain.complete(x, x[0].shape, parties)
-        assert opened is not None
-        self._confirm(x[1], opened - x[0] - x[1], parties)
-        return opened
-
-    def _confirm(self, second: U64, third: U64 | None, to: tuple[str, ...]) -> None:
-        if not self._confirmed(second, third, to):
-            raise self._wire.fault(self._others(), _DENIED)
-
-    def _confirmed(self, second: U64, third: U64 | None, to: tuple[str, ...]) -> bool:
-        """The part that a party lacks came from the previous party; the next one holds it too, as its second."""
-        if self._previous in to:
-            self._wire.send(self._previous, _hash(second))
-        if third is None:
-            return True
-        return np.array_equal(self._wire.receive(self._next, (HASH_BYTES,), np.uint8), _hash(third))
-
-    def _check_zero(self, x: Words, complaint: str) -> None:
-        """Raises `ProtocolError` unless the values are zero: the missing part is then minus the sum of the others."""
-        self._wire.send(self._next, _hash(-(x[0] + x[1])))
-        if not np.array_equal(self._wire.receive(self._previous, (HASH_BYTES,), np.uint8), _hash(x[1])):
-            raise self._wire.fault(self._others(), complaint)
-
-    def _compare(self, own: U8, complaint: str) -> None:
-        for peer in (self._next, self._previous):
-            self._wire.send(peer, own)
-        for peer in (self._next, self._previous):
-            if not np.array_equal(self._wire.receive(peer, (HASH_BYTES,), np.uint8), own):
-                raise self._wire.fault(peer, complaint)
-
-    def _common_order(self, count: int) -> I64:
-        """A permutation that nobody could foresee: from seeds to which all committed first."""
-        own = np.frombuffer(self._rng(HASH_BYTES), np.uint8)
-        commitments = self._swap(_hash(own))
-        seeds = self._swap(own)
-        for peer, seed in seeds.items():
-            if not np.array_equal(_hash(seed), commitments[peer]):
-                raise self._wire.fault(peer, "revealed another seed than it committed to")
-        every = {**seeds, self._wire.name: own}
-        joint = blake2b(_DOMAIN, digest_size=SEED_BYTES)
-        for party in sorted(every):
-            joint.update(every[party].tobytes())
-        keys = np.empty((2, count), np.uint64)
-        Prg(joint.digest()).fill(keys.reshape(-1))
-        return order_of(keys)
-
-    def _swap(self, own: U8) -> dict[str, U8]:
-        for peer in (self._next, self._previous):
-            self._wire.send(peer, own)
-        return {peer: self._wire.receive(peer, (HASH_BYTES,), np.uint8) for peer in (self._next, self._previous)}
-
-
-def _hash(array: U64 | U8) -> U8:
-    data = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
-    return np.frombuffer(blake2b(_DOMAIN + data.tobytes(), digest_size=HASH_BYTES).digest(), np.uint8)
+                raise self._wire.fault(self._judges.others, f"bits of {steps or 'no step'} do not hold")
 
 
 def _count(shape: Shape) -> int:
     return int(np.prod(shape, dtype=np.int64))
-
-
-def shuffling_refused() -> InputError:
-    """The error of a program that would shuffle."""
-    return InputError(
-        "shuffling is not verified, nor sorting and grouping that rest on it",
-        hint="group by numbers that a party knows or by `group_sums`; leave `verified` out otherwise",
-    )

@@ -3,16 +3,33 @@
 import math
 from collections.abc import Sequence
 
-from mpc.sharing import circuits
+from mpc.sharing import benes, circuits
 from mpc.sharing.costs import Cost
 from mpc.sharing.gate_check import COIN_WORDS, halvings
+from mpc.sharing.judges import HASH_BYTES
 
 STATISTICAL_BITS = 40
 LEAST_BUCKETS = 2**10
 OPENED = 8  # random products that are opened whole; the bound needs as many as a bucket has
-HASH_BYTES = 32
 MOST_GATE_WORDS = 2**15  # of conjunctions that are checked at once, 64 a word: 100 MB while they are
-MOST_PRODUCTS = 2**20  # at once, in a matrix product
+MOST_PRODUCTS = 2**20  # that are made at once in a matrix product, or checked at once
+
+
+def lots(sizes: Sequence[int], most: int) -> list[list[tuple[int, slice]]]:
+    """Parts of arrays of these sizes, each with its index, in lots of `most` elements, and one of what is left."""
+    found: list[list[tuple[int, slice]]] = []
+    room = 0
+    for index, size in enumerate(sizes):
+        start = 0
+        while start < size:
+            if not room:
+                found.append([])
+                room = most
+            stop = min(start + room, size)
+            found[-1].append((index, slice(start, stop)))
+            room -= stop - start
+            start = stop
+    return found
 
 
 def bucket_size(buckets: int) -> int:
@@ -55,6 +72,11 @@ def sign_rounds(width: int) -> int:
 def zero_rounds(width: int) -> int:
     """Of a comparison with zero."""
     return (2 if width > 1 else 0) + circuits.carry_rounds(width)
+
+
+def shuffle_rounds(rows: int) -> int:
+    """Of each of three times that rows go through a network."""
+    return len(benes.halves(benes.padded(rows)))
 
 
 def group_width(count: int) -> int:

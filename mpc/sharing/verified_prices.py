@@ -1,21 +1,23 @@
 """Rounds and bytes of every operation between three parties that check each other, from shapes alone."""
 
 from math import prod
-from typing import NoReturn
 
+from mpc.sharing import benes
 from mpc.sharing.circuits import tree_sizes
 from mpc.sharing.costs import Cost
+from mpc.sharing.judges import HASH_BYTES
 from mpc.sharing.prices import Ledger, ThreeParties
 from mpc.sharing.ring import words_of
-from mpc.sharing.verified import shuffling_refused
 from mpc.sharing.verified_costs import (
-    HASH_BYTES,
     MOST_GATE_WORDS,
+    MOST_PRODUCTS,
     gate_check_cost,
     group_width,
+    lots,
     matmul_parts,
     products_check_cost,
     random_products_cost,
+    shuffle_rounds,
     sign_rounds,
     zero_rounds,
 )
@@ -34,7 +36,7 @@ class VerifiedPrices:
         self._plain.share(operation, owner, elements, words)
 
     def multiply(self, count: int) -> None:
-        self._ledger.begin("multiply", count)
+        self._begin("multiply", count, 1)
         self._product(count)
 
     def _product(self, count: int) -> None:
@@ -42,7 +44,7 @@ class VerifiedPrices:
         self._products.append(count)
 
     def matmul(self, m: int, k: int, n: int) -> None:
-        self._ledger.begin("matmul", m * k * n, 0)
+        self._begin("matmul", m * k * n, 0)
         for part in matmul_parts((m, k, n)):
             self._ledger.add(rounds=1)
             self._product(m * k * (part.stop - part.start))
@@ -54,6 +56,8 @@ class VerifiedPrices:
     def _begin(self, operation: str, count: int, rounds: int) -> None:
         if self._gate_words >= MOST_GATE_WORDS:
             self._check_gates()
+        if sum(self._products) >= MOST_PRODUCTS:
+            self._check_products()
         self._ledger.begin(operation, count, rounds)
 
     def _conjoined(self, words: int) -> None:
@@ -70,7 +74,7 @@ class VerifiedPrices:
         self._conjoined(3 * (width - 1) * words_of(count))
 
     def integers(self, count: int) -> None:
-        self._ledger.begin("integers", count, 2)
+        self._begin("integers", count, 2)
         self._as_words(count)
 
     def _as_words(self, count: int) -> None:
@@ -78,13 +82,15 @@ class VerifiedPrices:
             self._product(count)
 
     def select(self, count: int) -> None:
-        self._ledger.begin("select", count, 3)
+        self._begin("select", count, 3)
         self._as_words(count)
         self._product(count)
 
-    def shuffle(self, shape: tuple[int, int]) -> NoReturn:
-        del shape
-        raise shuffling_refused()
+    def shuffle(self, shape: tuple[int, int]) -> None:
+        for _ in range(3):
+            self._begin("shuffle", prod(shape), shuffle_rounds(shape[0]))
+            for _ in range(shuffle_rounds(shape[0])):
+                self._product(benes.padded(shape[0]) // 2 * shape[1])
 
     def sums_by(self, owner: str, count: int, shape: tuple[int, int]) -> None:
         self.share("share", owner, shape[0], shape[0])
@@ -108,11 +114,15 @@ class VerifiedPrices:
         self._ledger.costs.add(operation, Cost(sent_bytes=HASH_BYTES * sent, received_bytes=HASH_BYTES * received))
 
     def _check(self) -> None:
-        count, steps, self._products = sum(self._products), len(self._products), []
-        if count:
-            self._ledger.costs.add("verify_random", random_products_cost(count))
-            self._ledger.costs.add("verify", products_check_cost(count, steps))
+        self._check_products()
         self._check_gates()
+
+    def _check_products(self) -> None:
+        products, self._products = self._products, []
+        for lot in lots(products, MOST_PRODUCTS):
+            count = sum(part.stop - part.start for _, part in lot)
+            self._ledger.costs.add("verify_random", random_products_cost(count))
+            self._ledger.costs.add("verify", products_check_cost(count, len(lot)))
 
     def _check_gates(self) -> None:
         while self._gate_words:

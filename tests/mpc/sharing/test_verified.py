@@ -13,7 +13,9 @@ from mpc.errors import InputError, ProtocolError, SealaneError
 from mpc.local import run_program
 from mpc.sharing import verified, verified_prices
 from mpc.sharing.aggregates import histogram
+from mpc.sharing.grouping import group_by
 from mpc.sharing.plan import plan
+from mpc.sharing.sorting import sort_by
 from mpc.sharing.verified_costs import bucket_size
 from protos import sharing_pb2
 from tests.mpc.sharing.programs import secret, secret_bits
@@ -131,6 +133,7 @@ def everything(engine):
             engine.open(engine.sums_by("hk", groups if engine.name == "hk" else None, 3, b.reshape(-1, 1))).ravel(),
             [Y[groups == group].sum() for group in range(3)],
         ),
+        (np.sort(engine.open(engine.shuffle(a.reshape(-1, 1))), axis=None), X),
         (engine.open(histogram(a, [-10, 0, 10])), [10, 10]),
     ]
 
@@ -161,6 +164,7 @@ STEPS = {
     "conjoin": lambda engine, _a, _b, bits: engine.open(bits & ~bits),
     "integers": lambda engine, _a, _b, bits: engine.open(bits.integers()),
     "select": lambda engine, a, _b, bits: engine.open(engine.select(bits, a)),
+    "shuffle": lambda engine, a, _b, _bits: engine.open(engine.shuffle(a.reshape(20, 2))),
     "matmul": lambda engine, a, b, _bits: engine.open(a @ b),
     "open_bits": lambda engine, _a, _b, bits: engine.open(bits),
     "verify_bits": lambda engine, a, b, _bits: engine.open(a < b),
@@ -260,29 +264,64 @@ def test_the_step_with_the_wrong_bits_is_named_at_both_honest_parties(operation,
 def test_more_gates_than_are_checked_at_once_are_checked_in_lots(monkeypatch):
     for module in (verified, verified_prices):
         monkeypatch.setattr(module, "MOST_GATE_WORDS", 5)
+        monkeypatch.setattr(module, "MOST_PRODUCTS", 7)
 
     def program(engine):
         a, b = secret(engine, "hk", X, -100, 100), secret(engine, "cn", Y, -100, 100)
         found = engine.open((a < b) ^ (a == b))
+        engine.open(a * b + b * b)
         return found, engine.costs.operations
 
     planned = plan("hk", PARTIES, verified=True)
     program(planned)
     results = run_program(program, PARTIES, verified=True)
     assert np.array_equal(results["hk"][0], Y >= X)
-    assert results["hk"][1]["verify_bits"] == planned.costs.operations["verify_bits"]
+    assert dict(results["hk"][1]) == dict(planned.costs.operations)
     assert planned.costs.operations["verify_bits"].calls > 5
+    assert planned.costs.operations["verify"].calls == 12
 
 
-def test_what_is_not_verified_is_refused():
-    def unverified(engine):
-        with pytest.raises(InputError, match="not verified"):
-            engine.shuffle(secret(engine, "hk", [[1, 2]], 0, 9))
-
-    run_program(unverified, PARTIES, verified=True)
-    unverified(plan("hk", PARTIES, verified=True))
+def test_only_three_parties_verify():
     with pytest.raises(InputError, match="only three parties"):
         run_program(program, ("cn", "hk"), verified=True)
+
+
+@pytest.mark.parametrize("rows", [1, 2, 5, 33])
+def test_a_shuffle_keeps_rows_and_changes_their_order(rows):
+    table = np.stack([np.arange(rows), np.arange(rows) ** 2], axis=1)
+
+    def shuffled(engine):
+        return engine.open(engine.shuffle(secret(engine, "hk", table, 0, 2000)))
+
+    found = run_program(shuffled, PARTIES, verified=True)
+    for result in found.values():
+        assert np.array_equal(result[np.argsort(result[:, 0])], table)
+        assert np.array_equal(result, found["cn"])
+    assert rows < 33 or not np.array_equal(found["cn"], table)
+
+
+def test_every_order_is_about_as_likely():
+    def shuffled(engine):
+        rows = secret(engine, "hk", np.tile(np.arange(3), 200).reshape(-1, 1), 0, 2)
+        return [engine.open(engine.shuffle(rows[:3]))[:, 0].tolist() for _ in range(60)]
+
+    found = run_program(shuffled, PARTIES, verified=True)["sg"]
+    assert len({tuple(order) for order in found}) == 6
+
+
+def test_rows_are_sorted_and_grouped():
+    keys, values = X % 4, Y.reshape(-1, 1)
+
+    def program(engine):
+        a, b = secret(engine, "hk", keys, 0, 3), secret(engine, "cn", values, -100, 100)
+        groups = group_by(engine, a, b)
+        ordered, _ = sort_by(engine, b[:, 0], b)
+        return engine.open(groups.keys), engine.open(groups.sums[:, 0]), engine.open(ordered)
+
+    for found, sums, ordered in run_program(program, PARTIES, verified=True).values():
+        assert found.tolist() == [0, 1, 2, 3]
+        assert sums.tolist() == [values[keys == key].sum() for key in range(4)]
+        assert np.array_equal(ordered, np.sort(Y))
 
 
 @pytest.mark.parametrize("work", [program, everything])
