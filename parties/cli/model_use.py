@@ -268,9 +268,14 @@ def _page(node: "Node", job: Job, found: "Evaluation") -> str:
 
 
 def _fit(node: "Node", trained_by: str) -> dict[str, Any]:
-    """What the training told this party of each epoch or round, if it told it anything by number."""
+    """What the training told this party of each epoch or round, in its part of the model or in its result."""
     import pyarrow as pa
 
+    from mpc.federated.model import Model as Part
+
+    errors = Part.from_bytes(node.model_part(trained_by)).content.get("validation_errors")
+    if errors:
+        return {"validation error": errors}
     if node.job(trained_by).result is None:
         return {}
     table = node.result(trained_by)

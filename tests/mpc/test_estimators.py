@@ -105,6 +105,32 @@ def test_boosted_trees_take_categories_and_give_probabilities():
     assert model.predict_proba(tables).shape == (n, 2)
 
 
+def test_boosted_trees_tell_several_classes_apart():
+    bank = pd.read_csv(DATA / "vehicle_scale_hetero_guest.csv")[:200]
+    telecom = pd.read_csv(DATA / "vehicle_scale_hetero_host.csv").add_prefix("t_").rename(columns={"t_id": "id"})
+    tables = {"bank": bank, "telecom": telecom}
+    model = VerticalBoostedTrees(key_bits=512, objective="multiclass", classes=4, trees=2, depth=2, bins=8)
+    model.fit(tables, label="y", holder="bank")
+    p = model.predict_proba(tables)
+    assert p.shape == (200, 4)
+    assert p.sum(axis=1) == pytest.approx(1)
+    assert (model.predict(tables) == bank["y"]).mean() > 0.6
+    found = model.evaluate(tables)
+    assert found.tables["classes"]["label"] == [0, 1, 2, 3]
+    assert found.measures["accuracy"] == pytest.approx((model.predict(tables) == bank["y"]).mean())
+
+
+def test_the_horizontal_model_is_evaluated_over_all_rows():
+    table = pd.read_csv(DATA / "breast_hetero_guest.csv").drop(columns="id")
+    parts = {"p0": table[:200], "p1": table[200:350], "p2": table[350:]}
+    model = HorizontalLogisticRegression(l2=0.01)
+    with pytest.raises(InputError, match="not fitted"):
+        model.evaluate(parts)
+    found = model.fit(parts, label="y").evaluate(parts)
+    assert found.rows == len(table)
+    assert found.measures["auc"] == pytest.approx(roc_auc_score(table["y"], model.predict_proba(table)[:, 1]), abs=1e-3)
+
+
 def test_the_horizontal_model_is_that_of_all_rows():
     table = pd.read_csv(DATA / "breast_hetero_guest.csv").drop(columns="id")
     parts = {"p0": table[:200], "p1": table[200:350], "p2": table[350:]}
