@@ -180,6 +180,14 @@ class Books:
                 ),
             )
 
+    def note_traffic(self, job_id: str, report: Report) -> None:
+        """Overwrite how many bytes the job has moved in all."""
+        with self.store.transaction() as db:
+            db.execute(
+                "UPDATE progress SET sent_bytes = ?, received_bytes = ? WHERE job = ?",
+                (report.sent_bytes, report.received_bytes, job_id),
+            )
+
     def note_link(self, peer: str, state: str, detail: str, release: Release) -> None:
         """Overwrite what is seen of a peer's link."""
         told = json.dumps(release.protocols)

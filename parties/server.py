@@ -259,6 +259,9 @@ class Server:
             self._progress_at[record.id] = now
             with suppress(StoreError):
                 await self._write(self._books.note_progress, record.id, report, started)
+        elif report.facts is not None:
+            with suppress(StoreError):
+                await self._write(self._books.note_traffic, record.id, report)
 
     async def _on_end(self, ended: Ended) -> None:
         self._progress_at.pop(ended.job, None)

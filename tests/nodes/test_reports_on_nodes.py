@@ -59,6 +59,11 @@ def test_a_report_is_the_truth_and_may_be_asked_for_again(nodes: Sandbox) -> Non
     for _ in range(2):
         job = report("WHERE hk.age > 0", in_memory=True)
         assert nodes.run(job)["cn"].to_pylist() == truth()
+    ours, theirs = (nodes[name].node.progress(job.id) for name in ("hk", "cn"))
+    assert ours is not None
+    assert theirs is not None
+    # Of the whole job, to the last message.
+    assert (ours.sent_bytes, ours.received_bytes) == (theirs.received_bytes, theirs.sent_bytes)
     rows = nodes["hk"].node._store.connection().execute("SELECT * FROM row_sets").fetchall()
     assert len(rows) == 1
     # cn alone is given figures, and of its own rows it may know all.
