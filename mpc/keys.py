@@ -93,11 +93,13 @@ def encode_keys(
     digests: Digests = blake2b_digests,
     *,
     first_row: int = 0,
+    rows: _Codes | None = None,
 ) -> Keys:
     """The keys of `table`, whose columns are all key columns, one profile name each; `session` has 16 bytes.
 
     Raises `InputError` for a column of a type that has no text, and for a value that its profile refuses, naming
-    its column and row (counted from 1, the table's own being preceded by `first_row` others).
+    its column and row (counted from 1, the table's own being preceded by `first_row` others, or those numbered `rows`
+    from 0).
     """
     header = b"".join(len(name.encode()).to_bytes(4, "little") + name.encode() for name in profiles)
     if _are_plain(table, profiles):
@@ -108,8 +110,9 @@ def encode_keys(
     for name, column in zip(table.column_names, columns, strict=True):
         bad = np.flatnonzero(column.codes == _INVALID)
         if len(bad):
+            row = bad[0] if rows is None else rows[bad[0]]
             raise InputError(
-                f"column {name!r}, row {first_row + bad[0] + 1}: {column.complaint}",
+                f"column {name!r}, row {first_row + row + 1}: {column.complaint}",
                 hint="correct or remove such rows; the protocol psi.dry_run counts them beforehand",
             )
     key_of_row, first_rows, quality = _number(columns, table.num_rows)

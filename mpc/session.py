@@ -9,7 +9,7 @@ from mpc.errors import InputError, ProtocolError
 from mpc.job import Job
 from mpc.questions import Question
 from mpc.rng import Rng
-from mpc.spec import Outcome, Party, Progress, Spec, no_opening
+from mpc.spec import Outcome, Party, Progress, Rows, Spec, no_opening
 from mpc.spool import MemorySpool, Spool
 from protos import session_pb2
 
@@ -34,12 +34,14 @@ def run_role(
     model: bytes = b"",
     opening: Callable[[], None] = no_opening,
     questions: Iterable[Question] = (),
+    rows: Rows | None = None,
 ) -> Outcome:
     """Play the part of `name` in `job` over one channel to each other member.
 
     `tables` holds one Arrow table a slot of the role, with the columns that the job names, in its order.
-    `spool` keeps what may outlive the attempt (None: nothing does); `pool`, `model`, `opening` and `questions` are as
-    in `Party`. Raises what the protocol raises; `ProtocolError` too when a peer means another job, version or attempt.
+    `spool` keeps what may outlive the attempt (None: nothing does); `pool`, `model`, `opening`, `questions` and `rows`
+    are as in `Party`. Raises what the protocol raises; `ProtocolError` too when a peer means another job, version or
+    attempt.
     """
     params = spec.parse(job)
     if set(peers) != set(job.members) - {name}:
@@ -59,7 +61,7 @@ def run_role(
         _check_hello(hello, channel.recv(session_pb2.Hello), peer)
     role = spec.roles[job.members[name].role]
     spool = MemorySpool() if spool is None else spool
-    party = Party(name, job, params, peers, rng, progress, session, spool, pool, model, opening, questions)
+    party = Party(name, job, params, peers, rng, progress, session, spool, pool, model, opening, rows, questions)
     outcome = role.run(party, tables)
     if (outcome.table is not None) != (name in job.receivers):
         raise AssertionError(f"{spec.name}: exactly the receivers end with a table")

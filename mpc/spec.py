@@ -3,7 +3,7 @@
 Each protocol module ends in its `SPEC`. `reveals` and `estimate` are what an approver is shown before a job runs.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 from pydantic import TypeAdapter, ValidationError
 
 from mpc.channel import Channel
+from mpc.conditions import Condition
 from mpc.errors import InputError
 from mpc.job import Job, explain
 from mpc.questions import Question
@@ -54,12 +55,29 @@ class Slot:
 
 
 @dataclass(frozen=True)
+class Rows:
+    """Which rows of its dataset, `total` in all, a party's tables hold: their numbers, rising from 0."""
+
+    numbers: "I64" = field(repr=False)
+    total: int
+
+    def spread(self, values: "I64", missing: int) -> "I64":
+        """`values`, one a row that the tables hold, as one a row of the dataset."""
+        import numpy as np
+
+        whole = np.full(self.total, missing, np.int64)
+        whole[self.numbers] = values
+        return whole
+
+
+@dataclass(frozen=True)
 class Party(Generic[P]):
     """All that a role is given beside its input.
 
     `spool` outlives the attempt; `pool` is for work beside the messages, None: threads of the protocol's own. `model`
     is this party's part of the model that the job uses (see `Spec.model`), empty if it uses none. A role
     whose job costs epsilon calls `opening` before it shares what opens its figures: what fails earlier cost nothing.
+    `rows` are those that its tables hold, None: all (see `Spec.conditions`).
     `questions` are those of the party's operator, if the protocol takes some (see `Spec.asks`): the next one comes when
     it is asked.
     """
@@ -75,6 +93,7 @@ class Party(Generic[P]):
     pool: Executor | None = field(default=None, repr=False)
     model: bytes = field(default=b"", repr=False)
     opening: Callable[[], None] = no_opening
+    rows: Rows | None = field(default=None, repr=False)
     questions: Iterable[Question] = field(default=(), repr=False)
 
 
@@ -126,10 +145,12 @@ class Spec(Generic[P]):
     combinations that the fields alone do not exclude.
 
     `uses(job, params, name)` says what becomes of each of the party's columns, for protocols whose grants have rules
-    for columns. `row_sets(job, params, name, tables)` gives the sets of the party's rows whose figures the result may
-    show: the set (-1: none) and the person of each row, as numbers; for protocols whose exact figures could be told
-    apart by a few rows. With `in_memory(params)` no party may write rows to disk. `epsilon(params)` is what a result
-    costs each person in it, in millionths of differential privacy's epsilon, for results with noise; 0: it is exact.
+    for columns. `row_sets(job, params, name, tables, rows)` gives the sets of the party's rows whose figures the
+    result may show: the set of each row of the dataset (-1: none), as a number; for protocols whose exact figures could
+    be told apart by a few people, whom the columns of "key" slots stand for. Of the party's rows the role is given
+    those for which all `conditions(job, params, name)` hold, or more. With `in_memory(params)` no party may write rows
+    to disk. `epsilon(params)` is what a result costs each person in it, in millionths of differential privacy's
+    epsilon, for results with noise; 0: it is exact.
     """
 
     name: str
@@ -145,7 +166,8 @@ class Spec(Generic[P]):
     asks: Callable[[Job, P], str] = lambda _job, _params: ""
     check: Callable[[Job, P], None] = lambda _job, _params: None
     uses: Callable[[Job, P, str], Mapping[str, frozenset[Use]]] | None = None
-    row_sets: Callable[[Job, P, str, "Mapping[str, pa.Table]"], "tuple[I64, I64]"] | None = None
+    row_sets: Callable[[Job, P, str, "Mapping[str, pa.Table]", Rows | None], "I64"] | None = None
+    conditions: Callable[[Job, P, str], Sequence[Condition]] = lambda _job, _params, _name: ()
     in_memory: Callable[[P], bool] = lambda _params: False
     epsilon: Callable[[P], int] = lambda _params: 0
 
@@ -202,6 +224,7 @@ __all__ = [
     "Party",
     "Progress",
     "Role",
+    "Rows",
     "Slot",
     "Spec",
     "describe_params",

@@ -13,7 +13,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 
-from mpc import registry
 from mpc.errors import InputError
 from mpc.job import Job
 
@@ -32,12 +31,6 @@ class Spent:
     millionths: int
 
 
-def cost(job: Job) -> int:
-    """What an attempt at the job costs each person in it, in millionths of epsilon; 0 for exact results."""
-    spec = registry.get(job.protocol)
-    return spec.epsilon(spec.parse(job))
-
-
 def spent(db: sqlite3.Connection, dataset: str, peer: str, purpose: str) -> int:
     """What was debited so far, in millionths of epsilon."""
     row = db.execute(
@@ -54,10 +47,13 @@ def spent_by_peer(db: sqlite3.Connection, job: Job, name: str) -> Mapping[str, i
     return {peer: spent(db, dataset, peer, job.purpose) for peer in others} if dataset else {}
 
 
-def debit(db: sqlite3.Connection, job: Job, name: str, attempt: int, now: float) -> None:
-    """Debit an attempt at the job to each other member, in the caller's transaction; once, however often called."""
+def debit(db: sqlite3.Connection, job: Job, name: str, attempt: int, millionths: int, now: float) -> None:
+    """Debit an attempt at the job to each other member, in the caller's transaction; once, however often called.
+
+    `name` is the own party; `millionths` of epsilon, 0 for an exact result.
+    """
     assert db.in_transaction
-    dataset, millionths = job.members[name].dataset, cost(job)
+    dataset = job.members[name].dataset
     if not dataset or not millionths:
         return
     db.executemany(

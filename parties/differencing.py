@@ -9,6 +9,8 @@ import zlib
 from collections.abc import Iterable
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from mpc.errors import PolicyDenied
@@ -19,6 +21,16 @@ I64 = NDArray[np.int64]
 def pack(sets: I64) -> bytes:
     """The set of each row (-1: none), as bytes."""
     return zlib.compress(sets.astype("<i4").tobytes())
+
+
+def people_of(keys: pa.Table) -> I64:
+    """Number the people of rows, who are the different combinations of values in `keys`."""
+    people = np.zeros(keys.num_rows, np.int64)
+    for column in keys.columns:
+        codes = pc.dictionary_encode(column.cast(pa.large_string()).combine_chunks()).indices
+        codes = pc.fill_null(codes, -1).to_numpy(zero_copy_only=False).astype(np.int64)
+        _, people = np.unique(people * (codes.max(initial=0) + 2) + codes + 1, return_inverse=True)
+    return people.astype(np.int64)
 
 
 def check(sets: I64, people: I64, earlier: Iterable[bytes], minimum: int) -> None:

@@ -293,6 +293,7 @@ def _explain(peer: str, own: list[Grant], request: Request, now: float) -> str:
             grant.protocol not in (ANY, request.protocol),
             grant.purpose not in (ANY, request.purpose),
             len(_failures(grant, request, now)),
+            grant.protocol == ANY,
             grant.id,
         ),
     )

@@ -14,6 +14,7 @@ the hash and after the read: replacing it or writing to it meanwhile is an error
 
 import contextlib
 import hmac
+import itertools
 import os
 import stat
 from collections.abc import Collection, Iterator, Sequence
@@ -21,13 +22,18 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import duckdb
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from duckdb import ColumnExpression
 
+from mpc.conditions import Condition, columns_of
 from mpc.errors import InputError
 from mpc.job import NAME
 from mpc.rng import Rng, system_rng
+from mpc.spec import Rows
 from parties import csv_text
+from parties.conditions_sql import expression
 from parties.csv_types import FLOATED, MAX_DECIMAL_DIGITS, NUMBER, Written, column_type, digits_sql, written_sql
 from parties.datasets import Column, Dataset, DatasetChanged, commitment
 from parties.policy import ANY, showable
@@ -37,7 +43,8 @@ MAX_COLUMNS = 4096
 MAX_NAME_CHARS = 128
 
 _MEMORY_LIMIT = "1GB"  # of DuckDB's buffers, which else keep a whole file; what it returns is not part of it
-_MAPPED_ROWS = 2**17  # a batch
+_BATCH_ROWS = 2**17
+_ROW = "row_number() OVER () - 1"  # its number in the file, from 0
 _PARQUET_MAGIC = b"PAR1"
 _KEY_TYPES = ("text", "integer", "date")
 _NUMBER_TYPES = ("integer", "decimal", "float")
@@ -87,6 +94,50 @@ def load(
     dataset has not or, when it is among `numbers`, that holds anything but numbers.
     """
     wanted = [_column(dataset, column) for column in dict.fromkeys(columns)]
+    if not wanted:
+        return pa.table({})
+    with _source_of(dataset, wanted, numbers) as source, _reading(dataset.path) as db:
+        query = db.sql(f"SELECT {_picks(dataset, wanted)} FROM {source}")
+        table = query.to_arrow_table() if mapped is None else _map(query.to_arrow_reader(_BATCH_ROWS), mapped)
+    if table.num_rows != dataset.rows:
+        raise InputError(f"{dataset.path}: has {table.num_rows} rows where {dataset.rows} were registered")
+    return table.rename_columns([column.name for column in wanted])
+
+
+def load_where(
+    dataset: Dataset,
+    columns: Sequence[str],
+    conditions: Sequence[Condition],
+    *,
+    numbers: Collection[str] = (),
+    most_rows: int,
+    mapped: Path | None = None,
+) -> tuple[pa.Table, Rows]:
+    """As `load`, but only the rows for which all `conditions` hold, and which rows of the file these are.
+
+    More than `most_rows` of them are mapped from `mapped`; without it they raise `InputError`.
+    """
+    wanted = [_column(dataset, column) for column in dict.fromkeys(columns)]
+    used = [_column(dataset, name) for name in {name for condition in conditions for name in columns_of(condition)}]
+    read = list(dict.fromkeys([*wanted, *used]))
+    names = {column.name: f"c{dataset.columns.index(column)}" for column in read}
+    tests = [expression(each, names, {column.name: column.type for column in used}) for each in conditions]
+    with _source_of(dataset, wanted, numbers) as source, _reading(dataset.path) as db:
+        query = db.sql(f"SELECT {_picks(dataset, read)}, {_ROW} AS row FROM {source}")
+        for test in tests:
+            query = query if test is None else query.filter(test)
+        query = query.select(*(ColumnExpression(names[column.name]) for column in wanted), ColumnExpression("row"))
+        table = _gathered(query.to_arrow_reader(_BATCH_ROWS), most_rows, mapped)
+    found = table.column("row").to_numpy()
+    if len(found) and not (np.diff(found, prepend=-1) > 0).all():
+        raise AssertionError("rows are read in the order of the file")
+    names_kept = [column.name for column in wanted]
+    return table.select(range(len(wanted))).rename_columns(names_kept), Rows(found, dataset.rows)
+
+
+@contextlib.contextmanager
+def _source_of(dataset: Dataset, wanted: Sequence[Column], numbers: Collection[str]) -> Iterator[str]:
+    """SQL for the dataset's rows, once its bytes are those registered and its `numbers` are numbers."""
     with _opened(dataset.path, DatasetChanged(dataset.name)) as file:
         if not hmac.compare_digest(commitment(file, dataset.salt), dataset.commitment):
             raise DatasetChanged(dataset.name)
@@ -94,19 +145,33 @@ def load(
         for column in wanted:
             if column.name in numbers and not column.type.startswith(_NUMBER_TYPES):
                 raise _not_a_number(dataset, column, source)
-        if not wanted:
-            return pa.table({})
-        picks = ", ".join(_cast(dataset.columns.index(column), column.type) for column in wanted)
-        with _reading(dataset.path) as db:
-            query = db.sql(f"SELECT {picks} FROM {source}")
-            table: pa.Table = query.to_arrow_table() if mapped is None else _map(query, mapped)
-    if table.num_rows != dataset.rows:
-        raise InputError(f"{dataset.path}: has {table.num_rows} rows where {dataset.rows} were registered")
-    return table.rename_columns([column.name for column in wanted])
+        yield source
 
 
-def _map(query: duckdb.DuckDBPyRelation, path: Path) -> pa.Table:
-    batches = query.to_arrow_reader(_MAPPED_ROWS)
+def _picks(dataset: Dataset, columns: Sequence[Column]) -> str:
+    return ", ".join(_cast(dataset.columns.index(column), column.type) for column in columns)
+
+
+def _gathered(batches: pa.RecordBatchReader, most_rows: int, mapped: Path | None) -> pa.Table:
+    """All batches in memory, or from `mapped` if they have more than so many rows."""
+    held: list[pa.RecordBatch] = []
+    rows = 0
+    for batch in batches:
+        held.append(batch)
+        rows += batch.num_rows
+        if rows > most_rows:
+            break
+    else:
+        return pa.Table.from_batches(held, batches.schema)
+    if mapped is None:
+        raise InputError(
+            f"the job is computed in memory only, and more than {most_rows} rows count",
+            hint="register fewer rows, or propose the job without in_memory",
+        )
+    return _map(pa.RecordBatchReader.from_batches(batches.schema, itertools.chain(held, batches)), mapped)
+
+
+def _map(batches: pa.RecordBatchReader, path: Path) -> pa.Table:
     with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, batches.schema) as writer:
         for batch in batches:
             writer.write_batch(batch)

@@ -6,6 +6,7 @@ integer, halves to even; below 2^51 that is exact for every float that stands fo
 larger ones are refused because it is not.
 """
 
+from collections.abc import Callable
 from decimal import Context, Decimal, Inexact
 from typing import TYPE_CHECKING
 
@@ -20,14 +21,18 @@ if TYPE_CHECKING:  # Arrow is loaded by the process that has a table to convert,
 MAX_DECIMALS = 18  # 10^18 < 2^63
 INT64_MAX = 2**63 - 1
 _MAX_FLOAT = float(2**51)
+_Refuse = Callable[..., None]
 _EXACT = Context(prec=76, traps=[Inexact])
 
 
-def to_scaled(column: "pa.ChunkedArray", decimals: int, name: str) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+def to_scaled(
+    column: "pa.ChunkedArray", decimals: int, name: str, rows: NDArray[np.int64] | None = None
+) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
     """The scaled integers of an Arrow column, and which rows have one: NULL gives 0 and False.
 
-    `name` is the column's, for messages. Raises `InputError` for a column that holds no numbers, and, naming the
-    first such row (counted from 1), for NaN, infinity and numbers too large to hold.
+    `name` is the column's, for messages, and `rows` numbers its rows from 0 where they are not 0, 1, 2, ... Raises
+    `InputError` for a column that holds no numbers, and, naming the first such row (counted from 1), for NaN, infinity
+    and numbers too large to hold.
     """
     import pyarrow as pa
 
@@ -35,12 +40,21 @@ def to_scaled(column: "pa.ChunkedArray", decimals: int, name: str) -> tuple[NDAr
     array = pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], column.type)
     valid = np.asarray(array.is_valid().to_numpy(zero_copy_only=False), np.bool_)
     kind = array.type
+
+    def refuse(
+        bad: NDArray[np.bool_], why: str = "is too large for 64 bits", hint: str = "declare fewer decimals"
+    ) -> None:
+        found = np.flatnonzero(bad & valid)
+        if len(found):
+            row = found[0] if rows is None else rows[found[0]]
+            raise InputError(f"row {row + 1} of column {name!r} {why}", hint=hint)
+
     if pa.types.is_integer(kind):
-        return _from_integers(array, valid, decimals, name), valid
+        return _from_integers(array, decimals, refuse), valid
     if pa.types.is_floating(kind):
-        return _from_floats(array, valid, decimals, name), valid
+        return _from_floats(array, valid, decimals, refuse), valid
     if pa.types.is_decimal(kind) and kind.bit_width <= 128:
-        return _from_decimals(array, valid, decimals, name), valid
+        return _from_decimals(array, valid, decimals, refuse), valid
     raise InputError(
         f"column {name!r} holds {kind}, not numbers", hint="give integers, floats or DECIMAL of at most 38 digits"
     )
@@ -72,23 +86,23 @@ def _check_decimals(decimals: int) -> None:
         raise InputError(f"{decimals} decimals: give 0 to {MAX_DECIMALS}")
 
 
-def _from_integers(array: "pa.Array", valid: NDArray[np.bool_], decimals: int, name: str) -> NDArray[np.int64]:
+def _from_integers(array: "pa.Array", decimals: int, refuse: _Refuse) -> NDArray[np.int64]:
     numbers = array.fill_null(0).to_numpy(zero_copy_only=False)
     limit = INT64_MAX // 10**decimals
-    _refuse((numbers > limit) | (numbers < -limit) if numbers.dtype.kind == "i" else numbers > limit, valid, name)
+    refuse((numbers > limit) | (numbers < -limit) if numbers.dtype.kind == "i" else numbers > limit)
     return np.asarray(numbers, np.int64) * np.int64(10**decimals)
 
 
-def _from_floats(array: "pa.Array", valid: NDArray[np.bool_], decimals: int, name: str) -> NDArray[np.int64]:
+def _from_floats(array: "pa.Array", valid: NDArray[np.bool_], decimals: int, refuse: _Refuse) -> NDArray[np.int64]:
     numbers = np.where(valid, array.fill_null(0.0).to_numpy(zero_copy_only=False), 0.0).astype(np.float64)
-    _refuse(~np.isfinite(numbers), valid, name, "is not a finite number")
+    refuse(~np.isfinite(numbers), "is not a finite number")
     with np.errstate(over="ignore"):  # infinity is refused below
         product = numbers * float(10**decimals)
-    _refuse(np.abs(product) > _MAX_FLOAT, valid, name, "is too large for an exact conversion from float", "use DECIMAL")
+    refuse(np.abs(product) > _MAX_FLOAT, "is too large for an exact conversion from float", "use DECIMAL")
     return np.rint(product).astype(np.int64)
 
 
-def _from_decimals(array: "pa.Array", valid: NDArray[np.bool_], decimals: int, name: str) -> NDArray[np.int64]:
+def _from_decimals(array: "pa.Array", valid: NDArray[np.bool_], decimals: int, refuse: _Refuse) -> NDArray[np.int64]:
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -100,17 +114,5 @@ def _from_decimals(array: "pa.Array", valid: NDArray[np.bool_], decimals: int, n
     words = words.reshape(-1, 4)[exact.offset : exact.offset + len(exact)]
     low = np.where(valid, words[:, 0], 0)
     fits = (words[:, 1:] == (words[:, :1] >> 63)).all(axis=1) & (low != np.iinfo(np.int64).min)
-    _refuse(~fits, valid, name)
+    refuse(~fits)
     return low
-
-
-def _refuse(
-    bad: NDArray[np.bool_],
-    valid: NDArray[np.bool_],
-    name: str,
-    why: str = "is too large for 64 bits",
-    hint: str = "declare fewer decimals",
-) -> None:
-    rows = np.flatnonzero(bad & valid)
-    if len(rows):
-        raise InputError(f"row {rows[0] + 1} of column {name!r} {why}", hint=hint)

@@ -11,11 +11,11 @@ from typing import Literal
 
 from sqlglot import exp
 
+from mpc.conditions import number_of
 from mpc.errors import InputError
 from mpc.job import NAME
 from mpc.reports import expressions
 from mpc.reports.compiling_conditions import Resolver, compile_where, joined_by
-from mpc.reports.conditions import number_of
 from mpc.reports.expressions import MAX_DEGREE, MAX_TERMS, Column, Polynomial
 from mpc.reports.grammar import given, only, parse, refuse, words
 from mpc.reports.plan import SQUARES, Aggregate, Buckets, Function, GroupKey, Ordering, Output, Plan, Table

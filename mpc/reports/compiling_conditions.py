@@ -6,7 +6,7 @@ from typing import cast
 
 from sqlglot import exp
 
-from mpc.reports.conditions import And, Compare, Condition, IsNull, Not, Operator, Or, Value, date_of, number_of
+from mpc.conditions import And, Compare, Condition, IsNull, Not, Operator, Or, Value, date_of, number_of
 from mpc.reports.expressions import Column
 from mpc.reports.grammar import only, refuse, words
 from mpc.reports.plan import Comparison, Table

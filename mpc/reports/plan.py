@@ -7,8 +7,8 @@ from fractions import Fraction
 from functools import cached_property
 from typing import Any, Literal
 
+from mpc.conditions import Condition, columns_of, describe
 from mpc.job import canonical_json
-from mpc.reports.conditions import Condition, columns_of, describe
 from mpc.reports.expressions import Column, Polynomial
 
 PLAN_DOMAIN = b"sealane/report.sql/plan/1\0"

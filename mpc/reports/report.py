@@ -38,13 +38,14 @@ from mpc.normalisation import DEFAULT, profile
 from mpc.reports.expressions import Column
 from mpc.reports.params import Params
 from mpc.reports.plan import EXTREMES
-from mpc.spec import Estimate, Outcome, Party, Role, Slot, Spec
+from mpc.spec import Estimate, Outcome, Party, Role, Rows, Slot, Spec
 from mpc.uses import Use
 from protos import report_pb2
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from mpc.conditions import Condition
     from mpc.keys import Keys
     from mpc.reports.columns import OwnColumns
     from mpc.reports.limbs import Extent
@@ -66,7 +67,7 @@ def run(party: Party[Params], tables: "Mapping[str, pa.Table]") -> Outcome:
     from mpc.reports.sides import check_sizes, open_side
 
     plan = _plan(party.params)
-    side = open_side(plan, party.params, party.name, tables)
+    side = open_side(plan, party.params, party.name, tables, party.rows)
     own = OwnColumns(side, _keys(party, side, tables["key"]))
     if party.params.noise is None:
         check_sizes(side, own.keys)
@@ -81,7 +82,7 @@ def run(party: Party[Params], tables: "Mapping[str, pa.Table]") -> Outcome:
     table = _result(party, plan, side, extents, released)
     cells = math.prod(extent.groups for extent in extents.values())
     facts = {
-        "own_rows": tables["key"].num_rows,
+        "own_rows": tables["key"].num_rows if party.rows is None else party.rows.total,
         "counted_rows": len(own.counted),
         **{f"keys_{name}": extents[name].keys for name in plan.parties},
         "groups": cells,
@@ -109,8 +110,9 @@ def _keys(party: Party[Params], side: "Side", table: "pa.Table") -> "Keys":
     keep = pa.array(side.keep if party.params.noise is None else np.ones(len(side.keep), np.bool_))
     columns = [pc.if_else(keep, column.combine_chunks(), None) for column in table.columns]
     kept = pa.table(dict(zip(table.column_names, columns, strict=True)))
+    rows = None if party.rows is None else party.rows.numbers
     profiles = party.params.normalisation or (DEFAULT,) * len(columns)
-    return encode_keys(kept, profiles, join_session(party.session, _LABEL), digests)
+    return encode_keys(kept, profiles, join_session(party.session, _LABEL), digests, rows=rows)
 
 
 def _exchange(party: Party[Params], plan: "Plan", own: "OwnColumns") -> "dict[str, Extent]":
@@ -341,20 +343,19 @@ def _uses(_job: Job, params: Params, name: str) -> Mapping[str, frozenset[Use]]:
     return {column: frozenset(uses) for column, uses in found.items()}
 
 
-def _row_sets(_job: Job, params: Params, name: str, tables: "Mapping[str, pa.Table]") -> "tuple[I64, I64]":
+def _conditions(_job: Job, params: Params, name: str) -> "Sequence[Condition]":
+    """The party's own; with noise the keys of all rows take part."""
+    return () if params.noise is not None else _plan(params).filters.get(name, ())
+
+
+def _row_sets(_job: Job, params: Params, name: str, tables: "Mapping[str, pa.Table]", rows: Rows | None) -> "I64":
     import numpy as np
-    import pyarrow as pa
-    import pyarrow.compute as pc
 
     from mpc.reports.sides import open_side
 
-    side = open_side(_plan(params), params, name, tables)
-    people = np.zeros(len(side.keep), np.int64)
-    for column in tables["key"].columns:
-        codes = pc.dictionary_encode(column.cast(pa.large_string()).combine_chunks()).indices
-        codes = pc.fill_null(codes, -1).to_numpy(zero_copy_only=False).astype(np.int64)
-        _, people = np.unique(people * (codes.max(initial=0) + 2) + codes + 1, return_inverse=True)
-    return np.where(side.keep, side.groups, -1), people.astype(np.int64)
+    side = open_side(_plan(params), params, name, tables, rows)
+    sets = np.where(side.keep, side.groups, -1)
+    return sets if rows is None else rows.spread(sets, -1)
 
 
 def _estimate(job: Job, params: Params, rows: Mapping[str, int], name: str) -> Estimate:
@@ -383,6 +384,7 @@ SPEC = Spec(
     check=_check,
     uses=_uses,
     row_sets=_row_sets,
+    conditions=_conditions,
     in_memory=lambda params: params.in_memory,
     epsilon=lambda params: 0 if params.noise is None else params.noise.millionths,
 )

@@ -15,15 +15,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from mpc.conditions import rows_where
 from mpc.errors import InputError, PolicyDenied
 from mpc.keys import Keys
 from mpc.primitives.fixed_point import to_scaled
-from mpc.reports.conditions import rows_where
 from mpc.reports.expressions import Column
 from mpc.reports.groups import MAX_LABEL_CHARACTERS, WITHHELD, Label, combined, labels_of
 from mpc.reports.measures import Factor, declared, largest
 from mpc.reports.params import Params
 from mpc.reports.plan import Buckets, GroupKey, Plan
+from mpc.spec import Rows
 
 I64: TypeAlias = NDArray[np.int64]
 BOOL: TypeAlias = NDArray[np.bool_]
@@ -33,7 +34,10 @@ MAX_GROUPS = 10_000
 
 @dataclass(frozen=True)
 class Side:
-    """A party's part. `keep` are the rows that count; `groups` gives each row's number among `labels`."""
+    """A party's part. `keep` are the rows that count; `groups` gives each row's number among `labels`.
+
+    `rows` are those of the dataset that the tables hold, None: all.
+    """
 
     plan: Plan
     params: Params
@@ -42,6 +46,7 @@ class Side:
     keep: BOOL = field(repr=False)
     groups: I64 = field(repr=False)
     labels: tuple[tuple[Label, ...], ...] = field(repr=False)
+    rows: Rows | None = field(default=None, repr=False)
 
     def values(self, factor: Factor) -> I64 | NDArray[np.object_]:
         """A factor of each row: int64 where it fits, else Python's integers."""
@@ -60,13 +65,13 @@ class Side:
         """
         if name not in self._numbers:
             bounds = declared(self.params, Column(self.party, name))
-            values, valid = to_scaled(self.tables["value"].column(name), bounds.decimals, name)
+            values, valid = to_scaled(self.tables["value"].column(name), bounds.decimals, name, _numbers(self.rows))
             outside = np.flatnonzero(
                 valid & self.keep & ((values < bounds.scaled_lower) | (values > bounds.scaled_upper))
             )
             if len(outside):
                 raise InputError(
-                    f"row {outside[0] + 1} of column {name!r} is outside its declared bounds",
+                    f"row {_number(self.rows, outside[0])} of column {name!r} is outside its declared bounds",
                     hint="correct or filter the row, or declare wider bounds",
                 )
             self._numbers[name] = values, valid
@@ -81,7 +86,9 @@ class Side:
         return np.asarray(self.tables[slot].column(name).is_valid().to_numpy(), np.bool_)
 
 
-def open_side(plan: Plan, params: Params, party: str, tables: Mapping[str, pa.Table]) -> Side:
+def open_side(
+    plan: Plan, params: Params, party: str, tables: Mapping[str, pa.Table], of_dataset: Rows | None = None
+) -> Side:
     """The party's rows; raises `InputError` for data that do not fit the plan."""
     rows = tables["key"].num_rows
     keep = np.ones(rows, np.bool_)
@@ -92,11 +99,11 @@ def open_side(plan: Plan, params: Params, party: str, tables: Mapping[str, pa.Ta
             if column.party == party:
                 keep &= tables["value"].column(column.name).is_valid().to_numpy()
     keys = [key for key in plan.groups if key.column.party == party]
-    found = [_codes(key, params, tables, keep) for key in keys]
+    found = [_codes(key, params, tables, keep, of_dataset) for key in keys]
     groups = np.zeros(rows, np.int64)
     for codes, labels in found:
         groups = groups * len(labels) + codes
-    return Side(plan, params, party, tables, keep, groups, combined([labels for _, labels in found]))
+    return Side(plan, params, party, tables, keep, groups, combined([labels for _, labels in found]), of_dataset)
 
 
 def check_sizes(side: Side, keys: Keys) -> None:
@@ -118,11 +125,22 @@ def check_sizes(side: Side, keys: Keys) -> None:
             )
 
 
-def _codes(key: GroupKey, params: Params, tables: Mapping[str, pa.Table], keep: BOOL) -> tuple[I64, Sequence[Label]]:
+def _numbers(rows: Rows | None) -> I64 | None:
+    return None if rows is None else rows.numbers
+
+
+def _number(rows: Rows | None, at: int) -> int:
+    """What errors call a row: its number in the dataset, from 1."""
+    return int(at if rows is None else rows.numbers[at]) + 1
+
+
+def _codes(
+    key: GroupKey, params: Params, tables: Mapping[str, pa.Table], keep: BOOL, rows: Rows | None
+) -> tuple[I64, Sequence[Label]]:
     """Each row's number among the labels of one group key, and the labels."""
     labels = labels_of(key, params)
     if key.buckets is not None:
-        codes = _bucket_of(key, key.buckets, params, tables["value"].column(key.column.name))
+        codes = _bucket_of(key, key.buckets, params, tables["value"].column(key.column.name), rows)
         present = np.asarray(tables["value"].column(key.column.name).is_valid().to_numpy(), np.bool_)
     else:
         text = _as_text(tables["group"].column(key.column.name), key.column)
@@ -145,7 +163,7 @@ def _codes(key: GroupKey, params: Params, tables: Mapping[str, pa.Table], keep: 
     bad = np.flatnonzero(keep & ((codes < 0) | (~present & (None not in labels))))
     if len(bad):
         raise InputError(
-            f"row {bad[0] + 1} of column {key.column.name!r} is in none of the declared groups",
+            f"row {_number(rows, bad[0])} of column {key.column.name!r} is in none of the declared groups",
             hint="declare its value (or nulls), or leave such rows out by a condition",
         )
     codes[~keep] = 0
@@ -160,10 +178,10 @@ def _found_labels(column: pa.ChunkedArray) -> list[Label]:
     return [*found, None] if None in values or not found else found
 
 
-def _bucket_of(key: GroupKey, buckets: Buckets, params: Params, column: pa.ChunkedArray) -> I64:
+def _bucket_of(key: GroupKey, buckets: Buckets, params: Params, column: pa.ChunkedArray, rows: Rows | None) -> I64:
     """The bucket of each row, exactly: each edge in units of the column's decimals, rounded up."""
     bounds = declared(params, key.column)
-    values, _ = to_scaled(column, bounds.decimals, key.column.name)
+    values, _ = to_scaled(column, bounds.decimals, key.column.name, _numbers(rows))
     width = Fraction(buckets.upper - buckets.lower, buckets.count)
     edges = [-((-(buckets.lower + i * width) * 10**bounds.decimals) // 1) for i in range(buckets.count + 1)]
     limits = np.array([min(max(int(edge), -(2**62)), 2**62) for edge in edges], np.int64)

@@ -261,7 +261,9 @@ def _begin(
     db: sqlite3.Connection, me: Identity, record: JobRecord, attempt: int, session: bytes, started_at: int, now: float
 ) -> JobRecord:
     endings.forget_signatures(db, record)
-    budgets.debit(db, record.job, record.party(me.fingerprint).name, attempt, now)
+    spec = registry.get(record.job.protocol)
+    cost = spec.epsilon(spec.parse(record.job))
+    budgets.debit(db, record.job, record.party(me.fingerprint).name, attempt, cost, now)
     moved = move(
         db,
         record,

@@ -70,6 +70,8 @@ def authorise(db: sqlite3.Connection, me: str, job: Job, now: float) -> Authorit
 def check_start(db: sqlite3.Connection, me: str, record: JobRecord, now: float) -> None:
     """Raise `NoLongerAllowed`, saying which, if what allowed the job when it was approved no longer holds."""
     _, member = own_part(record, me)
+    spec = registry.get(record.job.protocol)
+    params = spec.parse(record.job)
     if record.job.deadline and now >= record.job.deadline:
         raise NoLongerAllowed("the job's deadline has passed")
     known = {peer.fingerprint: peer for peer in peers.read_all(db) if peer.state == "active"}
@@ -87,15 +89,14 @@ def check_start(db: sqlite3.Connection, me: str, record: JobRecord, now: float) 
                 "its grant expired after it approved the job", f"grant {grant.id} expired after the job was approved"
             )
         spent = budgets.spent(db, member.dataset, grant.peer, record.job.purpose)
-        reason = policy.over_budget(grant, spent, budgets.cost(record.job))
+        reason = policy.over_budget(grant, spent, spec.epsilon(params))
         if reason:
             raise NoLongerAllowed(
                 "its privacy budget does not allow the job any more",
                 f"grant {grant.id} {reason}",
                 hint="propose it with a smaller epsilon, or add a grant with a larger budget",
             )
-    spec = registry.get(record.job.protocol)
-    model = spec.model(spec.parse(record.job))
+    model = spec.model(params)
     if model and models.find(db, model) is None:
         raise NoLongerAllowed("its part of the model was removed after it approved the job", hint="train it again")
     if not member.dataset:

@@ -18,7 +18,7 @@ from mpc.errors import ChannelError, InputError, PolicyDenied, ProtocolError, Re
 from mpc.job import Job
 from mpc.rng import system_rng
 from mpc.session import run_role
-from mpc.spec import Outcome, Spec
+from mpc.spec import Outcome
 from mpc.spool import MemorySpool
 from parties.datasets import DatasetChanged
 from parties.jobs.failure import Failure, Kind
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 _REPORT_EVERY_S = 0.2
-_ROWS_IN_MEMORY = 2_000_000  # datasets with more are mapped from a file of this attempt's
 
 
 def main() -> None:
@@ -113,29 +112,19 @@ class _Reporter:
 
 
 def _play(task: Task, counters: Mapping[str, CountingPipe], reporter: _Reporter) -> Outcome:
-    from parties import models, reading, results  # these load DuckDB and Arrow, which only workers need
+    from parties import models, results  # these load DuckDB and Arrow, which only workers need
+    from parties.worker import inputs
 
     job = Job.from_bytes(task.spec.encode())
     spec = registry.get(job.protocol)
-    member = job.members[task.name]
-    columns = list(dict.fromkeys(column for names in member.columns.values() for column in names))
     in_memory = spec.in_memory(spec.parse(job))
-    tables = {}
+    tables: Mapping[str, pa.Table] = {}
+    rows = None
     if task.dataset is not None:
         reporter.progress("read data", 0, 1)
-        slots = spec.roles[member.role].slots
-        numbers = [name for slot, names in member.columns.items() if slots[slot].kind == "number" for name in names]
-        mapped = Path("input.arrow") if task.dataset.rows > _ROWS_IN_MEMORY else None  # in the attempt's own folder
-        if mapped is not None and in_memory:
-            raise InputError(
-                f"the job is computed in memory only, and the dataset has {task.dataset.rows} rows (at most "
-                f"{_ROWS_IN_MEMORY})",
-                hint="register fewer rows, or propose the job without in_memory",
-            )
-        table = reading.load(task.dataset, columns, numbers=numbers, mapped=mapped)
-        tables = {slot: table.select(list(names)) for slot, names in member.columns.items()}
-    if task.sets and spec.row_sets is not None:
-        _compare_sets(task, spec, job, tables)
+        tables, rows = inputs.read(task, task.dataset, spec, job)
+        if task.sets and spec.row_sets is not None:
+            inputs.compare_sets(task, task.dataset, spec, job, tables, rows)
     channels: dict[str, Channel] = {peer: MessageChannel(counter) for peer, counter in counters.items()}
     session = bytes.fromhex(task.session)
     questions = Desk(job.deadline) if spec.asks(job, spec.parse(job)) == task.name else ()
@@ -154,6 +143,7 @@ def _play(task: Task, counters: Mapping[str, CountingPipe], reporter: _Reporter)
         model=model,
         opening=reporter.opening,
         questions=questions,
+        rows=rows,
     )
     if outcome.table is not None:
         results.write_result(outcome.table, Path(task.result))
@@ -162,17 +152,6 @@ def _play(task: Task, counters: Mapping[str, CountingPipe], reporter: _Reporter)
     if outcome.model:
         results.write_bytes(outcome.model, Path(task.trained))
     return outcome
-
-
-def _compare_sets(task: Task, spec: Spec[Any], job: Job, tables: "Mapping[str, pa.Table]") -> None:
-    """Raise `PolicyDenied` if the result's rows are too close to those of earlier results; leave them for the node."""
-    from parties import differencing, results
-
-    assert spec.row_sets is not None
-    params = spec.parse(job)
-    sets, people = spec.row_sets(job, params, task.name, tables)
-    differencing.check(sets, people, task.earlier, spec.minimum_result(params))
-    results.write_bytes(differencing.pack(sets), Path(task.sets))
 
 
 def _failure(error: Exception) -> Failure:

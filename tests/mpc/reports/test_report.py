@@ -18,7 +18,7 @@ from mpc.local import run_job, run_parties
 from mpc.registry import get
 from mpc.reports.query import report_job
 from mpc.session import run_role
-from mpc.spec import Outcome, no_progress
+from mpc.spec import Outcome, Rows, no_progress
 from mpc.testing import InsecureSeededRng
 from protos import report_pb2, sharing_pb2
 
@@ -163,6 +163,30 @@ def test_own_data_that_do_not_fit_what_was_declared_are_refused(change: Mapping[
     made = job("SELECT hk.product, SUM(hk.limit) AS s" + FROM + " GROUP BY 1", "hk.product", "hk.limit")
     with pytest.raises(InputError, match=message):
         run_job(made, {"hk": table, "cn": CN})
+
+
+@pytest.mark.parametrize("column", ["limit", "product", "doc"])
+def test_errors_name_the_row_of_the_dataset_where_others_were_not_read(column: str) -> None:
+    numbers = np.arange(30) * 7 + 4
+    value = {"limit": 101, "product": "gold", "doc": "x"}[column]
+    plain = {name: t.set_column(0, "doc", pa.array(map(str, range(len(t))))) for name, t in TABLES.items()}
+    values = plain["hk"][column].to_pylist()
+    values[3] = value
+    table = plain["hk"].set_column(HK.column_names.index(column), column, pa.array(values))
+    made = job(
+        "SELECT hk.product, SUM(hk.limit) AS s" + FROM + " GROUP BY 1", "hk.product", "hk.limit",
+        normalisation=("integer/1",) if column == "doc" else (),
+    )  # fmt: skip
+    spec, rows = get("report.sql"), Rows(numbers, 1000)
+
+    def part(name: str) -> Callable[[Mapping[str, Any]], Outcome]:
+        own, held = (table, rows) if name == "hk" else (plain["cn"], None)
+        slots = {slot: own.select(list(names)) for slot, names in made.members[name].columns.items()}
+        rng = InsecureSeededRng(name.encode())
+        return lambda peers: run_role(spec, made, name, slots, peers, rng, no_progress, bytes(range(16)), rows=held)
+
+    with pytest.raises(InputError, match="row 26"):
+        run_parties({name: part(name) for name in made.members})
 
 
 def test_rows_that_the_conditions_leave_out_may_hold_anything() -> None:

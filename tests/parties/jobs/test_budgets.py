@@ -118,7 +118,7 @@ from parties import budgets
 from parties.store import Store
 job = Job.from_bytes(Path(sys.argv[2]).read_bytes())
 with Store(Path(sys.argv[1])).transaction() as db:
-    budgets.debit(db, job, "bob", 1, 0.0)
+    budgets.debit(db, job, "bob", 1, 400_000, 0.0)
     if sys.argv[3] == "before":
         os.kill(os.getpid(), signal.SIGKILL)
 os.kill(os.getpid(), signal.SIGKILL)
@@ -138,7 +138,7 @@ def test_a_debit_survives_a_kill_once_it_is_committed_and_leaves_no_half(
         assert budgets.spent(store.connection(), "auto", "a" * 64, "study") == spent
         if moment == "after":
             with store.transaction() as db:
-                budgets.debit(db, job, "bob", 1, 1.0)
+                budgets.debit(db, job, "bob", 1, 400_000, 1.0)
     store.close()
 
 
@@ -277,4 +277,4 @@ def test_a_preview_says_how_the_budget_stands(parties: World) -> None:
 def test_a_debit_needs_a_transaction(parties: World) -> None:
     db: sqlite3.Connection = parties["bob"].store.connection()
     with pytest.raises(AssertionError):
-        budgets.debit(db, report(), "bob", 1, 0.0)
+        budgets.debit(db, report(), "bob", 1, 400_000, 0.0)

@@ -10,6 +10,7 @@ from mpc.errors import InputError
 from mpc.reports.query import report_job
 from parties import reading
 from parties.worker import __main__ as worker
+from parties.worker import inputs
 from parties.worker.task import Task
 
 
@@ -44,8 +45,7 @@ def test_rows_that_would_be_mapped_are_not_read_if_the_job_stays_in_memory(tmp_p
     # Without channels a worker that gets so far cannot greet the other party.
     expected = "computed in memory only, and the dataset has 2 rows" if in_memory else "needs a channel to each other"
     with (
-        patch.object(worker, "_ROWS_IN_MEMORY", 1),
-        patch.object(worker, "Path", lambda name: tmp_path / name),
+        patch.object(inputs, "ROWS_IN_MEMORY", 1),
         pytest.raises(InputError, match=expected),
     ):
         worker._play(task, {}, Silent())  # type: ignore[arg-type]
