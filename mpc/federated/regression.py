@@ -19,7 +19,7 @@ Security: semi-honest; Paillier (decisional composite residuosity, and the assum
           A party that departs from the protocol can spoil the model unnoticed.
 Checks:   every ciphertext and key is a unit of the agreed size; every length; columns are scaled so that no sum wraps.
 Cost:     a batch of b rows and d features in all costs the pair 2·b encryptions and b·d products, and about
-          2·b·(1 + 1/10)·key_bits/4 bytes. Comparisons add about 700 bytes a row each way, Poisson's exponential 5,500.
+          2·b·(1 + 1/10)·key_bits/4 bytes. Comparisons add 50 to 250 bytes a row each way, Poisson's exponential 3,700.
 Source:   Chen et al., KDD 2021, arxiv.org/abs/2008.08753; its share of the weights, with matrix products as there,
           generalised to more feature holders.
 """
@@ -184,13 +184,14 @@ def estimate(job: Job, params: Params, rows: Mapping[str, int], name: str) -> Es
     seconds = work * columns[name] * holders * _SECONDS_A_PRODUCT
     ciphertext = params.key_bits // 4
     # A party of the pair sends residuals to each other, and packed scores go back.
-    to_owners = holders * (work // _SLOTS + batches * columns[name] // _SLOTS) * ciphertext
+    slots = (params.key_bits - 1) // (_CLIPPED_SLOT_BITS if params.clips else _SLOT_BITS)
+    to_owners = holders * (work // slots + batches * columns[name] // slots) * ciphertext
     sent, received = to_owners, holders * (work + batches * columns[name]) * ciphertext
     if name in who.pair:
         others = len(job.members) - 1
         seconds += work * _SECONDS_A_CIPHERTEXT + batches * _SECONDS_A_BATCH
         sent += others * (work + batches * sum(columns.values())) * ciphertext
-        received += others * (work // _SLOTS + batches) * ciphertext
+        received += others * (work // slots + batches) * ciphertext
         if params.compares:
             seconds += work * _SECONDS_A_COMPARISON
             compared = work * (_BYTES_AN_EXPONENTIAL if params.family == "poisson" else _BYTES_A_COMPARISON)
@@ -203,13 +204,13 @@ def estimate(job: Job, params: Params, rows: Mapping[str, int], name: str) -> Es
     )
 
 
-_SLOTS = 9
+_SLOT_BITS, _CLIPPED_SLOT_BITS = 192, 128  # of a masked score, for not too many columns
 _SECONDS_A_PRODUCT = 6e-6
 _SECONDS_A_CIPHERTEXT = 4e-4
 _SECONDS_A_BATCH = 0.1
 _SECONDS_A_COMPARISON = 1e-4
-_BYTES_A_COMPARISON = 700
-_BYTES_AN_EXPONENTIAL = 5500
+_BYTES_A_COMPARISON = 250
+_BYTES_AN_EXPONENTIAL = 4000
 _BASE_BYTES = 350 * 2**20
 _BYTES_A_CIPHERTEXT = 8000
 
