@@ -58,11 +58,15 @@ class Packing:
         if len(values) and (values.max() > self.max_abs or values.min() < -self.max_abs):
             raise InputError("a value to pack is larger than declared", hint="use a smaller scale")
         self._check_fits(self.slots, public)
-        words = np.zeros((len(values), public.words), np.uint64)
+        used = self.bits // 64 + 1  # words that hold the slots and a sign
+        words = np.zeros((len(values), used), np.uint64)
         half = np.uint64(1 << (self.slot_bits - 1))
         for slot in range(self.slots):
             _or_bits(words, slot * self.slot_bits, values[:, slot].view(np.uint64) + half)
-        return from_twos_complement(add_constant(words, -self._halves(self.slots)), public)
+        signed = np.zeros((len(values), public.words), np.uint64)
+        signed[:, :used] = add_constant(words, -self._halves(self.slots))
+        signed[(signed[:, used - 1] >> np.uint64(63)).astype(np.bool_), used:] = ~np.uint64(0)
+        return from_twos_complement(signed, public)
 
     def unpack(self, words: U64, public: PublicKey, plaintexts: int = 1) -> I64:
         """The sums, of shape (count, plaintexts·slots), in plaintexts that hold `plaintexts` of these, each shifted.
