@@ -38,6 +38,7 @@ class VectorResidues:
         self._limbs = 2 * self._part
         self._functions = functions(machine)
         self._radix = 1 << machine.limb_bits * self._part
+        self._radix_cubed = pow(self._radix, 3, self.modulus)
         self._type = np.dtype(f"uint{machine.row_bits}")
         self._row_bytes = self._limbs * self._type.itemsize
         self._constants = self._constant_groups()
@@ -51,9 +52,10 @@ class VectorResidues:
         bits, root = self._machine.limb_bits, self._root
         inverse = -pow(root, -1, 1 << bits) % (1 << bits)
         ones = (self._radix - 1) // ((1 << bits) - 1) << bits  # 2^bits in every limb
-        limbs = [*self._limbs_of(root), inverse, *(limb + (1 << bits) for limb in self._limbs_of(-ones % root))]
+        own, rest = self._limbs_of(root), self._limbs_of(-ones % root)
+        limbs = np.concatenate([own, [np.uint64(inverse)], rest + np.uint64(1 << bits)])
         groups = _aligned(8 * self._machine.lanes * len(limbs)).view(np.uint64).reshape(len(limbs), -1)
-        groups[:] = np.array(limbs, np.uint64)[:, None]
+        groups[:] = limbs[:, None]
         return groups
 
     def __repr__(self) -> str:
@@ -61,7 +63,7 @@ class VectorResidues:
 
     def affine(self, words: U64, factor: int, offset: Rows | int) -> Rows:
         words = np.ascontiguousarray(words)
-        scale = self._row(factor * self._radix**3)
+        scale = self._row(factor % self.modulus * self._radix_cubed)
         added = np.ascontiguousarray(offset if isinstance(offset, np.ndarray) else self._row(offset * self._radix))
         out = np.empty((len(words), self._limbs), self._type)
         step = int(len(added) > 1)
@@ -196,11 +198,14 @@ class VectorResidues:
     def _row(self, value: int) -> Rows:
         """One row for an integer modulo the modulus, not in Montgomery form."""
         high, low = divmod(value % self.modulus, self._root)
-        return np.array([[*self._limbs_of(low), *self._limbs_of(high)]], self._type)
+        return np.concatenate([self._limbs_of(low), self._limbs_of(high)]).astype(self._type)[None]
 
-    def _limbs_of(self, value: int) -> list[int]:
-        bits = self._machine.limb_bits
-        return [value >> bits * at & ((1 << bits) - 1) for at in range(self._part)]
+    def _limbs_of(self, value: int) -> U64:
+        bits = self._machine.limb_bits  # a block of limbs is in whole octets
+        octets = np.frombuffer(int(value).to_bytes(bits * self._part // 8, "little"), np.uint8)
+        digits = np.unpackbits(octets, bitorder="little").reshape(self._part, bits)
+        limbs: U64 = digits @ (np.uint64(1) << np.arange(bits, dtype=np.uint64))
+        return limbs
 
     def _call(self, name: str, groups: int, *arguments: int) -> None:
         """Call a function that multiplies, with memory for so many groups."""

@@ -6,6 +6,7 @@ multiplied together, key by key. Source of the weighted sums: Pippenger, FOCS 19
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -183,20 +184,26 @@ def _sums_by_bit(residues: Residues, sums: Rows, digits: _Digits) -> Rows:
 
     The digits' lower bits are told apart from their upper ones first, so that a sum goes into two others only.
     """
+    runs, rows = len(sums) // digits.half, sums
+    for members, lengths, taken in _halves_and_bits(digits):
+        index = np.arange(runs)[:, None] * taken + members
+        rows = residues.products(rows, index.ravel(), np.tile(lengths, runs))
+    return rows.reshape(runs, digits.bits, *sums.shape[1:])
+
+
+@cache
+def _halves_and_bits(digits: _Digits) -> list[tuple[I64, I64, int]]:
+    """The lists of each step of `_sums_by_bit`, their lengths, and how many sums the step takes."""
     values = np.arange(1, digits.half + 1)
     parts = values & ((1 << digits.low_bits) - 1), values >> digits.low_bits
-    counts = [int(part.max()) + 1 for part in parts]
-    orders = _joined(_lists([part.astype(np.uint16) for part in parts], max(counts)))
-    runs = len(sums) // digits.half
-    by_value = residues.products(
-        sums, (np.arange(runs)[:, None] * digits.half + orders[0]).ravel(), np.tile(orders[1], runs)
-    )
-    members = [
-        part * max(counts) + np.flatnonzero(np.arange(counts[part]) >> bit & 1)
-        for part, bits in enumerate((digits.low_bits, digits.bits - digits.low_bits))
-        for bit in range(bits)
+    kinds = [(part, value) for part, found in enumerate(parts) for value in range(1, int(found.max()) + 1)]
+    by_value = [np.flatnonzero(parts[part] == value) for part, value in kinds]
+    bits = [(0, bit) for bit in range(digits.low_bits)] + [(1, bit) for bit in range(digits.bits - digits.low_bits)]
+    by_bit = [
+        np.array([at for at, (own, value) in enumerate(kinds) if own == part and value >> bit & 1], np.int64)
+        for part, bit in bits
     ]
-    starts = np.arange(runs)[:, None] * 2 * max(counts)
-    lengths = np.tile([len(each) for each in members], runs)
-    by_bit = residues.products(by_value, (starts + np.concatenate(members)).ravel(), lengths)
-    return by_bit.reshape(runs, digits.bits, *sums.shape[1:])
+    return [
+        (np.concatenate(lists), np.array([len(each) for each in lists]), taken)
+        for lists, taken in ((by_value, len(values)), (by_bit, len(kinds)))
+    ]
