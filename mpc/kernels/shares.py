@@ -87,22 +87,35 @@ def carries(planes: U64, shared: U64, one: np.uint64, masks: U64, out: U64) -> N
 
 
 @kernel(
-    "void(const uint64[::1], const uint64[::1], const uint64[::1], const uint64[::1], const uint64[::1], uint64, "
-    "uint64[::1])"
+    "void(const uint64[:, ::1], const uint64[:, ::1], const uint64[::1], const uint64[::1], const uint64[::1], "
+    "uint64, uint64[::1])"
 )
-def opened_products(d: U64, e: U64, a: U64, b: U64, c: U64, first: np.uint64, out: U64) -> None:
-    """out = d·b + a·e + c + first·d·e."""
+def opened_products(mine: U64, theirs: U64, a: U64, b: U64, c: U64, first: np.uint64, out: U64) -> None:
+    """out = d·b + a·e + c + first·d·e, the rows of mine + theirs being d and e."""
     for i in range(out.shape[0]):
-        out[i] = d[i] * (b[i] + first * e[i]) + a[i] * e[i] + c[i]
+        d, e = mine[0, i] + theirs[0, i], mine[1, i] + theirs[1, i]
+        out[i] = d * (b[i] + first * e) + a[i] * e + c[i]
 
 
 @kernel(
-    "void(const uint64[::1], const uint64[:, ::1], const uint64[::1], const uint64[:, ::1], const uint64[:, ::1], "
+    "void(const uint64[:, ::1], const uint64[:, ::1], const uint64[::1], const uint64[:, ::1], const uint64[:, ::1], "
     "uint64, uint64[:, ::1])"
 )
-def opened_conjunctions(d: U64, e: U64, a: U64, b: U64, c: U64, first: np.uint64, out: U64) -> None:
-    """out = d & b ^ a & e ^ c ^ first & d & e, for each row; `first` has no bit set, or all."""
+def opened_conjunctions(mine: U64, theirs: U64, a: U64, b: U64, c: U64, first: np.uint64, out: U64) -> None:
+    """out = d & b ^ a & e ^ c ^ first & d & e, for each row e of mine ^ theirs but the first, which is d.
+
+    `first` has no bit set, or all.
+    """
     for row in range(out.shape[0]):
         for i in range(out.shape[1]):
-            opened = e[row, i]
-            out[row, i] = (d[i] & (b[row, i] ^ (first & opened))) ^ (a[i] & opened) ^ c[row, i]
+            d, e = mine[0, i] ^ theirs[0, i], mine[row + 1, i] ^ theirs[row + 1, i]
+            out[row, i] = (d & (b[row, i] ^ (first & e))) ^ (a[i] & e) ^ c[row, i]
+
+
+@kernel(
+    "void(const uint64[::1], const uint64[::1], const uint64[::1], const uint64[::1], const uint64[::1], uint64[::1])"
+)
+def dealt_products(a0: U64, a1: U64, b0: U64, b1: U64, c0: U64, out: U64) -> None:
+    """out = (a0 + a1)·(b0 + b1) - c0."""
+    for i in range(out.shape[0]):
+        out[i] = (a0[i] + a1[i]) * (b0[i] + b1[i]) - c0[i]

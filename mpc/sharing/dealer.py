@@ -8,7 +8,7 @@ Security: semi-honest, and the helper colludes with neither party: together with
 Source:   Beaver, STOC 1997, doi.org/10.1145/258533.258637 (commodity-based cryptography).
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from math import prod
 
 import numpy as np
@@ -22,6 +22,7 @@ from protos import sharing_pb2
 
 MAX_WORDS = 2**32  # of one correlation: bounds what a party can make the helper do
 _MAX_NAME = 32
+_PIECE = 2**13
 
 
 class Dealt:
@@ -35,7 +36,13 @@ class Dealt:
 
     def triples(self, count: int) -> Triple:
         self._ask("triples", count)
-        return Triple(self._words(count), self._words(count), self._corrected(count))
+        parts = [self._wire.empty(count) for _ in range(3 if self._first else 2)]
+        for piece in _pieces(count):
+            for part in parts:
+                self._wire.stream(self._helper).fill(part[piece])
+        if self._first:
+            return Triple(parts[0], parts[1], lambda: parts[2])
+        return Triple(parts[0], parts[1], lambda: self._wire.receive(self._helper, (count,)))
 
     def matrices(self, sizes: tuple[int, int, int]) -> Triple:
         m, k, n = sizes
@@ -105,6 +112,12 @@ class Dealt:
             self._wire.send_message(self._helper, request)
 
 
+def _pieces(count: int) -> Iterator[slice]:
+    """Products are dealt piece by piece, so that their parts stay in a core's cache."""
+    for start in range(0, count, _PIECE):
+        yield slice(start, min(start + _PIECE, count))
+
+
 class Dealer:
     """The helper's side: answers requests until the program has ended."""
 
@@ -146,18 +159,36 @@ class Dealer:
         return self._wire.words(party, *shape)
 
     def _sum(self, *shape: int) -> U64:
-        return self._draw(self._first, *shape) + self._draw(self._second, *shape)
+        total = self._draw(self._first, *shape)
+        total += self._draw(self._second, *shape)
+        return total
 
     def _parity(self, *shape: int) -> U64:
-        return self._draw(self._first, *shape) ^ self._draw(self._second, *shape)
+        total = self._draw(self._first, *shape)
+        total ^= self._draw(self._second, *shape)
+        return total
 
     def _permutation(self, second_chooses: int, rows: int, width: int) -> None:
         chooser, holder = (self._second, self._first) if second_chooses else (self._first, self._second)
         permutation.help_both(self._wire, chooser, holder, rows, width)
 
     def _triples(self, count: int) -> None:
-        a, b = self._sum(count), self._sum(count)
-        self._wire.send(self._second, a * b - self._draw(self._first, count))
+        out = self._wire.empty(count)
+        self._wire.send_made(self._second, out, self._products(out))
+
+    def _products(self, out: U64) -> Iterator[int]:
+        """Fill `out` piece by piece, in the order in which the parties draw their parts; says how much is there."""
+        from mpc.kernels.shares import dealt_products
+
+        streams = [self._wire.stream(party) for party in (self._first, self._second)]
+        drawn = np.empty((5, min(len(out), _PIECE)), np.uint64)
+        for piece in _pieces(len(out)):
+            a0, a1, b0, b1, c0 = drawn[:, : piece.stop - piece.start]
+            for stream, parts in zip(streams, ((a0, b0, c0), (a1, b1)), strict=True):
+                for part in parts:
+                    stream.fill(part)
+            dealt_products(a0, a1, b0, b1, c0, out[piece])
+            yield piece.stop
 
     def _matrices(self, m: int, k: int, n: int) -> None:
         a, b = self._sum(m, k), self._sum(k, n)
@@ -165,11 +196,15 @@ class Dealer:
 
     def _conjunctions(self, stack: int, planes: int, words: int) -> None:
         a, b = self._parity(planes, words), self._parity(stack, planes, words)
-        self._wire.send(self._second, (a & b) ^ self._draw(self._first, stack, planes, words))
+        b &= a
+        b ^= self._draw(self._first, stack, planes, words)
+        self._wire.send(self._second, b)
 
     def _private_conjunctions(self, planes: int, words: int) -> None:
         a, c = self._draw(self._first, planes, words), self._draw(self._first, planes, words)
-        self._wire.send(self._second, (a & self._draw(self._second, planes, words)) ^ c)
+        a &= self._draw(self._second, planes, words)
+        a ^= c
+        self._wire.send(self._second, a)
 
     def _bits(self, count: int) -> None:
         bits = unpack(self._parity(words_of(count)), (count,)).astype(np.uint64)

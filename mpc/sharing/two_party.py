@@ -7,17 +7,17 @@ Source:   Beaver, CRYPTO 1991, doi.org/10.1007/3-540-46766-1_34 (triples); Demml
           doi.org/10.14722/ndss.2015.23113 (conversions).
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 from mpc.rng import Rng
 from mpc.sharing import circuits, permutation
 from mpc.sharing.circuits import Planes
-from mpc.sharing.correlations import Source
+from mpc.sharing.correlations import Source, Triple
 from mpc.sharing.protocol import BitParts, Shape, Words
 from mpc.sharing.ring import I64, U8, U64, matmul, pack, sums_of, unpack, words_of
-from mpc.sharing.wire import Wire
+from mpc.sharing.wire import PIECE_WORDS, Wire
 
 
 class TwoParty:
@@ -73,21 +73,33 @@ class TwoParty:
         count = _count(shape)
         self._wire.begin("multiply", count)
         triple = self._source.triples(count)
-        masked = np.stack([x[0].reshape(-1) - triple.a, y[0].reshape(-1) - triple.b])
-        opened = self._exchange(masked)
-        opened += masked
-        z = np.empty(count, np.uint64)
-        opened_products(opened[0], opened[1], triple.a, triple.b, triple.c(), np.uint64(self._first), z)
+        masked = self._wire.empty(2, count)
+        self._wire.send_made(self._peer, masked, self._masked((x[0], y[0]), triple, masked))
+        theirs = self._wire.receive(self._peer, masked.shape)
+        z = self._wire.empty(count)
+        opened_products(masked, theirs, triple.a, triple.b, triple.c(), np.uint64(self._first), z)
         return (z.reshape(shape),)
+
+    @staticmethod
+    def _masked(factors: tuple[U64, U64], triple: Triple, out: U64) -> Iterator[int]:
+        """Fill the rows of `out` piece by piece; says how much is there."""
+        count = out.shape[1]
+        for row, (factor, mask) in enumerate(zip(factors, (triple.a, triple.b), strict=True)):
+            flat = factor.reshape(-1)
+            for start in range(0, count, PIECE_WORDS):
+                piece = slice(start, min(start + PIECE_WORDS, count))
+                np.subtract(flat[piece], mask[piece], out=out[row, piece])
+                yield row * count + piece.stop
 
     def matmul(self, x: Words, y: Words, sizes: tuple[int, int, int]) -> Words:
         self._wire.begin("matmul", sizes[0] * sizes[1] * sizes[2])
         triple = self._source.matrices(sizes)
-        d, e = x[0] - triple.a, y[0] - triple.b
-        self._wire.send(self._peer, d)
-        self._wire.send(self._peer, e)
-        d = d + self._wire.receive(self._peer, d.shape)
-        e = e + self._wire.receive(self._peer, e.shape)
+        d, e = self._wire.empty(*x[0].shape), self._wire.empty(*y[0].shape)
+        for part, mask, masked in ((x[0], triple.a, d), (y[0], triple.b, e)):
+            np.subtract(part, mask, out=masked)
+            self._wire.send(self._peer, masked)
+        for masked in (d, e):
+            masked += self._wire.receive(self._peer, masked.shape)
         right = triple.b + e if self._first else triple.b
         return (matmul((d, right), (triple.a, e)) + triple.c(),)
 
@@ -102,15 +114,13 @@ class TwoParty:
 
         stack = len(y[0])
         triple = self._source.conjunctions(stack, x[0].shape)
-        masked = np.empty((1 + stack, *x[0].shape), np.uint64)
+        masked = self._wire.empty(1 + stack, *x[0].shape)
         np.bitwise_xor(x[0], triple.a, out=masked[0])
         np.bitwise_xor(y[0], triple.b, out=masked[1:])
-        opened = self._exchange(masked)
-        opened ^= masked
-        d, e = opened[0].reshape(-1), opened[1:].reshape(stack, -1)
+        mine, theirs = masked.reshape(1 + stack, -1), self._exchange(masked).reshape(1 + stack, -1)
         a, b, c = triple.a.reshape(-1), triple.b.reshape(stack, -1), triple.c().reshape(stack, -1)
-        z = np.empty_like(b)
-        opened_conjunctions(d, e, a, b, c, np.uint64(2**64 - 1 if self._first else 0), z)
+        z = self._wire.empty(*b.shape)
+        opened_conjunctions(mine, theirs, a, b, c, np.uint64(2**64 - 1 if self._first else 0), z)
         return (z.reshape(y[0].shape),)
 
     def sign(self, x: Words, shape: Shape, width: int) -> BitParts:
