@@ -1,6 +1,7 @@
 """Jobs that use a model, and the page that an evaluation makes."""
 
 import csv
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -177,11 +178,16 @@ def serve(
 def ask(session: Session, job_id: str, keys: tuple[str, ...]) -> None:
     """Ask the serving job ID for predictions; a KEY of several columns has their values with commas between.
 
+    With "-" in place of keys they are read from the standard input, one a line: other users of the machine can see a
+    command's arguments.
+
     \b
     Examples:
-      sealane model ask 91be A123456
       sealane model ask 91be A123456 B765432 --json
+      sealane model ask 91be - < applicants.txt
     """
+    if keys == ("-",):
+        keys = tuple(line for line in sys.stdin.read().splitlines() if line)
     node = session.node()
     found = node.job(job_id)
     names = found.job.members[node.name].columns["key"]

@@ -81,11 +81,11 @@ def test_the_command_line_serves_asks_and_closes(trained: tuple[Sandbox, Job]) -
     told = bank("model", "ask", proposed["id"], "100", "5", "--json").json
     assert told[0]["probability"] > 0
     assert told[1] == {"id": "5", "probability": None}
-    assert "PROBABILITY" in bank("model", "ask", proposed["id"][:8], "100").out
+    assert "PROBABILITY" in bank("model", "ask", proposed["id"][:8], "-", answer="100\n\n101\n").out
     assert bank("model", "close", proposed["id"], "--json").json["state"] == "succeeded"
     telecom = Party(nodes["telecom"].node.home.path)
     assert "answers no questions of telecom" in telecom("model", "ask", proposed["id"], "1", code=2).err
-    assert _counted(nodes, proposed["id"]) == [(2, 2), (2, 2)]
+    assert _counted(nodes, proposed["id"]) == [(2, 3), (2, 3)]
 
 
 def test_it_ends_by_itself_when_all_calls_are_used(trained: tuple[Sandbox, Job]) -> None:
