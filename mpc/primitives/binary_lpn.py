@@ -17,7 +17,7 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-from mpc.primitives.lpn import PADDING, PSEUDO_DISTANCE, SECURITY_BITS, WEIGHT, Code, code
+from mpc.primitives.lpn import PADDING, PSEUDO_DISTANCE, SECURITY_BITS, WEIGHT, Code, code, room
 
 U64 = npt.NDArray[np.uint64]
 
@@ -39,7 +39,7 @@ def encode(vectors: U64, code: Code) -> None:
     """Replace the first half of each of four vectors (4 x 2·outputs x 2 words) by its encoding."""
     from mpc.kernels import binary_lpn
 
-    mixed = np.empty((PADDING + code.outputs, binary_lpn.WORDS), np.uint64)
+    mixed = room(PADDING + code.outputs, binary_lpn.WORDS)
     mixed[:PADDING] = 0
     binary_lpn.gather(vectors, code.outputs, mixed[PADDING:])
     binary_lpn.convolve(mixed, code.taps[0])

@@ -19,7 +19,6 @@ Source:   Raghuraman, Rindal, Tanguy, CRYPTO 2023, eprint.iacr.org/2023/882; reg
 """
 
 import math
-import threading
 from dataclasses import dataclass, field
 from functools import lru_cache
 
@@ -27,6 +26,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mpc.primitives.prg import SEED_BYTES, Prg
+from mpc.primitives.scratch import Scratch
 
 U32 = npt.NDArray[np.uint32]
 U64 = npt.NDArray[np.uint64]
@@ -88,7 +88,7 @@ def encode(noise: U64, code: Code, out: U64, at: int = 0, sparse: tuple[Sparse, 
     from mpc.kernels import lpn
 
     count, planes = code.outputs, noise.shape[1]
-    mixed = _room(PADDING + count, lpn.LANES)
+    mixed = room(PADDING + count, lpn.LANES)
     mixed[:PADDING] = 0
     mixed[PADDING:, :planes] = noise[count:]  # further lanes may hold anything, and do not mix with these
     further = np.empty(0, np.uint64)
@@ -106,13 +106,11 @@ def encode(noise: U64, code: Code, out: U64, at: int = 0, sparse: tuple[Sparse, 
         further[at + vector.positions[:first]] ^= vector.values[:first]
 
 
-_THREAD = threading.local()  # new memory costs more than the work in it: a thread uses what it has again
+_SCRATCH = Scratch()
 
 
-def _room(rows: int, lanes: int) -> U64:
+def room(rows: int, lanes: int) -> U64:
     """Working memory of this thread, valid until its next call."""
-    words: U64 = getattr(_THREAD, "words", np.empty(0, np.uint64))
-    if len(words) < (rows + 1) * lanes:
-        words = _THREAD.words = np.empty((rows + 1) * lanes, np.uint64)
+    words = _SCRATCH.words((rows + 1) * lanes)
     first = -(words.ctypes.data // 8) % lanes  # rows that straddle lines of the cache take twice as long to fetch
     return words[first : first + rows * lanes].reshape(rows, lanes)

@@ -21,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mpc.primitives import binary_lpn, half_trees
+from mpc.primitives.scratch import Scratch
 from mpc.rng import Rng
 
 VECTORS = 4  # are encoded side by side, each with noise of its own
@@ -58,7 +59,7 @@ class Batch:
 def offer(batch: Batch, blocks: U64, delta: U64, session: bytes, rng: Rng) -> tuple[U64, U64]:
     """The message, and the new blocks (outputs x 2), from as many as are needed (needed x 2)."""
     firsts = np.frombuffer(bytearray(rng(16 * batch.trees)), np.uint64).reshape(-1, 2)
-    leaves = np.empty((batch.trees, 1 << batch.depth, 2), np.uint64)
+    leaves = _room_for_leaves(batch)
     sums = half_trees.plant(half_trees.Trees.of_session(session), firsts, delta, batch.depth, leaves)
     return sums.reshape(-1) ^ blocks.reshape(-1), _encoded(batch, leaves)
 
@@ -68,9 +69,16 @@ def choose(batch: Batch, choices: BOOL, blocks: U64, message: U64, session: byte
     sums = (message ^ blocks.reshape(-1)).reshape(batch.trees, batch.depth, 2)
     off_path = choices.reshape(batch.trees, batch.depth).astype(np.int64)
     points = ((1 - off_path) << np.arange(batch.depth - 1, -1, -1)).sum(axis=1)
-    leaves = np.empty((batch.trees, 1 << batch.depth, 2), np.uint64)
+    leaves = _room_for_leaves(batch)
     half_trees.puncture(half_trees.Trees.of_session(session), points, sums, batch.depth, leaves)
     return _encoded(batch, leaves)
+
+
+_SCRATCH = Scratch()
+
+
+def _room_for_leaves(batch: Batch) -> U64:
+    return _SCRATCH.words(2 * batch.trees << batch.depth).reshape(batch.trees, -1, 2)
 
 
 def _encoded(batch: Batch, leaves: U64) -> U64:

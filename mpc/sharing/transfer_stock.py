@@ -89,16 +89,22 @@ class Stock:
     def __init__(self, extend: Callable[[Extension], Callable[[], tuple[U64, ...]]], widths: Sequence[int]) -> None:
         self._extend = extend
         self._schedule = Schedule()
-        self._rest = tuple(np.empty((0, width), np.uint64) for width in widths)
+        self._none = tuple(np.empty((0, width), np.uint64) for width in widths)
+        self._ready: list[tuple[U64, ...]] = []
 
     def begin(self, words: int, later: int = 0) -> Callable[[], tuple[U64, ...]]:
         """Start to make what lacks for as many rows; what is given takes them. `later` are asked for next."""
         finish = [self._extend(extension) for extension in self._schedule.take(words, later)]
 
         def take() -> tuple[U64, ...]:
-            pieces = [self._rest, *(each() for each in finish)]
-            rows = self._rest if len(pieces) == 1 else tuple(np.concatenate(each) for each in zip(*pieces, strict=True))
-            self._rest = tuple(array[words:] for array in rows)
-            return tuple(array[:words] for array in rows)
+            self._ready += [each() for each in finish]
+            taken, missing = [self._none], words
+            while missing:
+                piece = self._ready.pop(0)
+                if missing < len(piece[0]):
+                    self._ready.insert(0, tuple(array[missing:] for array in piece))
+                taken.append(tuple(array[:missing] for array in piece))
+                missing -= len(taken[-1][0])
+            return taken[-1] if len(taken) <= 2 else tuple(map(np.concatenate, zip(*taken, strict=True)))
 
         return take
