@@ -1,22 +1,24 @@
-"""Pearson's correlation between the columns of two parties, for the rows that both have.
+"""Pearson's correlation between the columns of one party and those of others, for the rows that all have.
 
 Rows are aligned first. Each party standardises its columns and rounds them to multiples of 2^-10 of a standard
-deviation. The first encrypts its rows under its own Paillier key, several columns to a ciphertext; the second
+deviation. The first encrypts its rows under its own Paillier key, several columns to a ciphertext; each second party
 multiplies by its own columns and adds up, re-randomises the sums and sends them; the first decrypts.
 
-Output:   each receiver learns the correlation of each of the first's columns with each of the second's, within 2·10^-3
-          divided by the root of the number of rows.
+Output:   the first learns the correlation of each of its columns with each of the others', a second party that is a
+          receiver that of each of its own columns with each of the first's, within 2·10^-3 divided by the root of the
+          number of rows. Columns of two second parties are not compared.
 Leaks:    as `mpc.federated.alignment`. The first learns the correlations, so it must be a receiver.
 Security: semi-honest; that of the alignment, and of Paillier as `mpc.primitives.paillier` states for the agreed mode
           and length of key. A result over n rows that one party chose tells it as much as n numbers can: with as many
           columns as rows, the first could solve for the other's columns, so it brings at most a tenth as many.
 Checks:   every ciphertext; that a correlation is at most 1.
-Cost:     a ciphertext a row and 40 or so columns of the first (with 2048 bits), back one for each column of the second
-          and 40 of the first; a multiplication by a number of 14 bits for each of the former and column of the second.
+Cost:     to each second party a ciphertext a row and 40 or so columns of the first (with 2048 bits), back one for each
+          of its columns and 40 of the first; a multiplication by a number of 14 bits for each of the former and column
+          of the second party.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -35,7 +37,8 @@ from protos import federated_features_pb2 as wire
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from mpc.primitives.paillier import Packing
+    from mpc.primitives.paillier import Packing, PrivateKey
+    from mpc.psi.multi_steps import NamedChannel
 
 I64 = npt.NDArray[np.int64]
 F64 = npt.NDArray[np.float64]
@@ -46,39 +49,55 @@ _ROWS_A_COLUMN = 10
 
 
 def encrypting(party: Party[CorrelationParams], tables: "Mapping[str, pa.Table]") -> Outcome:
-    """The first party's part: one row a pair of columns: first, second, correlation."""
-    from mpc.federated.ciphertexts import receive_ciphertexts, send_ciphertexts, send_key
-    from mpc.primitives.paillier import Encryptor, PrivateKey, decrypt
+    """The first party's part: one row a pair of columns: first, party (whose the other is), second, correlation."""
+    from mpc.federated.ciphertexts import send_ciphertexts, send_key
+    from mpc.primitives.paillier import Encryptor, PrivateKey
     from mpc.psi.multi_steps import NamedChannel
 
     params, (aligned, own) = party.params, _prepare(party, tables)
     _check_columns(party.name, own.shape[1], len(own))
-    peer = by_role(party.job, SECOND)
-    link = NamedChannel(peer, party.peers[peer])
+    links = [NamedChannel(peer, party.peers[peer]) for peer in _seconds(party.job)]
     private = PrivateKey.generate(party.rng, params.key_bits)
-    send_key(link, private.public)
+    for link in links:
+        send_key(link, private.public)
     encryptor = Encryptor(private, party.rng, params.encryption)
     blocks = _blocks(own.shape[1], len(own), params.key_bits)
     for block, packing in blocks:
-        send_ciphertexts(link, encryptor.encrypt(packing.pack(own[:, block], private.public)))
-    theirs = len(party.job.members[peer].columns["feature"])
-    found = np.empty((theirs, own.shape[1]))
-    for block, packing in blocks:
-        words = decrypt(private, receive_ciphertexts(link, private.public, theirs))
-        try:
-            found[:, block] = packing.unpack(words, private.public) / (_SCALE**2 * len(own))
-        except InputError:
-            raise ProtocolError(f"{peer}: sent a ciphertext of more than packed sums") from None
-    if np.abs(found).max() > 1 + 1e-3:
-        raise ProtocolError(f"{peer}: sent sums that are no correlations")
-    found = np.clip(found, -1, 1)
-    if peer in party.job.receivers:
-        link.send(wire.Correlations(values=found.reshape(-1).tolist()))
+        ciphertexts = encryptor.encrypt(packing.pack(own[:, block], private.public))
+        for link in links:
+            send_ciphertexts(link, ciphertexts)
+    found = {}
+    for done, link in enumerate(links):
+        columns = len(party.job.members[link.peer].columns["feature"])
+        found[link.peer] = _receive(link, private, blocks, (columns, *own.shape))
+        if link.peer in party.job.receivers:
+            link.send(wire.Correlations(values=found[link.peer].reshape(-1).tolist()))
+        party.progress("decrypt", done + 1, len(links))
     return Outcome(_table(party.job, found), aligned.facts)
 
 
+def _receive(
+    link: "NamedChannel", private: "PrivateKey", blocks: "Sequence[tuple[slice, Packing]]", shape: tuple[int, int, int]
+) -> F64:
+    """The correlations with a second party's columns: `shape` is their number, the rows, and the own columns."""
+    from mpc.federated.ciphertexts import receive_ciphertexts
+    from mpc.primitives.paillier import decrypt
+
+    theirs, rows, ours = shape
+    found = np.empty((theirs, ours))
+    for block, packing in blocks:
+        words = decrypt(private, receive_ciphertexts(link, private.public, theirs))
+        try:
+            found[:, block] = packing.unpack(words, private.public) / (_SCALE**2 * rows)
+        except InputError:
+            raise ProtocolError(f"{link.peer}: sent a ciphertext of more than packed sums") from None
+    if np.abs(found).max() > 1 + 1e-3:
+        raise ProtocolError(f"{link.peer}: sent sums that are no correlations")
+    return np.asarray(np.clip(found, -1, 1))
+
+
 def multiplying(party: Party[CorrelationParams], tables: "Mapping[str, pa.Table]") -> Outcome:
-    """The second party's part: the same table if it is a receiver."""
+    """A second party's part: the table's rows of its own columns if it is a receiver."""
     from mpc.federated.ciphertexts import receive_ciphertexts, receive_key, send_ciphertexts
     from mpc.primitives.paillier import Encryptor, matrix_product
     from mpc.psi.multi_steps import NamedChannel
@@ -102,7 +121,7 @@ def multiplying(party: Party[CorrelationParams], tables: "Mapping[str, pa.Table]
     values = np.array(link.recv(wire.Correlations).values)
     if values.shape != (own.shape[1] * theirs,) or not (np.abs(values) <= 1).all():
         raise ProtocolError(f"{peer}: sent {len(values)} numbers for {own.shape[1] * theirs} correlations, or others")
-    return Outcome(_table(party.job, values.reshape(own.shape[1], theirs)), aligned.facts)
+    return Outcome(_table(party.job, {party.name: values.reshape(own.shape[1], theirs)}), aligned.facts)
 
 
 def _check_columns(first: str, columns: int, rows: int) -> None:
@@ -143,18 +162,23 @@ def _blocks(columns: int, rows: int, key_bits: int) -> "list[tuple[slice, Packin
     return blocks
 
 
-def _table(job: Job, found: F64) -> "pa.Table":
-    """`found` has a row for each column of the second."""
+def _table(job: Job, found: Mapping[str, F64]) -> "pa.Table":
+    """`found` has for some second parties an array of a row for each of their columns."""
     import pyarrow as pa
 
-    first, second = (job.members[by_role(job, role)].columns["feature"] for role in (FIRST, SECOND))
-    return pa.table(
-        {
-            "first": [a for a in first for _ in second],
-            "second": [b for _ in first for b in second],
-            "correlation": pa.array(found.T.reshape(-1), pa.float64()),
-        }
-    )
+    rows = [
+        {"first": a, "party": name, "second": b, "correlation": float(values[j, i])}
+        for name, values in found.items()
+        for i, a in enumerate(job.members[by_role(job, FIRST)].columns["feature"])
+        for j, b in enumerate(job.members[name].columns["feature"])
+    ]
+    text = pa.string()
+    kinds = pa.schema([("first", text), ("party", text), ("second", text), ("correlation", pa.float64())])
+    return pa.Table.from_pylist(rows, kinds)
+
+
+def _seconds(job: Job) -> list[str]:
+    return sorted(name for name, member in job.members.items() if member.role == SECOND)
 
 
 def _check(job: Job, params: CorrelationParams) -> None:
@@ -164,14 +188,18 @@ def _check(job: Job, params: CorrelationParams) -> None:
     if first not in job.receivers:
         raise InputError(
             f"{first} has the role first and is not among the job's receivers",
-            hint="swap the roles of the two members: the role first always learns the correlations",
+            hint="name it as a receiver, or swap roles: the role first always learns the correlations",
         )
 
 
 def _reveals(job: Job, _params: CorrelationParams) -> dict[str, str]:
-    said = alignment.reveals(job, by_role(job, FIRST))
-    result = "; the correlation of each of its columns with each of the other's, over these rows"
-    return {name: text + result * (name in job.receivers) for name, text in said.items()}
+    first = by_role(job, FIRST)
+    said = alignment.reveals(job, first)
+    others = _seconds(job)
+    for name in job.receivers:
+        whose = first if name != first else others[0] if len(others) == 1 else "the others"
+        said[name] += f"; the correlation of each of its columns with each of {whose}'s, over these rows"
+    return said
 
 
 # Seconds on one core of about 3 GHz at 2048 bits; the work on a ciphertext grows with the square of the key's length.
@@ -183,22 +211,26 @@ _ROW_BYTES = 700  # a ciphertext of 2048 bits in memory
 
 
 def _estimate(job: Job, params: CorrelationParams, rows: Mapping[str, int], name: str) -> Estimate:
-    first, second = by_role(job, FIRST), by_role(job, SECOND)
+    first = by_role(job, FIRST)
     aligned = alignment.estimate(job, first, dict(rows), name)
     common, width = min(rows.values()), params.key_bits / 2048
-    ours, theirs = (len(job.members[who].columns["feature"]) for who in (first, second))
-    blocks = len(_blocks(ours, common, params.key_bits))
-    down = common * blocks * params.key_bits // 4 + 8 * ours * theirs * (second in job.receivers)
-    up = theirs * blocks * params.key_bits // 4
+    ours = len(job.members[first].columns["feature"])
+    blocks, ciphertext_bytes = len(_blocks(ours, common, params.key_bits)), params.key_bits // 4
+    down = up = 0
+    for second in _seconds(job) if name == first else [name]:
+        theirs = len(job.members[second].columns["feature"])
+        down += common * blocks * ciphertext_bytes + 8 * ours * theirs * (second in job.receivers) + 500
+        up += theirs * blocks * ciphertext_bytes + 500
     if name == first:
         seconds = common * blocks * _SECONDS_TO_ENCRYPT[params.encryption]
     else:
+        theirs = len(job.members[name].columns["feature"])
         seconds = common * blocks * (theirs * _SECONDS_TO_MULTIPLY + _SECONDS_TO_CHECK)
     sent, received = (down, up) if name == first else (up, down)
     return Estimate(
         seconds=aligned.seconds + _SECONDS_AT_THE_START + seconds * width**2,
-        sent_bytes=aligned.sent_bytes + sent + 500,
-        received_bytes=aligned.received_bytes + received + 500,
+        sent_bytes=aligned.sent_bytes + sent,
+        received_bytes=aligned.received_bytes + received,
         peak_bytes=aligned.peak_bytes + int(common * _ROW_BYTES * width),
     )
 
@@ -211,9 +243,9 @@ _SLOTS = {
 SPEC = Spec(
     name="feature.correlation",
     version=1,
-    summary="Pearson's correlation between the columns of two parties, over the rows that both have.",
+    summary="Pearson's correlation between the columns of one party and those of others, over the rows that all have.",
     params=CorrelationParams,
-    roles={FIRST: Role(encrypting, _SLOTS), SECOND: Role(multiplying, _SLOTS)},
+    roles={FIRST: Role(encrypting, _SLOTS), SECOND: Role(multiplying, _SLOTS, most=alignment.MOST_PARTIES - 1)},
     reveals=_reveals,
     estimate=_estimate,
     minimum_result=lambda params: params.min_rows,

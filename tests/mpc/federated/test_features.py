@@ -167,7 +167,7 @@ def test_labels_other_than_0_and_1_are_refused_by_weight_of_evidence() -> None:
 def correlation_job(tables: Mapping[str, pa.Table], receivers: Sequence[str] = ("a", "b"), **params: Any) -> Job:
     members = {
         name: Member(role, columns={"key": ("id",), "feature": tuple(tables[name].column_names[1:])})
-        for name, role in (("a", "first"), ("b", "second"))
+        for name, role in ((name, "first" if name == "a" else "second") for name in tables)
     }
     given = {"key_bits": BITS, "encryption": "fast", "min_rows": 1, **params}
     return Job("feature.correlation", members, tuple(receivers), given, id="3" * 32)
@@ -188,6 +188,26 @@ def test_correlations_are_those_of_numpy() -> None:
     for row in found.to_pylist():
         expected = np.corrcoef(tables["a"][row["first"]].to_numpy(), tables["b"][row["second"]].to_numpy())[0, 1]
         assert row["correlation"] == pytest.approx(expected, abs=2e-3 / np.sqrt(569))
+
+
+def test_the_first_party_learns_correlations_with_all_others_and_they_their_own() -> None:
+    rng = np.random.default_rng(8)
+    tables = {
+        name: pa.table({"id": range(200), **{f"{name}{i}": rng.normal(size=200) for i in range(width)}})
+        for name, width in (("a", 2), ("b", 3), ("c", 1))
+    }
+    outcomes = run(correlation_job(tables, ("a", "c")), tables)
+    found = outcomes["a"].table.to_pylist()
+    assert [(row["party"], row["first"], row["second"]) for row in found] == [
+        *(("b", a, b) for a in ("a0", "a1") for b in ("b0", "b1", "b2")),
+        ("c", "a0", "c0"),
+        ("c", "a1", "c0"),
+    ]
+    for row in found:
+        pair = tables["a"][row["first"]].to_numpy(), tables[row["party"]][row["second"]].to_numpy()
+        assert row["correlation"] == pytest.approx(np.corrcoef(*pair)[0, 1], abs=2e-3 / np.sqrt(200))
+    assert outcomes["b"].table is None
+    assert outcomes["c"].table.to_pylist() == found[6:]
 
 
 def test_columns_that_agree_or_oppose_each_other_correlate_fully() -> None:
