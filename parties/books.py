@@ -1,6 +1,7 @@
 """What the running node reads from and writes to its database, each in one go: the synchronous half of the server."""
 
 import json
+import os
 import shutil
 import sqlite3
 import time
@@ -13,7 +14,7 @@ from typing import Any
 
 from mpc import registry, tally
 from mpc.errors import InputError, PolicyDenied
-from parties import budgets, datasets, models, row_sets, schedules
+from parties import budgets, datasets, memory, models, row_sets, schedules
 from parties.datasets import Dataset
 from parties.evidence import log
 from parties.home import Home
@@ -48,6 +49,8 @@ class Books:
     def recover(self) -> None:
         """After a start: no worker and no link of the last run is left, and what they left behind goes."""
         shutil.rmtree(self.home.work, ignore_errors=True)
+        for attempt in self.home.memory.glob("*.[0-9]*"):
+            shutil.rmtree(attempt, ignore_errors=True)
         for folder in (self.home.work, self.home.results):
             folder.mkdir(mode=0o700, exist_ok=True)
         with self.store.transaction() as db:
@@ -228,6 +231,9 @@ class Books:
         kept |= {row["result"] for row in db.execute("SELECT result FROM jobs WHERE result IS NOT NULL")}
         for file in self.home.results.iterdir():
             if file.name not in kept and file.name.lstrip(".").partition(".")[0] not in open_jobs:
+                memory.remove(file)
+        for file in self.home.memory.glob("*.parquet"):  # kept there, and a crash came before it had a place
+            if not os.path.lexists(self.home.results / file.name) and file.stem not in open_jobs:
                 file.unlink(missing_ok=True)
 
     def _note_calls(self, spool: Path) -> None:

@@ -7,6 +7,8 @@ work/<job>/        a running attempt's files, deleted when it ends
 spool/<job>/       what an interrupted job goes on from, deleted when the job ends
 results/<job>.parquet   released results
 results/<job>.model     own parts of trained models
+
+What jobs write that are computed in memory only is in a folder outside, which is no disk's (see `parties.memory`).
 """
 
 import json
@@ -18,6 +20,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
 
 from mpc.errors import InputError
 from mpc.job import explain
+from parties.memory import folder_of
 from parties.store import Store
 
 _SETTINGS_HEAD = """\
@@ -89,6 +92,11 @@ class Home:
     @property
     def results(self) -> Path:
         return self.path / "results"
+
+    @property
+    def memory(self) -> Path:
+        """For the files of jobs that are computed in memory only; see `parties.memory`."""
+        return folder_of(self.path)
 
     def store(self) -> Store:
         """The node's database."""

@@ -20,7 +20,7 @@ from mpc.psi.choose import FAMILY, Choice, resolve
 from mpc.rng import system_rng
 from mpc.spec import Estimate
 from mpc.tables import as_arrow
-from parties import budgets, calls, choosing, column_rules, datasets, grants, models, policy, schedules
+from parties import budgets, calls, choosing, column_rules, datasets, grants, memory, models, policy, schedules
 from parties.datasets import Dataset
 from parties.evidence import log, receipt
 from parties.evidence.export import export
@@ -472,7 +472,12 @@ class Node:
                 receivers = ", ".join(record.job.receivers)
                 raise InputError(f"job {record.id} has no result here", hint=f"its receivers are {receivers}")
             raise InputError(f"job {record.id} has no result: it is {record.state}", hint="see `sealane job show`")
-        return self.home.results / record.result
+        path = self.home.results / record.result
+        if memory.is_lost(path):
+            raise InputError(
+                f"the result of job {record.id} was kept in memory only, and went when the machine was restarted"
+            )
+        return path
 
     def result(self, job_id: str) -> "pa.Table":
         """A released result."""
@@ -482,14 +487,16 @@ class Node:
 
     def delete_result(self, job_id: str) -> JobRecord:
         """Delete a released result; that the job took place, and its receipt, stay on record."""
-        self.result_path(job_id)
+        record = self.job(job_id)
+        if record.result is None:
+            self.result_path(job_id)  # says why
         with self._store.transaction() as db:
             record = records.get(db, job_id)
             if record.result is not None:
                 db.execute("UPDATE jobs SET result = NULL WHERE id = ?", (record.id,))
                 jobs_evidence.result_deleted(db, self._identity, record, time.time())
         if record.result is not None:
-            (self.home.results / record.result).unlink(missing_ok=True)
+            memory.remove(self.home.results / record.result)
         return record
 
     def questions(self, job_id: str, timeout_s: float = 60.0) -> "Questions":

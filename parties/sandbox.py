@@ -201,6 +201,8 @@ def sandbox(*names: str, folder: Path | None = None, settings: Mapping[str, Any]
         for party in parties.values():
             party.stop()
         if folder is None:
+            for party in parties.values():
+                shutil.rmtree(party.node.home.memory, ignore_errors=True)
             shutil.rmtree(root, ignore_errors=True)
 
 

@@ -93,6 +93,7 @@ class Server:
             on_report=self._on_report,
             on_end=self._on_end,
             results=self.home.results,
+            memory=self.home.memory,
         )
         await self._look_at_peers()
         port = await self._transport.start(self.home.settings.listen)

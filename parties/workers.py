@@ -11,8 +11,9 @@ from pathlib import Path
 
 import structlog
 
-from mpc.errors import ChannelError, ProtocolError
-from parties import models
+from mpc import registry
+from mpc.errors import ChannelError, InputError, ProtocolError
+from parties import memory, models
 from parties.datasets import Dataset
 from parties.jobs.endings import held_result
 from parties.jobs.failure import Failure, Kind
@@ -55,6 +56,7 @@ class Workers:
     on_report: Callable[[JobRecord, Report, float], Awaitable[None]]
     on_end: Callable[[Ended], Awaitable[None]]
     results: Path
+    memory: Path
     _running: dict[Key, asyncio.Task[None]] = field(default_factory=dict)
 
     @property
@@ -90,17 +92,27 @@ class Workers:
     async def _run(
         self, record: JobRecord, dataset: Dataset | None, model: ModelFile | None, earlier: Earlier | None
     ) -> None:
-        folder = self.work / f"{record.id}.{record.attempt}"
+        in_memory = _is_in_memory(record)
+        folder = (self.memory if in_memory else self.work) / f"{record.id}.{record.attempt}"
         try:
+            if in_memory:
+                memory.make_ready(self.memory)
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             ended = await self._play(record, dataset, model, earlier, folder)
             if ended.facts is not None:
                 if earlier is not None:
                     ended = replace(ended, sets=(folder / _SETS).read_bytes(), seen=earlier.seen)
-                _hold(folder / _RESULT, held_result(self.results, record.id))
+                held = held_result(self.results, record.id)
+                if not in_memory:
+                    _hold(folder / _RESULT, held)
+                elif (folder / _RESULT).exists():
+                    memory.keep(folder / _RESULT, self.memory / f"{record.id}.parquet", held)
                 _hold(folder / _MODEL, models.held(self.results, record.id))
         except ChannelError as error:
             ended = Ended(record.id, record.attempt, None, Failure(Kind.INTERRUPTED, str(error)))
+        except InputError as error:
+            public = "its own input cannot be used; its operator sees where"
+            ended = Ended(record.id, record.attempt, None, Failure(Kind.INPUT, public, str(error), error.hint))
         except OSError as error:
             ended = Ended(record.id, record.attempt, None, _machine_failure(error))
         finally:
@@ -151,6 +163,12 @@ class Workers:
             await worker.end()
         misbehaved = tuple(peers[peer] for peer, error in traffic.errors.items() if isinstance(error, ProtocolError))
         return replace(_outcome(record, last[-1] if last else None, code), misbehaved=misbehaved)
+
+
+def _is_in_memory(record: JobRecord) -> bool:
+    """Whether nothing of the job may be written to a disk."""
+    spec = registry.get(record.job.protocol)
+    return spec.in_memory(spec.parse(record.job))
 
 
 def _outcome(record: JobRecord, report: Report | None, code: int) -> Ended:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 )
 @click.option("--min-group", type=click.IntRange(min=1), default=10, show_default=True, help="People in a group.")
 @click.option("--normalise", multiple=True, metavar="PROFILE", help="One a key column, e.g. national_id/1.")
-@click.option("--in-memory", is_flag=True, help="No party writes rows to disk.")
+@click.option("--in-memory", is_flag=True, help="No party writes rows or results to disk.")
 @click.option("--epsilon", help="Figures with noise, for this much of a privacy budget; needs --join J3.")
 @click.option("--person-rows", multiple=True, metavar="PARTY=N", help="With --epsilon: most rows of a person; else 1.")
 @click.option("--explain", "only_explain", is_flag=True, help="Show stages, costs and leaks, and propose nothing.")

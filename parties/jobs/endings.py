@@ -5,6 +5,7 @@ The coordinator decides. A success needs the signature of every party that was n
 coordinator's signature; the others add theirs, and the complete receipt goes round.
 """
 
+import os
 import sqlite3
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -262,9 +263,9 @@ def _release(results: Path, record: JobRecord, me: Identity) -> str | None:
         return None
     final = results / f"{record.id}.parquet"
     held = held_result(results, record.id)
-    if held.exists():
+    if os.path.lexists(held):  # it may stand for a file in memory that a restart of the machine has taken
         held.replace(final)
-    elif not final.exists():
+    elif not os.path.lexists(final):
         raise FileNotFoundError(f"the held result of job {record.id} is gone")
     return final.name
 

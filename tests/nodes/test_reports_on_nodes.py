@@ -1,9 +1,14 @@
 """Reports between nodes: the true answer, exactly once; and no second one that differs by a few people."""
 
+import contextlib
+import os
+import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from mpc.errors import PolicyDenied
@@ -68,6 +73,79 @@ def test_a_report_is_the_truth_and_may_be_asked_for_again(nodes: Sandbox) -> Non
     assert len(rows) == 1
     # cn alone is given figures, and of its own rows it may know all.
     assert nodes["cn"].node._store.connection().execute("SELECT * FROM row_sets").fetchall() == []
+
+
+MARK = "Zeppelinstadt"
+
+
+def _traces(home: Path, mark: bytes) -> set[str]:
+    """The files below a node's folder that hold `mark`, compressed or not."""
+    found = set()
+    for file in home.rglob("*"):
+        with contextlib.suppress(OSError):
+            if file.is_file() and not file.is_symlink():
+                data = file.read_bytes()
+                table = pq.read_table(file).to_pylist() if data[:4] == b"PAR1" else []
+                if mark in data or mark.decode() in str(table):
+                    found.add(str(file.relative_to(home)))
+    return found
+
+
+@contextlib.contextmanager
+def _watched(nodes: Sandbox) -> Iterator[set[str]]:
+    """All files that appear below the nodes' folders while a job runs, beside those that are always there."""
+    seen: set[str] = set()
+    ended = threading.Event()
+
+    def watch() -> None:
+        while not ended.is_set():
+            for name in nodes:
+                home = nodes[name].node.home
+                for folder in (home.work, home.spool, home.results):
+                    with contextlib.suppress(OSError):
+                        seen.update(str(path) for path in folder.rglob("*") if not path.is_symlink())
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        yield seen
+    finally:
+        ended.set()
+        watcher.join()
+
+
+def test_a_job_in_memory_leaves_nothing_of_its_rows_on_any_disk(nodes: Sandbox) -> None:
+    table = CN.append_column("city", pa.array([MARK] * len(CN)))
+    nodes["cn"].node.add_dataset("cities", table, ["doc"])
+    sql = "SELECT cn.city, COUNT(*) AS n FROM hk.cards JOIN cn.cities USING (doc) GROUP BY cn.city"
+    homes = {name: nodes[name].node.home for name in nodes}
+    jobs = {}
+    for in_memory in (True, False):
+        jobs[in_memory] = report_job(sql, receivers=("hk",), minimum_group=5, purpose="where", in_memory=in_memory)
+        nodes.allow(jobs[in_memory])
+    before = {name: _traces(home.path, MARK.encode()) for name, home in homes.items()}
+    assert before["hk"] == set()
+    with _watched(nodes) as seen:
+        assert nodes.run(jobs[True])["hk"].to_pylist() == [{"city": MARK, "n": 50, "suppressed": False}]
+    made = [path for path in seen if jobs[True].id in path]
+    assert made == []
+    assert {name: _traces(home.path, MARK.encode()) for name, home in homes.items()} == before
+    place = homes["hk"].results / f"{jobs[True].id}.parquet"
+    kept = place.readlink()
+    assert kept.is_relative_to("/dev/shm")
+    # The same job without that leaves what the above would have found.
+    with _watched(nodes) as seen:
+        nodes.run(jobs[False])
+    assert any(jobs[False].id in path for path in seen)
+    assert _traces(homes["hk"].path, MARK.encode()) == {f"results/{jobs[False].id}.parquet"}
+    # It outlives the node, and goes when it is deleted.
+    nodes["hk"].kill()
+    nodes["hk"].start()
+    nodes.connect()
+    assert nodes["hk"].node.result(jobs[True].id).num_rows == 1
+    nodes["hk"].node.delete_result(jobs[True].id)
+    assert not os.path.lexists(place)
+    assert not kept.exists()
 
 
 def test_a_text_is_all_that_a_query_of_a_node_takes(nodes: Sandbox) -> None:
