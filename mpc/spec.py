@@ -149,8 +149,8 @@ class Spec(Generic[P]):
     result may show: the set of each row of the dataset (-1: none), as a number; for protocols whose exact figures could
     be told apart by a few people, whom the columns of "key" slots stand for. Of the party's rows the role is given
     those for which all `conditions(job, params, name)` hold, or more. With `in_memory(params)` no party may write rows,
-    shares or results to disk. `epsilon(params)` is what a result costs each person in it, in millionths of differential privacy's
-    epsilon, for results with noise; 0: it is exact.
+    shares or results to disk. `epsilon(params)` is what a result costs each person in it, in millionths of differential
+    privacy's epsilon, for results with noise; 0: it is exact.
     """
 
     name: str
