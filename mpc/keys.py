@@ -20,6 +20,7 @@ from mpc.normalisation import DEFAULT, profile
 from mpc.primitives.threads import spread
 
 DIGEST_BYTES = 32
+ROOM = 64  # for digests that are appended
 _DOMAIN = b"sealane/keys/1\0"
 _MISSING = -1
 _INVALID = -2
@@ -254,7 +255,7 @@ def _keys_by_digest(table: pa.Table, digests: Callable[[pa.LargeBinaryArray], np
     None if many of the first rows repeat, or a row is not UTF-8: then the other way is the quicker one, or says which.
     """
     rows = table.num_rows
-    hashed = np.empty((rows, DIGEST_BYTES), np.uint8)
+    hashed = _with_room(rows)
     filled = np.empty(rows, np.bool_)
 
     def work(batch: slice) -> None:
@@ -274,7 +275,26 @@ def _keys_by_digest(table: pa.Table, digests: Callable[[pa.LargeBinaryArray], np
     first, numbers = _group(hashed, filled)
     usable = int(np.count_nonzero(filled))
     quality = Quality(rows, rows - usable, 0, usable - len(first), len(first))
-    return Keys(hashed if len(first) == rows else hashed[first], numbers, quality)
+    if len(first) == rows:
+        return Keys(hashed, numbers, quality)
+    different = _with_room(len(first))
+    np.take(hashed, first, axis=0, out=different, mode="clip")  # in other modes it is first put elsewhere
+    return Keys(different, numbers, quality)
+
+
+def _with_room(count: int) -> npt.NDArray[np.uint8]:
+    """Memory for digests, and behind them for those that a protocol adds; see `append_digests`."""
+    return np.empty((count + ROOM, DIGEST_BYTES), np.uint8)[:count]
+
+
+def append_digests(digests: npt.NDArray[np.uint8], more: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """`digests` and then `more`, up to `ROOM` of them, without a copy where there is room behind `digests`."""
+    whole, count = digests.base, len(digests) + len(more)
+    with_room = isinstance(whole, np.ndarray) and whole.shape == (len(digests) + ROOM, DIGEST_BYTES)
+    if whole is None or not with_room or len(more) > ROOM:
+        return np.concatenate([digests, more])
+    whole[len(digests) : count] = more
+    return whole[:count]
 
 
 def _text(column: pa.ChunkedArray) -> pa.StringArray | pa.LargeStringArray:

@@ -13,7 +13,7 @@ Source:   Rindal, Schoppmann, EUROCRYPT 2021, eprint.iacr.org/2021/266; Raghuram
           eprint.iacr.org/2022/320 (subfields).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -59,32 +59,33 @@ class Query:
     retries: int
 
 
-def arrange(digests: Sequence[U64], total_columns: int, seed: bytes) -> Keys:
-    """Keys to evaluate F of, under a seed of 16 bytes, in a matrix of `total_columns`.
+def arrange(digests: U64, total_columns: int, seed: bytes, *, overwrite: bool = False) -> Keys:
+    """Keys to evaluate F of (n x 4 words, all distinct), under a seed of 16 bytes, in a matrix of `total_columns`.
 
-    `digests` are arrays (n x 4 words, all distinct) that make one list together.
+    With `overwrite`, the memory of the digests is used for other things from then on.
     """
-    words = np.empty((sum(map(len, digests)), 4), np.uint64)
-    return Keys(okvs.arrange_to_decode(_words(digests, seed, words), total_columns), seed)
+    words = hash_rows(digests, seed[:8], _PERSON_KEY, digests if overwrite else None)
+    return Keys(okvs.arrange_to_decode(words, total_columns), seed)
 
 
-def query(digests: Sequence[U64], rng: Rng) -> Query:
+def query(digests: U64, rng: Rng) -> Query:
     """The receiver's first step; `digests` as in `arrange`, raises as `encode`."""
     return encode(digests, lambda keys: keys.hashes, rng)
 
 
-def encode(digests: Sequence[U64], values: Callable[[Keys], U64], rng: Rng) -> Query:
+def encode(digests: U64, values: Callable[[Keys], U64], rng: Rng) -> Query:
     """A vector that stores `values` of the arranged keys, in the order of their rows; `digests` as in `arrange`.
 
     A seed under which the keys cannot be encoded is replaced, `MAX_ATTEMPTS` in all. Raises `okvs.Unsolvable` after
     those: each fails with probability 2^-`okvs.failure_bits`, so digests repeat.
     """
-    count = sum(map(len, digests))
+    count = len(digests)
     total = okvs.columns(count)
     room, free = np.empty((total, 4), np.uint64), np.empty(total + okvs.BAND_BITS, np.uint64)
     for attempt in range(MAX_ATTEMPTS):
         seed = rng(okvs.SEED_BYTES)
-        keys = Keys(okvs.arrange(_words(digests, seed, room[:count]), total), seed)
+        words = hash_rows(digests, seed[:8], _PERSON_KEY, room[:count])
+        keys = Keys(okvs.arrange(words, total), seed)
         Prg(rng(SEED_BYTES)).fill(free[:total])
         try:
             return Query(keys, okvs.encode(keys.rows, values(keys), keys.seed, free, room), attempt)
@@ -116,14 +117,6 @@ def sender_outputs(keys: Keys, masked: U64, delta: tuple[int, int], shares: U64,
         gf64.add_pairs_of_products(messages, np.ascontiguousarray(keys.hashes[piece]), tables)
 
     return _outputs(keys, shares, add_hashes, overwrite)
-
-
-def _words(digests: Sequence[U64], seed: bytes, out: U64) -> U64:
-    start = 0
-    for part in digests:
-        hash_rows(part, seed[:8], _PERSON_KEY, out[start : start + len(part)])
-        start += len(part)
-    return out
 
 
 def _outputs(keys: Keys, shares: U64, complete: Callable[[slice, U64], None], overwrite: bool) -> U64:

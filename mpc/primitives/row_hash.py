@@ -14,7 +14,7 @@ U64 = npt.NDArray[np.uint64]
 def hash_rows(rows: U64, salt: bytes, person: bytes, out: U64 | None = None) -> U64:
     """The 32-byte digest of each row's bytes, as four words; `salt` and `person` (8 bytes each) set it apart.
 
-    They are written to `out` if it is given.
+    They are written to `out` if it is given, which may be `rows` if that has four words a row.
     """
     from mpc.kernels.blake2s import initial_state
 

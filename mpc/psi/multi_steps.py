@@ -118,8 +118,7 @@ def start(party: Party[MultiParams], digests: fast.U8) -> Group:
     nonces = {party.name: nonce, **{peer: message.nonce for peer, message in starts.items()}}
     others = b"".join(nonces[name] for name in sorted(nonces) if name != leader)
     links = tuple(steps.Link(channels[peer], peer, own, starts[peer].keys) for peer in sorted(told))
-    canaries = fast.canaries(party.session, nonces[leader], others)
-    return Group(links, np.concatenate([fast.as_words(digests), canaries]), shared)
+    return Group(links, fast.with_canaries(digests, party.session, nonces[leader], others), shared)
 
 
 def _check_start(peer: str, message: psi_multi_pb2.Start, told: bool) -> None:
@@ -169,7 +168,7 @@ def leader_prfs(
         receiver, request = vole.ask(keys, levels, pair.session, party.rng)
         fast.send_bytes(link.channel, request)
         receivers.append(receiver)
-    query = oprf.query([digests], party.rng)  # one for all: each party sees it under another mask
+    query = oprf.query(digests, party.rng)  # one for all: each party sees it under another mask
     for link in links:
         link.channel.send(psi_vole_pb2.Seed(seed=query.keys.seed))
     shares = []
@@ -196,7 +195,7 @@ def other_prf(party: Party[MultiParams], link: steps.Link, offered: bytes, diges
     shares = sender.shares
     for index in range(len(levels)):
         shares = fast.send_level(link, pair, sender, levels, index, shares)
-    keys = oprf.arrange([digests], columns, _receive_seed(link))
+    keys = oprf.arrange(digests, columns, _receive_seed(link))
     masked = fast.receive_bytes(link, "a masked vector", 8 * columns).view(np.uint64)
     outputs = oprf.sender_outputs(keys, masked, sender.delta, shares, overwrite=True)
     return _in_order_of_digests(keys, outputs)
@@ -217,7 +216,7 @@ def _receive_seed(link: steps.Link) -> bytes:
 
 def send_shares(link: steps.Link, digests: fast.U64, values: fast.U64, rng: Rng) -> int:
     """Store a word under each key and send the vector to the leader; gives how often a seed was drawn in vain."""
-    stored = oprf.encode([digests], lambda keys: values[keys.rows.order], rng)
+    stored = oprf.encode(digests, lambda keys: values[keys.rows.order], rng)
     link.channel.send(psi_vole_pb2.Seed(seed=stored.keys.seed))
     fast.send_bytes(link.channel, stored.vector.view(np.uint8))
     return stored.retries
@@ -228,7 +227,7 @@ def receive_shares(link: steps.Link, digests: fast.U64) -> fast.U64:
     seed = _receive_seed(link)
     columns = okvs.columns(link.theirs + fast.CANARIES)
     vector = fast.receive_bytes(link, "masked shares", 8 * columns).view(np.uint64)
-    rows, bands = oprf.arrange([digests], columns, seed).rows, okvs.band_bits(seed)
+    rows, bands = oprf.arrange(digests, columns, seed).rows, okvs.band_bits(seed)
     values = np.empty(len(digests), np.uint64)
 
     def work(piece: slice) -> None:

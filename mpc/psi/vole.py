@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 def receive(party: Party[VoleParams], tables: "Mapping[str, pa.Table]") -> Outcome:
     """The receiver's matching rows, key columns, then output columns; or one row, `intersection`."""
     keys, link = _start(party, tables)
-    found = find_common(link, party, keys.digests)
+    found = find_common(link, party, keys.digests, overwrite=True)
     common, params = found.common, party.params
     if len(common) < params.min_result:
         link.channel.send(psi_pb2.Verdict(withheld=True))
@@ -59,7 +59,7 @@ def receive(party: Party[VoleParams], tables: "Mapping[str, pa.Table]") -> Outco
 def send(party: Party[VoleParams], tables: "Mapping[str, pa.Table]") -> Outcome:
     """The sender's matching rows or the count if it is among the receivers, otherwise no table."""
     keys, link = _start(party, tables)
-    own = help_find(link, party, keys.digests)
+    own = help_find(link, party, keys.digests, overwrite=True)
     party.progress("agree on the result", 0, 1)
     verdict = steps.receive_verdict(link, party.params.matching)
     party.progress("agree on the result", 1, 1)
@@ -93,13 +93,16 @@ class Found:
     retries: int
 
 
-def find_common(link: steps.Link, party: Party[VoleParams], keys: fast.U8) -> Found:
-    """The receiver's part for keys with these digests (n x 32 bytes), up to the verdict."""
+def find_common(link: steps.Link, party: Party[VoleParams], keys: fast.U8, *, overwrite: bool = False) -> Found:
+    """The receiver's part for keys with these digests (n x 32 bytes), up to the verdict.
+
+    With `overwrite`, the memory behind the digests may be used.
+    """
     offered, nonce = base_ot.offer(party.rng), party.rng(fast.NONCE_BYTES)
     link.channel.send(psi_vole_pb2.Offer(point=offered.point, nonce=nonce))
     choices = fast.receive_nonce(link, psi_vole_pb2.Choices)
     pairs = base_ot.keys(offered, choices.points, vole.BASE_COUNT, party.session)
-    digests = (fast.as_words(keys), fast.canaries(party.session, nonce, choices.nonce))
+    digests = fast.with_canaries(keys, party.session, nonce, choices.nonce, overwrite=overwrite)
     own, retries = fast.receiver_tags(link, party, pairs, digests)
     party.progress("compare tags", 0, 1)
     hits, their_hits = fast.match(link, own, *fast.receive_tags(link))
@@ -107,14 +110,17 @@ def find_common(link: steps.Link, party: Party[VoleParams], keys: fast.U8) -> Fo
     return Found(fast.common_keys(link, own, hits), their_hits, own.order[hits], retries)
 
 
-def help_find(link: steps.Link, party: Party[VoleParams], keys: fast.U8) -> fast.Tags:
-    """The sender's part for keys with these digests (n x 32 bytes), up to the verdict: its tags."""
+def help_find(link: steps.Link, party: Party[VoleParams], keys: fast.U8, *, overwrite: bool = False) -> fast.Tags:
+    """The sender's part for keys with these digests (n x 32 bytes), up to the verdict: its tags.
+
+    With `overwrite`, the memory of the digests and behind them may be used for other things.
+    """
     offer = fast.receive_nonce(link, psi_vole_pb2.Offer)
     secret, nonce = party.rng(vole.BASE_COUNT // 8), party.rng(fast.NONCE_BYTES)
     chosen, points = base_ot.choose(offer.point, fast.base_choices(secret), party.session, party.rng)
     link.channel.send(psi_vole_pb2.Choices(points=points, nonce=nonce))
-    digests = (fast.as_words(keys), fast.canaries(party.session, offer.nonce, nonce))
-    own = fast.sender_tags(link, party, chosen, secret, digests)
+    digests = fast.with_canaries(keys, party.session, offer.nonce, nonce, overwrite=overwrite)
+    own = fast.sender_tags(link, party, chosen, secret, digests, overwrite=overwrite)
     fast.send_tags(link, own)
     return own
 

@@ -82,20 +82,24 @@ def digests(messages: "pa.LargeBinaryArray", header: bytes, session: bytes) -> U
     return out.view(np.uint8)
 
 
-def canaries(session: bytes, receiver_nonce: bytes, sender_nonce: bytes) -> U64:
-    """The digests (four words each) of keys that both parties add behind their own, and must find again."""
+def with_canaries(
+    keys: U8, session: bytes, receiver_nonce: bytes, sender_nonce: bytes, *, overwrite: bool = False
+) -> U64:
+    """The digests as rows of four words, and behind them those of keys that both parties add and must find again.
+
+    With `overwrite`, they may be in the memory of `keys`.
+    """
+    from mpc.keys import append_digests
+
     state = blake2b(_CANARY + receiver_nonce + sender_nonce, digest_size=32, salt=session)
-    digests = b""
+    canaries = b""
     for index in range(CANARIES):
         each = state.copy()
         each.update(index.to_bytes(4, "little"))
-        digests += each.digest()
-    return np.frombuffer(digests, np.uint64).reshape(-1, 4)
-
-
-def as_words(digests: U8) -> U64:
-    """Digests of 32 bytes as rows of four words."""
-    return digests.reshape(-1).view(np.uint64).reshape(-1, 4)
+        canaries += each.digest()
+    join = append_digests if overwrite else lambda *parts: np.concatenate(parts)
+    whole = join(keys, np.frombuffer(canaries, np.uint8).reshape(-1, 32))
+    return whole.reshape(-1).view(np.uint64).reshape(-1, 4)
 
 
 def receive_nonce(link: steps.Link, expected: type[N]) -> N:
@@ -107,11 +111,10 @@ def receive_nonce(link: steps.Link, expected: type[N]) -> N:
 
 
 def receiver_tags(
-    link: steps.Link, party: Party[VoleParams], pairs: Sequence[tuple[bytes, bytes]], digests: Sequence[U64]
+    link: steps.Link, party: Party[VoleParams], pairs: Sequence[tuple[bytes, bytes]], digests: U64
 ) -> tuple[Tags, int]:
     """The tags of the receiver's keys and the canaries, and how often a seed was drawn in vain."""
-    own_keys = link.own + CANARIES
-    levels = plan(party.params, own_keys)
+    levels = plan(party.params, len(digests))
     receiver, request = vole.ask(pairs, levels, party.session, party.rng)
     send_bytes(link.channel, request)
     query = oprf.query(digests, party.rng)
@@ -122,14 +125,23 @@ def receiver_tags(
         noise, shares = planes[0], planes[1:]
     send_bytes(link.channel, (query.vector ^ noise[: len(query.vector)]).view(np.uint8))
     outputs = oprf.receiver_outputs(query.keys, shares, overwrite=True)
-    bits = prefix_bits(own_keys, link.theirs + CANARIES, link.pairs)
+    bits = prefix_bits(len(digests), link.theirs + CANARIES, link.pairs)
     return cut_tags(outputs, query.keys.rows.order, bits), query.retries
 
 
 def sender_tags(
-    link: steps.Link, party: Party[VoleParams], keys: Sequence[bytes], secret: bytes, digests: Sequence[U64]
+    link: steps.Link,
+    party: Party[VoleParams],
+    keys: Sequence[bytes],
+    secret: bytes,
+    digests: U64,
+    *,
+    overwrite: bool,
 ) -> Tags:
-    """The tags of the sender's keys and the canaries, with the base keys that it chose by the bits of `secret`."""
+    """The tags of the sender's keys and the canaries, with the base keys that it chose by the bits of `secret`.
+
+    With `overwrite`, the memory of the digests is used for other things from then on.
+    """
     receiver_keys = link.theirs + CANARIES
     levels, columns = plan(party.params, receiver_keys), okvs.columns(receiver_keys)
     request = receive_bytes(link, "a request for a correlation", vole.request_bytes(levels))
@@ -140,10 +152,10 @@ def sender_tags(
     seed = link.channel.recv(psi_vole_pb2.Seed).seed
     if len(seed) != okvs.SEED_BYTES:
         raise ProtocolError(f"{link.peer}: sent a seed of {len(seed)} bytes, not {okvs.SEED_BYTES}")
-    arranged = oprf.arrange(digests, columns, seed)
+    arranged = oprf.arrange(digests, columns, seed, overwrite=overwrite)
     masked = receive_bytes(link, "a masked vector", 8 * columns).view(np.uint64)
     outputs = oprf.sender_outputs(arranged, masked, sender.delta, shares, overwrite=True)
-    return cut_tags(outputs, arranged.rows.order, prefix_bits(receiver_keys, link.own + CANARIES, link.pairs))
+    return cut_tags(outputs, arranged.rows.order, prefix_bits(receiver_keys, len(digests), link.pairs))
 
 
 def receive_level(

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from mpc import keys
 from mpc.errors import InputError
-from mpc.keys import Keys, Quality, encode_keys, examine_keys
+from mpc.keys import Keys, Quality, append_digests, encode_keys, examine_keys
 from mpc.normalisation import profile
 
 SESSION = bytes(range(16))
@@ -201,3 +201,12 @@ def test_there_must_be_one_profile_a_column() -> None:
 
 def test_a_representation_shows_no_digest() -> None:
     assert "array" not in repr(keys_of({"a": ["x"]}, "exact/1"))
+
+
+@pytest.mark.parametrize("texts", [["a", "b", "c"], ["a", *"abcdefghijklmnopqrst"], ["a"] * 9])
+def test_digests_are_appended_to_those_of_keys(texts: list[str]) -> None:
+    keys = encode_keys(pa.table({"id": texts}), ["exact/1"], bytes(16))
+    assert keys.quality.distinct == len(set(texts))
+    before, more = keys.digests.copy(), np.arange(64, dtype=np.uint8).reshape(2, 32)
+    assert (append_digests(keys.digests, more) == np.concatenate([before, more])).all()
+    assert (keys.digests == before).all()

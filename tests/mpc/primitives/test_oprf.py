@@ -16,17 +16,19 @@ def test_the_sender_computes_what_the_receiver_got_and_nothing_else_agrees() -> 
     rng = np.random.default_rng(1)
     digests = words(rng, 5000, 4)
     ours, theirs = digests[:4000], digests[1000:][::-1].copy()
-    query = oprf.query([ours[:3000], ours[3000:]], InsecureSeededRng(b"oprf"))
+    query = oprf.query(ours, InsecureSeededRng(b"oprf"))
     total = okvs.columns(len(ours))
     a, c = words(rng, total), words(rng, 2, total)
     delta = (int(words(rng)), int(words(rng)))
     b = c.copy()
     for plane, part in zip(b, delta, strict=True):
         gf64.add_products(plane, a, gf64.table_of(part))
-    keys = oprf.arrange([theirs], total, query.keys.seed)
+    keys = oprf.arrange(theirs, total, query.keys.seed)
     received, sent = np.empty((2, 4000, 4), np.uint64)
     received[query.keys.rows.order] = oprf.receiver_outputs(query.keys, c)
     sent[keys.rows.order] = oprf.sender_outputs(keys, query.vector ^ a, delta, b)
+    in_place = oprf.arrange(theirs, total, query.keys.seed, overwrite=True)
+    assert (in_place.rows.words == keys.rows.words).all()
     again = oprf.receiver_outputs(query.keys, c, overwrite=True)
     assert (again == received[query.keys.rows.order]).all()
     assert query.retries == 0
@@ -39,7 +41,7 @@ def test_keys_that_cannot_be_encoded_fail_after_a_few_seeds() -> None:
     digests = words(np.random.default_rng(2), 10, 4)
     digests[3] = digests[7]
     with pytest.raises(okvs.Unsolvable, match="4 attempts"):
-        oprf.query([digests], InsecureSeededRng(b"oprf"))
+        oprf.query(digests, InsecureSeededRng(b"oprf"))
 
 
 def test_a_seed_that_fails_is_replaced_and_counted(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -53,7 +55,7 @@ def test_a_seed_that_fails_is_replaced_and_counted(monkeypatch: pytest.MonkeyPat
         return encode(rows, values, seed, free, room)
 
     monkeypatch.setattr(okvs, "encode", fail_twice)
-    query = oprf.query([words(np.random.default_rng(3), 10, 4)], InsecureSeededRng(b"oprf"))
+    query = oprf.query(words(np.random.default_rng(3), 10, 4), InsecureSeededRng(b"oprf"))
     assert query.retries == 2
     assert len(set(seeds)) == 3
     assert query.keys.seed == seeds[2]
