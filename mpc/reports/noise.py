@@ -30,7 +30,7 @@ from mpc.reports.params import MILLION, Noise, Params
 from mpc.reports.plan import EXTREMES, Aggregate, Plan
 
 if TYPE_CHECKING:
-    from mpc.reports.release import Totals
+    from mpc.reports.deciding import Totals
     from mpc.reports.sides import I64
     from mpc.reports.tally import Tally
     from mpc.sharing.values import Secret
