@@ -16,7 +16,7 @@ from mpc.federated import (
     trees_train,
 )
 from mpc.psi import cardinality, dry_run, ecdh, multi, vole, vole_buckets
-from mpc.reports import report
+from mpc.reports import report, union
 from mpc.sharing import masked_statistics
 from mpc.spec import Spec
 
@@ -29,6 +29,7 @@ _ALL: tuple[Spec[Any], ...] = (
     multi.SPEC,
     masked_statistics.SPEC,
     report.SPEC,
+    union.SPEC,
     regression.SPEC,
     regression_predict.SPEC,
     regression_predict.EVALUATE,

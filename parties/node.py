@@ -455,12 +455,13 @@ class Node:
     def query(self, sql: str, *, timeout_s: float = 3600.0, **report: Any) -> "pa.Table | None":
         """Propose the joint report `sql`, wait until it has ended, and give this party's table (None: no receiver).
 
-        `report` are the arguments of `mpc.reports.query.report_job`: receivers, columns, purpose and so on. Raises
-        `InputError` with a sentence on what a report cannot be, `PolicyDenied`, or what the job ended with.
+        `report` are the arguments of `mpc.reports.query.report_job`, or of `union_job` for a report on a union:
+        receivers, columns, purpose and so on. Raises `InputError` with a sentence on what a report cannot be,
+        `PolicyDenied`, or what the job ended with.
         """
-        from mpc.reports.query import report_job
+        from mpc.reports.query import job_of
 
-        return self.run(report_job(sql, **report), timeout_s)
+        return self.run(job_of(sql, **report), timeout_s)
 
     def result_path(self, job_id: str) -> Path:
         """The Parquet file of a released result; raises `InputError` when there is none."""

@@ -11,14 +11,14 @@ from typing import Literal
 
 from sqlglot import exp
 
-from mpc.conditions import number_of
+from mpc.conditions import Condition, number_of
 from mpc.errors import InputError
 from mpc.job import NAME
 from mpc.reports import expressions
 from mpc.reports.compiling_conditions import Resolver, compile_where, joined_by
 from mpc.reports.expressions import MAX_DEGREE, MAX_TERMS, Column, Polynomial
 from mpc.reports.grammar import given, only, parse, refuse, words
-from mpc.reports.plan import SQUARES, Aggregate, Buckets, Function, GroupKey, Ordering, Output, Plan, Table
+from mpc.reports.plan import SQUARES, Aggregate, Buckets, Comparison, Function, GroupKey, Ordering, Output, Plan, Table
 
 MAX_PARTIES = 10
 MAX_OUTPUTS = 40
@@ -50,12 +50,23 @@ def compile_sql(sql: str) -> Plan:
 
 def _compile(select: exp.Select) -> Plan:
     resolver = _tables(select)
+    plan = plan_of(select, resolver, *compile_where(select.args.get("where"), resolver))
+    _check_keys_are_not_shown(plan)
+    return plan
+
+
+def plan_of(
+    select: exp.Select,
+    resolver: Resolver,
+    filters: Mapping[str, tuple[Condition, ...]],
+    comparisons: tuple[Comparison, ...],
+) -> Plan:
+    """The plan of a SELECT over known tables and conditions."""
     items = _items(select, resolver)
     groups = _groups(select, resolver, items)
-    filters, comparisons = compile_where(select.args.get("where"), resolver)
     outputs, aggregates = _outputs(items, groups)
     order = tuple(_orderings(select, items))
-    plan = Plan(
+    return Plan(
         tables=resolver.tables,
         groups=groups,
         aggregates=aggregates,
@@ -66,8 +77,6 @@ def _compile(select: exp.Select) -> Plan:
         order=order,
         limit=_limit(select, order, outputs, aggregates),
     )
-    _check_keys_are_not_shown(plan)
-    return plan
 
 
 def _tables(select: exp.Select) -> Resolver:
@@ -82,7 +91,7 @@ def _tables(select: exp.Select) -> Resolver:
         raise refuse(f"joins more than {MAX_PARTIES} tables")
     aliases: dict[str, tuple[str, str]] = {}
     for node in [source.this, *(join.this for join in joins)]:
-        alias, party, dataset = _table(node)
+        alias, party, dataset = table_named(node)
         if alias in aliases or party in {known for known, _ in aliases.values()}:
             raise refuse(f"names the table or party {alias} twice", "each party brings one table")
         aliases[alias] = party, dataset
@@ -93,7 +102,8 @@ def _tables(select: exp.Select) -> Resolver:
     )
 
 
-def _table(node: exp.Expr) -> tuple[str, str, str]:
+def table_named(node: exp.Expr) -> tuple[str, str, str]:
+    """What a table is called, its party and its dataset; raises `InputError` unless it is written party.dataset."""
     if not isinstance(node, exp.Table) or not node.args.get("db"):
         raise refuse("a table is not written party.dataset", 'e.g. FROM "hk-bank".accounts AS hk')
     only(node, "this", "db", "alias")

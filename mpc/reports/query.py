@@ -12,6 +12,13 @@ from mpc.reports.params import Level
 Declaration = Mapping[str, Any]
 
 
+def job_of(sql: str, **arguments: Any) -> Job:
+    """The job of a report on a join or on a union, whichever the SQL is: see `report_job` and `union_job`."""
+    from mpc.reports.compiling_unions import is_union
+
+    return union_job(sql, **arguments) if is_union(sql) else report_job(sql, **arguments)
+
+
 def report_job(
     sql: str,
     *,
@@ -56,5 +63,52 @@ def report_job(
     if noise is not None:
         params["noise"] = dict(noise)
     job = Job("report.sql", members, tuple(receivers), params, purpose, deadline=deadline)
+    SPEC.parse(job)
+    return job
+
+
+def union_job(
+    sql: str,
+    *,
+    receivers: Sequence[str],
+    people: Mapping[str, Sequence[str]],
+    columns: Mapping[str, Declaration] | None = None,
+    minimum_group: int = 10,
+    separate_people: bool = False,
+    in_memory: bool = False,
+    purpose: str = "",
+    deadline: int = 0,
+) -> Job:
+    """The job that computes a report on a union of tables; see `report_job`.
+
+    `people` names, for each party, the columns of its table that tell people apart. `columns` are by "union.column",
+    as the SQL calls the union. With `separate_people` the parties say that no person has rows at two of them.
+    """
+    from mpc.reports.compiling_unions import compile_union
+    from mpc.reports.union import SPEC
+
+    union = compile_union(sql)
+    if not receivers:
+        raise InputError("a report has receivers", hint=f"name some of {', '.join(union.parties)}")
+    missing = [name for name in union.parties if not people.get(name)]
+    if missing or set(people) != set(union.parties):
+        raise InputError(
+            f"a report on a union counts people: name the columns that tell them apart of {', '.join(union.parties)}",
+            hint=f"e.g. {union.parties[0]}.customer_id",
+        )
+    members = {
+        source.party: Member(
+            "party", source.dataset, {"key": tuple(people[source.party]), **union.columns(source.party)}
+        )
+        for source in union.sources
+    }
+    params = {
+        "sql": sql,
+        "columns": {name: dict(declared) for name, declared in (columns or {}).items()},
+        "minimum_group": minimum_group,
+        "separate_people": separate_people,
+        "in_memory": in_memory,
+    }
+    job = Job("report.union", members, tuple(receivers), params, purpose, deadline=deadline)
     SPEC.parse(job)
     return job

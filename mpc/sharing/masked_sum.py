@@ -146,6 +146,19 @@ def masked_sum(setting: Setting, vector: NDArray[np.int64]) -> Sum:
     return Sum(total.view(np.int64), tuple(survivors))
 
 
+def masked_words(setting: Setting, words: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Own words under the pairwise masks, which cancel in the sum of all members' modulo 2^64; without drop-outs.
+
+    Raises as `masked_sum` does. Fewer than n - 1 other members together learn from them no more than that sum tells.
+    """
+    own = _Secrets(setting.rng(key_agreement.KEY_BYTES), b"")
+    offers = _exchange_keys(setting, own, len(words))
+    plus, minus = _pair_masks(setting.name, own.key, setting.members, offers, setting)
+    masked = words.copy()
+    add_keystreams(masked, plus, minus)
+    return masked
+
+
 def send_words(links: Links, peer: str, words: NDArray[np.uint64]) -> None:
     """Send a contiguous vector in chunks."""
     for piece in _chunks(words):

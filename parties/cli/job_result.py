@@ -142,7 +142,7 @@ def receipt(session: Session, job_id: str) -> None:
 
 def _page(node: "Node", record: "JobRecord") -> str:
     """A report's page."""
-    if record.job.protocol != "report.sql":
+    if record.job.protocol not in ("report.sql", "report.union"):
         raise InputError("only a report in SQL has a page", hint="choose a name that ends in .csv or .parquet")
     from parties.reporting.report import html_page
 

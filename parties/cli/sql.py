@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 )
 @click.option("--min-group", type=click.IntRange(min=1), default=10, show_default=True, help="People in a group.")
 @click.option("--normalise", multiple=True, metavar="PROFILE", help="One a key column, e.g. national_id/1.")
+@click.option("--person", multiple=True, metavar="PARTY.COLUMN", help="For a union: what tells people apart.")
+@click.option("--separate-people", is_flag=True, help="For a union: no person has rows at two parties.")
 @click.option("--in-memory", is_flag=True, help="No party writes rows or results to disk.")
 @click.option("--epsilon", help="Figures with noise, for this much of a privacy budget; needs --join J3.")
 @click.option("--person-rows", multiple=True, metavar="PARTY=N", help="With --epsilon: most rows of a person; else 1.")
@@ -47,6 +49,8 @@ def sql(
     join: Any,
     min_group: int,
     normalise: tuple[str, ...],
+    person: tuple[str, ...],
+    separate_people: bool,
     in_memory: bool,
     epsilon: str | None,
     person_rows: tuple[str, ...],
@@ -55,7 +59,7 @@ def sql(
     deadline: str | None,
     yes: bool,
 ) -> None:
-    """Propose a joint report over the rows that several parties have in common.
+    """Propose a joint report over the rows that several parties have in common, or over the union of their rows.
 
     A table is written party.dataset. See docs/reports.md for what a report may be.
 
@@ -65,20 +69,28 @@ def sql(
         JOIN cn.accounts USING (document) GROUP BY hk.product' --receiver hk --purpose "wealth report" \\
         --numbers cn.balance=0.00..1000000.00 --values 'hk.product=cards|loans' --explain
     """
+    from mpc.reports.compiling_unions import is_union
     from mpc.reports.explain import explain
-    from mpc.reports.query import report_job
+    from mpc.reports.query import job_of
 
-    job = report_job(
+    of_joins = {"--asker": asker, "--join": join, "--normalise": normalise, "--epsilon": epsilon or person_rows}
+    of_unions = {"--person": person, "--separate-people": separate_people}
+    union = is_union(text)
+    for option, given in (of_joins if union else of_unions).items():
+        if given:
+            raise InputError(f"{option} is for reports on {'joins' if union else 'unions'}", hint="leave it out")
+    own: dict[str, Any] = {"people": _people(person), "separate_people": separate_people}
+    if not union:
+        noise = _noise(epsilon, person_rows)
+        own = {"asker": asker, "join": join, "normalisation": normalise, "noise": noise}
+    job = job_of(
         text,
         receivers=receivers,
         columns=_declared(numbers, values),
-        asker=asker,
-        join=join,
         minimum_group=min_group,
-        normalisation=normalise,
         in_memory=in_memory,
-        noise=_noise(epsilon, person_rows),
         purpose=purpose or "",
+        **own,
     )
     node = session.node()
     whole = node.complete(job)
@@ -118,6 +130,17 @@ def _declared(numbers: tuple[str, ...], values: tuple[str, ...]) -> dict[str, di
         if all(label.removeprefix("-").isdecimal() for label in labels):
             labels = [int(label) for label in labels]
         found.setdefault(column, {}).update(values=labels)
+    return found
+
+
+def _people(options: tuple[str, ...]) -> dict[str, list[str]]:
+    """The columns that tell people apart, by party."""
+    found: dict[str, list[str]] = {}
+    for option in options:
+        party, dot, column = option.partition(".")
+        if not dot or not party or not column:
+            raise InputError("--person is written PARTY.COLUMN", hint="e.g. cn-bank.customer_id")
+        found.setdefault(party, []).append(column)
     return found
 
 

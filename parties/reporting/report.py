@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from mpc.job import Job
 from mpc.reports.compiling import compile_sql
+from mpc.reports.compiling_unions import compile_union
 from mpc.reports.explain import explain
 from parties.reporting import page
 
@@ -24,7 +25,9 @@ def html_page(job: Job, table: "pa.Table", *, title: str, facts: Mapping[str, An
     `facts` are shown as they are, such as the parties and the purpose. Every text is escaped. The same input gives the
     same page. Raises `InputError` for a job that is no report, and where matplotlib is not installed.
     """
-    keys = [output.name for output in compile_sql(job.params["sql"]).outputs if output.kind == "group"]
+    sql = job.params["sql"]
+    plan = compile_union(sql).plan if job.protocol == "report.union" else compile_sql(sql)
+    keys = [output.name for output in plan.outputs if output.kind == "group"]
     explained = explain(job, dict.fromkeys(job.members, 0), next(iter(job.members)))
     return page.render(
         "report.html",
@@ -33,7 +36,7 @@ def html_page(job: Job, table: "pa.Table", *, title: str, facts: Mapping[str, An
         facts=facts,
         heads=[name for name in table.column_names if name != _SUPPRESSED],
         rows=[_row(row) for row in table.to_pylist()],
-        sql=job.params["sql"],
+        sql=sql,
         suppression=explained.suppression,
     )
 

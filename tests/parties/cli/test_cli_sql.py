@@ -39,6 +39,45 @@ def test_a_level_is_explained_with_what_it_tells_whom(world: World) -> None:
         assert {stage["who"] for stage in document["stages"][2:-1]} == {"hk-bank and cn-bank"}
 
 
+UNION = (
+    "SELECT width_bucket(balance, 0, 9, 3) AS band, COUNT(*) AS n, SUM(balance) AS s FROM (SELECT balance FROM "
+    '"hk-bank".cards UNION ALL SELECT sum FROM "cn-bank".accounts) AS u GROUP BY band'
+)
+OF_UNION = ("--receiver", "hk-bank", "--purpose", "wealth", "--numbers", "u.balance=0..9")
+
+
+def test_a_report_on_a_union_is_explained_and_what_would_allow_it_is_said(world: World) -> None:
+    people = ("--person", "hk-bank.id", "--person", "cn-bank.card")
+    told = world.hk("sql", UNION, *OF_UNION, *people, "--explain", "--json").json
+    assert [stage["name"] for stage in told["stages"]][:2] == [
+        "filter and add up own rows",
+        "add up all parties' totals",
+    ]
+    assert "whichever receiver takes its own rows away" in told["reveals"]["hk-bank"]
+    assert told["suppression"].startswith("Groups of fewer than 10 different people at one party, less any one")
+    apart = world.hk("sql", UNION, *OF_UNION, *people, "--separate-people", "--explain", "--json").json
+    assert "different people in total, less any one" in apart["suppression"]
+    refused = world.hk("sql", UNION, *OF_UNION, *people, "--yes", "--json", code=3)
+    command = refused.error["hint"].splitlines()[-1]
+    assert "--protocol report.union" in command
+    assert "--column id:join_key --column balance:group_key+aggregate_only" in command
+    world.hk(*shlex.split(command)[1:])
+    assert world.hk("sql", UNION, *OF_UNION, *people, "--yes", "--json").json["state"] == "waiting"
+
+
+def test_options_of_the_other_kind_of_report_are_refused(world: World) -> None:
+    for words, sentence in (
+        ((UNION, "--join", "J3"), "--join is for reports on joins"),
+        ((UNION, "--epsilon", "1"), "--epsilon is for reports on joins"),
+        ((SUM, "--person", "hk-bank.id"), "--person is for reports on unions"),
+        ((SUM, "--separate-people"), "--separate-people is for reports on unions"),
+        ((UNION, "--person", "hk-bank"), "--person is written PARTY.COLUMN"),
+        ((UNION,), "name the columns that tell them apart"),
+    ):
+        told = world.hk("sql", *words, "--receiver", "hk-bank", "--json", code=2)
+        assert sentence in told.error["message"]
+
+
 def test_an_explanation_is_one_document(world: World) -> None:
     document = world.hk(*REPORT, "--explain", "--json").json
     assert len(document["plan"]) == 64
