@@ -6,7 +6,7 @@ import pyarrow as pa
 import pytest
 
 from mpc.job import Job
-from mpc.reports.query import report_job
+from mpc.reports.query import report_job, union_job
 from parties.reporting.report import html_page
 
 FACTS = {"Parties": "hk, cn", "Purpose": "<b>wealth</b>"}
@@ -40,6 +40,19 @@ def test_a_page_shows_groups_figures_and_what_is_suppressed() -> None:
     assert page.count('<tr class="suppressed">') == 1
     assert page.split('<tr class="suppressed">')[1].count(">suppressed<") == 2
     assert page == html_page(job(), TABLE, title="Wealth", facts=FACTS)
+
+
+def test_a_report_on_a_union_has_a_page_too() -> None:
+    rows = " UNION ALL ".join(f"SELECT product, balance FROM {name}.cards" for name in ("hk", "cn"))
+    made = union_job(
+        f"SELECT product, COUNT(*) AS n, SUM(balance) AS total FROM ({rows}) AS u GROUP BY product",
+        receivers=("hk",),
+        people={"hk": ("doc",), "cn": ("doc",)},
+        columns={"u.balance": {"lower": "0.00", "upper": "9.00"}, "u.product": {"values": ["cards", "loans"]}},
+    )
+    page = html_page(made, TABLE.drop_columns(["tier"]), title="Market", facts=FACTS)
+    assert page.count("<svg") == 2
+    assert "at one party, less any one receiver" in page
 
 
 def test_a_page_escapes_every_text_and_loads_nothing() -> None:
