@@ -88,7 +88,8 @@ def _features_together(bins: Bins, bin_count: int) -> int:
         if bin_count**size > _MAX_CELLS:
             break
         cells = np.count_nonzero(np.bincount(_joint(bins[:, :size], bin_count), minlength=1))
-        joint_cost = (len(bins) + size * cells) / size
+        fewer = sum(bin_count**features for features in range(2, size))  # cells, at most, of all features but the last
+        joint_cost = (len(bins) + 2 * cells + 2 * fewer) / size
         if joint_cost < cost:
             best, cost = size, joint_cost
     return best
@@ -110,15 +111,43 @@ def _joint_sums(residues: Residues, rows: Rows, chosen: I64 | None, together: Se
     every = zip(joint, occupied, strict=True)
     index, lengths = _joined((order, lengths[cells]) for (order, lengths), cells in every)
     sums = residues.products(rows, index if chosen is None else chosen[index], lengths)
-    ends = np.cumsum([len(cells) for cells in occupied])
-    keys = [
-        (cells // bin_count**feature % bin_count).astype(np.uint16)
-        for bins, cells in zip(together, occupied, strict=True)
-        for feature in reversed(range(bins.shape[1]))
-    ]
-    starts = np.repeat(ends - [len(cells) for cells in occupied], [bins.shape[1] for bins in together])
-    marginals = zip(_lists(keys, bin_count), starts, strict=True)
-    return residues.products(sums, *_joined((order + start, lengths) for (order, lengths), start in marginals))
+    layer, feature, start = [], 0, 0
+    for bins, cells in zip(together, occupied, strict=True):
+        layer.append(_Cells(range(feature, feature + bins.shape[1]), cells, start))
+        feature, start = feature + bins.shape[1], start + len(cells)
+    found: dict[int, Rows] = {}
+    while layer:
+        sums, layer = _marginals(residues, sums, layer, bin_count, found)
+    return np.concatenate([found[each] for each in range(feature)])
+
+
+@dataclass(frozen=True)
+class _Cells:
+    """Sums of combinations of some features' bins, those that occur; they are rows from `start` on."""
+
+    features: range
+    occupied: I64
+    start: int
+
+
+def _marginals(
+    residues: Residues, sums: Rows, layer: Sequence[_Cells], bin_count: int, found: dict[int, Rows]
+) -> tuple[Rows, list[_Cells]]:
+    """Put the sums of each bin of the last features into `found`; gives those of combinations without them."""
+    lasts = _lists([(cells.occupied % bin_count).astype(np.uint16) for cells in layer], bin_count)
+    lists = [(order + cells.start, lengths) for cells, (order, lengths) in zip(layer, lasts, strict=True)]
+    following = []
+    start = len(layer) * bin_count
+    for cells in layer:
+        if len(cells.features) > 1:
+            occupied, lengths = np.unique(cells.occupied // bin_count, return_counts=True)
+            lists.append((np.arange(len(cells.occupied)) + cells.start, lengths))
+            following.append(_Cells(cells.features[:-1], occupied, start))
+            start += len(occupied)
+    rows = residues.products(sums, *_joined(lists))
+    for at, cells in enumerate(layer):
+        found[cells.features[-1]] = rows[at * bin_count : (at + 1) * bin_count]
+    return rows, following
 
 
 def _joined(lists: Iterable[tuple[I64, I64]]) -> tuple[I64, I64]:
