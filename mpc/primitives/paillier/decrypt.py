@@ -8,7 +8,7 @@ from mpc.primitives.paillier.keys import PrivateKey
 from mpc.primitives.paillier.residues import Residues
 from mpc.primitives.paillier.words import U64, in_pieces, ints_from_words, rows_of_words
 
-_LEAST_ROWS = 16  # at once: a row takes long
+_LEAST_ROWS = 32  # at once: a row takes long
 
 
 def decrypt(private: PrivateKey, ciphertexts: Ciphertexts, plaintext_bits: int | None = None) -> U64:

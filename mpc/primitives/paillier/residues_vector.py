@@ -42,7 +42,7 @@ class VectorResidues:
         self._type = np.dtype(f"uint{machine.row_bits}")
         self._row_bytes = self._limbs * self._type.itemsize
         self._constants = self._constant_groups()
-        self._one = self._row(self._radix)
+        self._one, self._zero = self._row(self._radix), self._row(0)
         self._scales = self._row(self._radix**2 % root + self._radix % root * root)
         self._scratch = _Scratch()
         self._exponent = _Exponent.of(0)  # the last one, which often comes again
@@ -64,7 +64,9 @@ class VectorResidues:
     def affine(self, words: U64, factor: int, offset: Rows | int) -> Rows:
         words = np.ascontiguousarray(words)
         scale = self._row(factor % self.modulus * self._radix_cubed)
-        added = np.ascontiguousarray(offset if isinstance(offset, np.ndarray) else self._row(offset * self._radix))
+        if not isinstance(offset, np.ndarray):
+            offset = self._row(offset * self._radix) if offset else self._zero
+        added = np.ascontiguousarray(offset)
         out = np.empty((len(words), self._limbs), self._type)
         step = int(len(added) > 1)
         to, source, one, more = (_address(array) for array in (out, words, scale, added))
@@ -87,10 +89,11 @@ class VectorResidues:
             self._call("leave", 4, to + 8 * at * width, width, source + at * row, count)
 
         self._spread(work, len(rows), _CONVERT_GROUPS)
-        over = above(words, self.modulus - 1)
+        found = words[:, : self.words]
+        over = above(found, self.modulus - 1) | (words[:, self.words] > 0)
         if over.any():
             words[over] = add_constant(words[over], -self.modulus)
-        return words[:, : self.words]
+        return found
 
     def multiply(self, a: Rows, b: Rows) -> Rows:
         count = max(len(a), len(b)) if len(a) and len(b) else 0

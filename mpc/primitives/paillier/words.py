@@ -13,7 +13,7 @@ U64 = NDArray[np.uint64]
 
 LEAST_ROWS = 128  # in a piece: long against the cost of a piece
 _MOST_ROWS = 2**10  # so that what a piece needs on the way stays in a core's caches
-_PIECES_A_CORE = 8  # at most, so that cores that started late or are slower do not hold up the others
+_PIECES_A_CORE = 4  # at most, so that cores that started late or are slower do not hold up the others
 
 
 def in_pieces(work: Callable[[slice], NDArray[Any]], count: int, least: int = LEAST_ROWS) -> NDArray[Any]:
@@ -51,8 +51,11 @@ def ints_from_words(words: U64) -> list[int]:
 def above(words: U64, limit: int) -> NDArray[np.bool_]:
     """Which rows stand for more than `limit`, which has no more words."""
     more = np.zeros(len(words), np.bool_)
+    highest = words.shape[1] - 1
+    if not (words[:, highest] >= np.uint64(limit >> 64 * highest)).any():
+        return more
     undecided = np.arange(len(words))
-    for column in range(words.shape[1] - 1, -1, -1):
+    for column in range(highest, -1, -1):
         found, bound = words[undecided, column], np.uint64(limit >> 64 * column & (2**64 - 1))
         more[undecided[found > bound]] = True
         undecided = undecided[found == bound]
