@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from mpc.kernels import aes, counter
 from mpc.primitives.prg import Prg, add_keystreams
 
 
@@ -40,6 +41,35 @@ def test_the_stream_continues_where_the_last_call_ended(cut):
     prg.fill(parts[:cut])
     prg.fill(parts[cut:])
     assert (whole == parts).all()
+
+
+@pytest.mark.parametrize(
+    "cuts", [[3, 70_000, 1, 70_001, 7, 2**17], [2**16, 2**16 - 1, 2**16 + 1, 99_999, 2], [0, 133_333]]
+)
+@pytest.mark.parametrize("kernels", [True, False])
+def test_the_stream_is_the_librarys_whatever_makes_it(cuts, kernels, monkeypatch):
+    from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+
+    monkeypatch.setattr(counter, "AVAILABLE", kernels and counter.AVAILABLE)
+    seed = b"another seed...."
+    prg, parts = Prg(seed), []
+    for cut in cuts:
+        parts.append(np.empty(cut, np.uint64))
+        prg.fill(parts[-1])
+    expected = Cipher(algorithms.AES(seed), modes.CTR(bytes(16))).encryptor().update(bytes(8 * sum(cuts)))
+    assert np.concatenate(parts).tobytes() == expected
+
+
+@pytest.mark.skipif(not counter.AVAILABLE, reason="this processor has no such instructions")
+@pytest.mark.parametrize("first", [0, 1, 255, 2**32 - 5, 2**40 + 2**16 - 3])
+@pytest.mark.parametrize("blocks", [0, 1, 2, 3, 15, 16, 17, 100])
+def test_counters_carry_from_byte_to_byte(first, blocks):
+    from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+
+    key, out = bytes(range(16)), np.empty(2 * blocks, np.uint64)
+    counter.keystream(aes.expand_key(key), first, out)
+    start = modes.CTR(first.to_bytes(16, "big"))
+    assert out.tobytes() == Cipher(algorithms.AES(key), start).encryptor().update(bytes(16 * blocks))
 
 
 @pytest.mark.parametrize("length", [1, 2**15, 2**15 + 1, 100_000])
