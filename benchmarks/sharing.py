@@ -240,7 +240,7 @@ def _pair(work: str, protocol: str, case: str, own: Run, peer: Run | None, quick
     yield Row(work, "sealane", own.seconds, own.cpu_seconds, own.sent_bytes, own.peak_mb, own.ok and reached, note)
     if peer is not None:
         who = "mpyc 0.11, a tenth of it scaled" if protocol == "MPyC" else f"spu 0.9.5 {protocol}"
-        counted = "" if peer.sent_bytes else "bytes unknown"
+        counted = "bytes unknown" if protocol == "MPyC" else ""
         yield Row(work, who, peer.seconds, peer.cpu_seconds, peer.sent_bytes, peer.peak_mb, peer.ok, counted)
 
 

@@ -15,6 +15,7 @@ from mpc.sharing import verified, verified_prices
 from mpc.sharing.aggregates import histogram
 from mpc.sharing.grouping import group_by
 from mpc.sharing.plan import plan
+from mpc.sharing.replicated import Replicated
 from mpc.sharing.sorting import sort_by
 from mpc.sharing.verified_costs import bucket_size
 from protos import sharing_pb2
@@ -259,6 +260,40 @@ def test_the_step_with_the_wrong_bits_is_named_at_both_honest_parties(operation,
     ends = ends_of(program, wrap)
     for honest in ("cn", "hk"):
         assert re.search(rf"bits of step {step} '{operation}' do not hold", str(ends[honest])), ends
+
+
+@pytest.mark.parametrize("cheater", PARTIES)
+@pytest.mark.parametrize("call", [0, 2])
+@pytest.mark.parametrize("operation", ["compare", "equal", "conjoin", "select", "integers", "shuffle", "matmul"])
+def test_a_cheater_that_goes_on_with_its_own_false_part_is_found_by_the_step(monkeypatch, cheater, call, operation):
+    """It computes a gate or a product wrongly, keeps what it sends, and follows the protocol otherwise."""
+    found = []
+
+    def falsified(original):
+        def make(self, x, y, out):
+            for there in original(self, x, y, out):
+                if (self._wire.name, self._wire.operation) == (cheater, operation):
+                    found.append(operation)
+                    if len(found) == call + 1:
+                        out.reshape(-1)[0] ^= np.uint64(1)
+                yield there
+
+        return make
+
+    for name in ("_gates", "_products"):
+        monkeypatch.setattr(Replicated, name, falsified(getattr(Replicated, name)))
+
+    def program(engine):
+        a, b = secret(engine, "hk", X, -100, 100), secret(engine, "cn", Y, -100, 100)
+        return STEPS[operation](engine, a, b, secret_bits(engine, "sg", X > 3))
+
+    ends = ends_of(program, lambda _name, _peer, pipe: pipe)
+    if len(found) <= call:
+        return
+    errors = [ends[party] for party in PARTIES if party != cheater]
+    assert all(isinstance(error, SealaneError) for error in errors), errors
+    named = [str(error) for error in errors if isinstance(error, ProtocolError)]
+    assert any(re.search(rf"(bits|products) of step \d+ '{operation}' do not hold", error) for error in named), errors
 
 
 def test_more_gates_than_are_checked_at_once_are_checked_in_lots(monkeypatch):
