@@ -64,6 +64,16 @@ def _compare_declared(engine: Engine, size: int) -> Work:
     return lambda: a < b, lambda found: np.array_equal(engine.open(found), x < y)
 
 
+def _multiply_opened(engine: Engine, size: int) -> Work:
+    x, y, a, b = _inputs(engine, size)
+    return lambda: engine.open(a * b), lambda found: np.array_equal(found, x * y)
+
+
+def _compare_opened(engine: Engine, size: int) -> Work:
+    x, y, a, b = _inputs(engine, size)
+    return lambda: engine.open(a < b), lambda found: np.array_equal(found, x < y)
+
+
 def _matmul(engine: Engine, size: int) -> Work:
     x, y, a, b = _inputs(engine, size * size)
     x, a = x.reshape(size, size), a.reshape(size, size)
@@ -88,6 +98,8 @@ CASES: Mapping[str, Callable[[Engine, int], Work]] = {
     "multiply": _multiply,
     "compare": _compare,
     "compare_declared": _compare_declared,
+    "multiply_opened": _multiply_opened,
+    "compare_opened": _compare_opened,
     "matmul": _matmul,
     "sum": _sum,
     "sort": _sort,
@@ -98,6 +110,7 @@ def play(
     go: Connection,
     name: str,
     helper: str,
+    verified: bool,
     ends: Mapping[str, socket.socket],
     session: bytes,
     cases: Sequence[tuple[str, int]],
@@ -112,7 +125,9 @@ def play(
     if name == helper:
         help_others(name, channels, session=session, label=b"benchmark", rng=system_rng)
     else:
-        engine = start(name, channels, session=session, label=b"benchmark", rng=system_rng, helper=helper)
+        engine = start(
+            name, channels, session=session, label=b"benchmark", rng=system_rng, helper=helper, verified=verified
+        )
         timings = [_time(engine, case, size, repeats) for case, size in cases]
         engine.finish()
     for pipe in pipes.values():
@@ -148,7 +163,7 @@ def play_sum(
 
 
 def _time(engine: Engine, case: str, size: int, repeats: int) -> Timing:
-    CASES[case](engine, 1000)[0]()  # loads what is compiled
+    CASES[case](engine, min(size, 1000))[0]()  # loads what is compiled
     work, is_right = CASES[case](engine, size)
     seconds, cpu, sent, found = [], [], [], None
     for _ in range(repeats):
