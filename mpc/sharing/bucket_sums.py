@@ -10,7 +10,9 @@ Security: semi-honest; that of the transfers and of `mpc.primitives.ggm`.
 Source:   the single-point correlation of Boyle et al., CCS 2019, eprint.iacr.org/2019/1159, one tree a row.
 """
 
+from collections.abc import Callable, Iterator, Sequence
 from hashlib import blake2b
+from typing import TypeVar
 
 import numpy as np
 
@@ -21,6 +23,8 @@ from mpc.sharing.bucket_trees import Forest
 from mpc.sharing.random_transfers import RandomTransfers
 from mpc.sharing.ring import I64, U64
 from mpc.sharing.wire import Wire
+
+T = TypeVar("T")
 
 _BATCH_ROWS = 2**16  # of transfers at once
 _MESSAGE_ROWS = 2**13  # so that one party works on a message while the other makes the next
@@ -34,16 +38,17 @@ def choose(
     forest = _forest(session, count, width)
     depth = forest.depth
     points = np.where((groups < 0) | (groups >= count), count, groups)
-    pads = [
-        transfers.choose_given(ggm.sides(points[batch], depth).reshape(-1)).reshape(-1, depth, 2)
-        for batch in _slices(0, len(points), _BATCH_ROWS)
-    ]
-    for part in _slices(0, len(points), _MESSAGE_ROWS):
-        own = points[part]
-        masked = wire.receive(peer, (len(own), depth, 2, 2))
-        by_row = wire.receive(peer, (len(own), len(forest.keys), 2))
-        chosen = pads[part.start // _BATCH_ROWS][part.start % _BATCH_ROWS :][: len(own)]
-        forest.choose(own, np.ascontiguousarray(chosen), masked, by_row)
+
+    def take(batch: slice) -> U64:
+        return transfers.choose_given(ggm.sides(points[batch], depth).reshape(-1)).reshape(-1, depth, 2)
+
+    for batch, pads in _one_ahead(take, _slices(0, len(points), _BATCH_ROWS)):
+        for part in _slices(batch.start, batch.stop, _MESSAGE_ROWS):
+            own = points[part]
+            masked = wire.receive(peer, (len(own), depth, 2, 2))
+            by_row = wire.receive(peer, (len(own), len(forest.keys), 2))
+            chosen = pads[part.start - batch.start :][: len(own)]
+            forest.choose(own, np.ascontiguousarray(chosen), masked, by_row)
     return _sums(forest, count, width)
 
 
@@ -54,8 +59,12 @@ def hold(wire: Wire, peer: str, transfers: RandomTransfers, session: bytes, numb
     depth = forest.depth
     pairs = np.zeros((rows, width + width % 2), np.uint64)
     pairs[:, :width] = numbers
-    for batch in _slices(0, rows, _BATCH_ROWS):
-        low, high = (pads.reshape(-1, depth, 2) for pads in transfers.offer_given((batch.stop - batch.start) * depth))
+
+    def take(batch: slice) -> tuple[U64, U64]:
+        low, high = transfers.offer_given((batch.stop - batch.start) * depth)
+        return low.reshape(-1, depth, 2), high.reshape(-1, depth, 2)
+
+    for batch, (low, high) in _one_ahead(take, _slices(0, rows, _BATCH_ROWS)):
         for part in _slices(batch.start, batch.stop, _MESSAGE_ROWS):
             seeds = np.frombuffer(bytearray(rng(16 * (part.stop - part.start))), np.uint64).reshape(-1, 2)
             own = slice(part.start - batch.start, part.stop - batch.start)
@@ -63,6 +72,15 @@ def hold(wire: Wire, peer: str, transfers: RandomTransfers, session: bytes, numb
             wire.send(peer, masked)
             wire.send(peer, by_row + pairs[part].reshape(-1, len(forest.keys), 2))
     return -_sums(forest, count, width)
+
+
+def _one_ahead(take: Callable[[slice], T], batches: Sequence[slice]) -> Iterator[tuple[slice, T]]:
+    """Each batch with its transfers, taken before the messages of the batch before it: both sides send while they take
+    some, so both take them in this order."""
+    taken = [take(batch) for batch in batches[:1]]
+    for index, batch in enumerate(batches):
+        taken += [take(following) for following in batches[index + 1 : index + 2]]
+        yield batch, taken.pop(0)
 
 
 def transfers(rows: int, count: int) -> list[int]:

@@ -169,6 +169,21 @@ def test_sums_by_groups_that_one_party_knows_are_those_of_a_loop(setting, seed, 
         assert np.array_equal(got, want)
 
 
+@pytest.mark.parametrize("knows", ["hk", "cn"])
+def test_sums_of_more_rows_than_one_batch_of_transfers_are_those_of_a_loop(knows):
+    """Of several batches, some of which are made by silent transfers, in which both sides send."""
+    rows, count = 5 * 2**16 + 77, 6
+    random = np.random.default_rng(5)
+    groups, numbers = random.integers(-1, count, rows), random.integers(-1000, 1000, (rows, 1))
+
+    def program(engine):
+        a = secret(engine, "hk", numbers, -1000, 1000)
+        return (engine.open(engine.sums_by(knows, groups if engine.name == knows else None, count, a)),)
+
+    (found,) = agreed("no_helper", program)
+    assert found.ravel().tolist() == [int(numbers[groups == group].sum()) for group in range(count)]
+
+
 @pytest.mark.parametrize("setting", SETTINGS)
 def test_decimals_are_brought_together_and_multiply(setting):
     def program(engine):
