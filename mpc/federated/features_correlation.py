@@ -26,6 +26,7 @@ import numpy.typing as npt
 
 from mpc.errors import InputError, ProtocolError
 from mpc.federated import alignment
+from mpc.federated.declarations import CIPHERTEXT_BYTES, KEY_SLOT, SECONDS_TO_CHECK, SECONDS_TO_ENCRYPT
 from mpc.federated.features_params import CorrelationParams
 from mpc.federated.trees_params import MAX_COLUMNS
 from mpc.job import Job
@@ -202,12 +203,9 @@ def _reveals(job: Job, _params: CorrelationParams) -> dict[str, str]:
     return said
 
 
-# Seconds on one core of about 3 GHz at 2048 bits; the work on a ciphertext grows with the square of the key's length.
-_SECONDS_TO_ENCRYPT = {"strict": 210e-6, "fast": 70e-6}
+# As those in `mpc.federated.declarations`.
 _SECONDS_TO_MULTIPLY = 8e-6
-_SECONDS_TO_CHECK = 10e-6
 _SECONDS_AT_THE_START = 2.0
-_ROW_BYTES = 700  # a ciphertext of 2048 bits in memory
 
 
 def _estimate(job: Job, params: CorrelationParams, rows: Mapping[str, int], name: str) -> Estimate:
@@ -222,21 +220,21 @@ def _estimate(job: Job, params: CorrelationParams, rows: Mapping[str, int], name
         down += common * blocks * ciphertext_bytes + 8 * ours * theirs * (second in job.receivers) + 500
         up += theirs * blocks * ciphertext_bytes + 500
     if name == first:
-        seconds = common * blocks * _SECONDS_TO_ENCRYPT[params.encryption]
+        seconds = common * blocks * SECONDS_TO_ENCRYPT[params.encryption]
     else:
         theirs = len(job.members[name].columns["feature"])
-        seconds = common * blocks * (theirs * _SECONDS_TO_MULTIPLY + _SECONDS_TO_CHECK)
+        seconds = common * blocks * (theirs * _SECONDS_TO_MULTIPLY + SECONDS_TO_CHECK)
     sent, received = (down, up) if name == first else (up, down)
     return Estimate(
         seconds=aligned.seconds + _SECONDS_AT_THE_START + seconds * width**2,
         sent_bytes=aligned.sent_bytes + sent,
         received_bytes=aligned.received_bytes + received,
-        peak_bytes=aligned.peak_bytes + int(common * _ROW_BYTES * width),
+        peak_bytes=aligned.peak_bytes + int(common * CIPHERTEXT_BYTES * width),
     )
 
 
 _SLOTS = {
-    "key": Slot("key", least=1, most=8, doc="columns that identify a row, in the order all parties name theirs"),
+    "key": KEY_SLOT,
     "feature": Slot("number", 1, MAX_COLUMNS, doc="columns of numbers without missing values"),
 }
 

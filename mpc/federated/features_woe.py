@@ -31,8 +31,16 @@ import numpy.typing as npt
 from mpc.errors import InputError, ProtocolError
 from mpc.federated import alignment
 from mpc.federated.alignment import FEATURE_HOLDER, LABEL_HOLDER
+from mpc.federated.declarations import (
+    CIPHERTEXT_BYTES,
+    FEATURE_SLOTS,
+    SECONDS_TO_ADD,
+    SECONDS_TO_CHECK,
+    SECONDS_TO_ENCRYPT,
+    check_features,
+    feature_names,
+)
 from mpc.federated.features_params import WoeParams
-from mpc.federated.trees_params import MAX_COLUMNS
 from mpc.job import Job
 from mpc.primitives.paillier.keys import check_bits
 from mpc.psi.params import Params, by_role, check_keys
@@ -75,7 +83,7 @@ def lead(party: Party[WoeParams], tables: "Mapping[str, pa.Table]") -> Outcome:
     found = _own_counts(own, [column.take(aligned.rows) for column in columns], labels)
     rows = _table_rows(party.name, [g.bins.name for g in own], [g.names() for g in own], found, labels)
     for done, link in enumerate(links):
-        columns_of = _feature_names(party.job, link.peer)
+        columns_of = feature_names(party.job, link.peer)
         theirs = _receive_counts(link, private, packing, len(columns_of), labels, params)
         link.channel.send(_events(theirs, labels))
         numbers = [[str(i + 1) for i in range(len(counts))] for counts, _ in theirs]
@@ -242,17 +250,10 @@ def _outcome(
     return Outcome(table, aligned.facts, model=model.to_bytes())
 
 
-def _feature_names(job: Job, name: str) -> tuple[str, ...]:
-    columns = job.members[name].columns
-    return (*columns.get("feature", ()), *columns.get("category", ()))
-
-
 def _check(job: Job, params: WoeParams) -> None:
     check_keys(job, Params(params.normalisation))
     check_bits(params.key_bits)
-    for name, member in job.members.items():
-        if member.role == FEATURE_HOLDER and not _feature_names(job, name):
-            raise InputError(f"{name}: a feature holder names columns for feature or category")
+    check_features(job)
 
 
 def _reveals(job: Job, _params: WoeParams) -> dict[str, str]:
@@ -269,13 +270,9 @@ def _reveals(job: Job, _params: WoeParams) -> dict[str, str]:
     return said
 
 
-# Seconds on one core of about 3 GHz at 2048 bits; the work on a ciphertext grows with the square of the key's length.
-_SECONDS_TO_ENCRYPT = {"strict": 210e-6, "fast": 70e-6}
-_SECONDS_TO_CHECK = 10e-6
-_SECONDS_TO_ADD = 2e-6
+# As those in `mpc.federated.declarations`.
 _SECONDS_A_SUM = 300e-6
 _SECONDS_AT_THE_START = 2.0
-_ROW_BYTES = 700  # a ciphertext of 2048 bits in memory
 
 
 def _estimate(job: Job, params: WoeParams, rows: Mapping[str, int], name: str) -> Estimate:
@@ -284,28 +281,22 @@ def _estimate(job: Job, params: WoeParams, rows: Mapping[str, int], name: str) -
     common, width = min(rows.values()), params.key_bits / 2048
     holders = sorted(set(job.members) - {leader}) if name == leader else [name]
     per = max(1, (params.key_bits - 2) // (common.bit_length() + 1))
-    sums = {holder: len(_feature_names(job, holder)) * params.bins for holder in holders}
+    sums = {holder: len(feature_names(job, holder)) * params.bins for holder in holders}
     down = common * params.key_bits // 4 * len(holders)
     up = sum(-(-each // per) * params.key_bits // 4 + 4 * each for each in sums.values())
     if name == leader:
-        seconds = common * _SECONDS_TO_ENCRYPT[params.encryption]
+        seconds = common * SECONDS_TO_ENCRYPT[params.encryption]
     else:
-        additions = common * len(_feature_names(job, name))
-        seconds = additions * _SECONDS_TO_ADD + common * _SECONDS_TO_CHECK + sums[name] * _SECONDS_A_SUM
+        additions = common * len(feature_names(job, name))
+        seconds = additions * SECONDS_TO_ADD + common * SECONDS_TO_CHECK + sums[name] * _SECONDS_A_SUM
     sent, received = (down, up) if name == leader else (up, down)
     return Estimate(
         seconds=aligned.seconds + _SECONDS_AT_THE_START + seconds * width**2,
         sent_bytes=aligned.sent_bytes + sent + 500,
         received_bytes=aligned.received_bytes + received + 500,
-        peak_bytes=aligned.peak_bytes + int(common * _ROW_BYTES * width),
+        peak_bytes=aligned.peak_bytes + int(common * CIPHERTEXT_BYTES * width),
     )
 
-
-_KEY = Slot("key", least=1, most=8, doc="columns that identify a row, in the order all parties name theirs")
-_FEATURES = {
-    "feature": Slot("number", most=MAX_COLUMNS, doc="columns of numbers; nulls and NaN are missing values"),
-    "category": Slot("any", most=MAX_COLUMNS, doc="columns of text, integers, dates or booleans, taken as categories"),
-}
 
 SPEC = Spec(
     name="feature.woe",
@@ -313,8 +304,8 @@ SPEC = Spec(
     summary="Weight of evidence and information value of several parties' columns against one party's labels.",
     params=WoeParams,
     roles={
-        LABEL_HOLDER: Role(lead, {"key": _KEY, "label": Slot("number", 1, 1, doc="0 or 1"), **_FEATURES}),
-        FEATURE_HOLDER: Role(follow, {"key": _KEY, **_FEATURES}, most=alignment.MOST_PARTIES - 1),
+        LABEL_HOLDER: Role(lead, FEATURE_SLOTS | {"label": Slot("number", 1, 1, doc="0 or 1")}),
+        FEATURE_HOLDER: Role(follow, FEATURE_SLOTS, most=alignment.MOST_PARTIES - 1),
     },
     reveals=_reveals,
     estimate=_estimate,

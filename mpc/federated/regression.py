@@ -30,6 +30,7 @@ from typing import TYPE_CHECKING, Any
 from mpc.errors import InputError, ProtocolError
 from mpc.federated import alignment
 from mpc.federated.alignment import FEATURE_HOLDER, LABEL_HOLDER
+from mpc.federated.declarations import KEY_SLOT
 from mpc.federated.regression_params import Params, Parties
 from mpc.job import Job
 from mpc.psi.params import Params as KeyParams
@@ -223,7 +224,6 @@ def check(job: Job, params: Params) -> None:
         raise InputError(f"{label_holder}: names no feature, and there is no intercept", hint="name one, or take it")
 
 
-KEY_SLOT = Slot("key", least=1, most=8, doc="columns that identify a row, in the order all parties name theirs")
 _FEATURE = "columns of numbers to learn from"
 
 SPEC = Spec(

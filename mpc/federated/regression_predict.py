@@ -27,8 +27,9 @@ from pydantic import ConfigDict, Field, StrictInt, StringConstraints, with_confi
 from mpc.errors import InputError, ProtocolError
 from mpc.federated import alignment
 from mpc.federated.alignment import FEATURE_HOLDER, LABEL_HOLDER
+from mpc.federated.declarations import KEY_SLOT
 from mpc.federated.encoding import CLIP, F64, FEATURE_FRACTION, I64, Label, Scaling, encode, read_features, read_label
-from mpc.federated.regression import KEY_SLOT, KIND, MAX_FEATURES, MODEL_VERSION
+from mpc.federated.regression import KIND, MAX_FEATURES, MODEL_VERSION
 from mpc.federated.regression_params import MAX_ROWS, POISSON_POWER, POISSON_RANGE, Parties
 from mpc.federated.serving_params import ServeParams
 from mpc.federated.trees_objective import class_names

@@ -24,6 +24,7 @@ import numpy.typing as npt
 from mpc.errors import InputError, ProtocolError
 from mpc.federated import alignment
 from mpc.federated.alignment import FEATURE_HOLDER, LABEL_HOLDER
+from mpc.federated.declarations import KEY_SLOT
 from mpc.federated.serving_params import ServeParams
 from mpc.federated.trees_params import (
     MAX_CLASSES,
@@ -340,7 +341,7 @@ def estimate(
 
 
 SLOTS = {
-    "key": Slot("key", least=1, most=8, doc="columns that identify a row, in the order all parties name theirs"),
+    "key": KEY_SLOT,
     "feature": Slot("number", most=MAX_COLUMNS, doc="the columns of numbers that the model was trained with"),
     "category": Slot("any", most=MAX_COLUMNS, doc="the columns of categories that the model was trained with"),
 }

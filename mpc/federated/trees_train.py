@@ -41,7 +41,16 @@ from typing import TYPE_CHECKING, Any
 from mpc.errors import InputError
 from mpc.federated import alignment
 from mpc.federated.alignment import FEATURE_HOLDER, LABEL_HOLDER
-from mpc.federated.trees_params import MAX_COLUMNS, MODEL_KIND, MODEL_VERSION, TreesParams
+from mpc.federated.declarations import (
+    CIPHERTEXT_BYTES,
+    FEATURE_SLOTS,
+    SECONDS_TO_ADD,
+    SECONDS_TO_CHECK,
+    SECONDS_TO_ENCRYPT,
+    check_features,
+    feature_names,
+)
+from mpc.federated.trees_params import MODEL_KIND, MODEL_VERSION, TreesParams
 from mpc.job import Job
 from mpc.primitives.paillier.keys import check_bits
 from mpc.psi.params import Params, by_role, check_keys
@@ -211,16 +220,12 @@ def _reveals(job: Job, params: TreesParams) -> dict[str, str]:
     return said
 
 
-# Seconds on one core of about 3 GHz at 2048 bits; the work on a ciphertext grows with the square of the key's length.
-_SECONDS_TO_ENCRYPT = {"strict": 210e-6, "fast": 70e-6}
-_SECONDS_TO_CHECK = 10e-6
-_SECONDS_TO_ADD = 2e-6
+# As those in `mpc.federated.declarations`.
 _SECONDS_TO_PACK = 7.5e-3
 _SECONDS_TO_DECRYPT = 2e-3
 _SECONDS_ON_SHARES = 2e-3  # a candidate in a node, if splits are found on shares
 _BYTES_ON_SHARES = 30_000
 _SECONDS_AT_THE_START = 3.0
-_ROW_BYTES = 700  # a ciphertext of 2048 bits in memory
 
 
 def _estimate(job: Job, params: TreesParams, rows: Mapping[str, int], name: str) -> Estimate:
@@ -246,10 +251,10 @@ def _estimate(job: Job, params: TreesParams, rows: Mapping[str, int], name: str)
             trees * (2**params.depth - 1) * params.column_sample * sum(_columns(job, h) for h in holders) * params.bins
         )
     if name == leader:
-        seconds = counted * trees * _SECONDS_TO_ENCRYPT[params.encryption] + sent_back * _SECONDS_TO_DECRYPT
+        seconds = counted * trees * SECONDS_TO_ENCRYPT[params.encryption] + sent_back * _SECONDS_TO_DECRYPT
     else:
         additions = counted * (1 + (params.depth - 1) / 2) * params.column_sample * _columns(job, name)
-        seconds = trees * (additions * _SECONDS_TO_ADD + counted * _SECONDS_TO_CHECK) + sent_back * _SECONDS_TO_PACK
+        seconds = trees * (additions * SECONDS_TO_ADD + counted * SECONDS_TO_CHECK) + sent_back * _SECONDS_TO_PACK
     sent, received = (down, up) if name == leader else (up, down)
     return Estimate(
         seconds=aligned.seconds + _SECONDS_AT_THE_START + seconds * width**2 + found * _SECONDS_ON_SHARES,
@@ -257,31 +262,22 @@ def _estimate(job: Job, params: TreesParams, rows: Mapping[str, int], name: str)
         received_bytes=aligned.received_bytes + int(received + nodes + found * _BYTES_ON_SHARES),
         peak_bytes=aligned.peak_bytes
         + int(common * (8 * _columns(job, name) + 200))
-        + int(counted * _ROW_BYTES * width * (name != leader)),
+        + int(counted * CIPHERTEXT_BYTES * width * (name != leader)),
     )
 
 
 def _columns(job: Job, name: str) -> int:
-    columns = job.members[name].columns
-    return len(columns.get("feature", ())) + len(columns.get("category", ()))
+    return len(feature_names(job, name))
 
 
 def _check(job: Job, params: TreesParams) -> None:
     check_keys(job, Params(params.normalisation))
     check_bits(params.key_bits)
     leader = by_role(job, LABEL_HOLDER)
-    for name in job.members:
-        if name != leader and not _columns(job, name):
-            raise InputError(f"{name}: a feature holder names columns for feature or category")
+    check_features(job)
     if params.local_trees and not _columns(job, leader):
         raise InputError(f"{leader}: local_trees use the label holder's own columns, and it names none")
 
-
-_KEY = Slot("key", least=1, most=8, doc="columns that identify a row, in the order all parties name theirs")
-_FEATURES = {
-    "feature": Slot("number", most=MAX_COLUMNS, doc="columns of numbers; nulls and NaN are missing values"),
-    "category": Slot("any", most=MAX_COLUMNS, doc="columns of text, integers, dates or booleans, taken as categories"),
-}
 
 SPEC = Spec(
     name="train.boosted_trees",
@@ -289,10 +285,8 @@ SPEC = Spec(
     summary="Train gradient-boosted trees on one party's labels and several parties' columns about the same people.",
     params=TreesParams,
     roles={
-        LABEL_HOLDER: Role(
-            lead, {"key": _KEY, "label": Slot("number", 1, 1, doc="what is to be predicted"), **_FEATURES}
-        ),
-        FEATURE_HOLDER: Role(follow, {"key": _KEY, **_FEATURES}, most=alignment.MOST_PARTIES - 1),
+        LABEL_HOLDER: Role(lead, FEATURE_SLOTS | {"label": Slot("number", 1, 1, doc="what is to be predicted")}),
+        FEATURE_HOLDER: Role(follow, FEATURE_SLOTS, most=alignment.MOST_PARTIES - 1),
     },
     reveals=_reveals,
     estimate=_estimate,
