@@ -97,9 +97,8 @@ class Params:
 
     `sql` is the report, `columns` what the columns hold that it calculates with or groups by, by "party.column".
     `join` is the level of the join's leaks, `normalisation` names one profile a key column. A group with fewer than
-    `minimum_group` different people is shown as suppressed. With `in_memory` no party writes rows,
-    shares or the report to disk. With `noise`
-    no figure is exact, and the report is charged to the privacy budgets of its people.
+    `minimum_group` different people is shown as suppressed. With `in_memory` no party writes rows, shares or the report
+    to disk. With `noise` no figure is exact, and the report is charged to the privacy budgets of its people.
     """
 
     sql: Annotated[str, StringConstraints(min_length=1, max_length=MAX_SQL_CHARACTERS)]

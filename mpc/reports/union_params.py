@@ -20,7 +20,7 @@ class UnionParams:
     the name being the union's in the SQL. A group is shown if it has `minimum_group` different people whichever
     receiver takes its own rows away. With `separate_people` no person has rows at two parties, by the parties' own
     word; else the people of a group are as many as those of the party that has most. With `in_memory` no party writes
-    rows to disk.
+    rows, shares or the report to disk.
     """
 
     sql: Annotated[str, StringConstraints(min_length=1, max_length=MAX_SQL_CHARACTERS)]

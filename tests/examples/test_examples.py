@@ -31,6 +31,11 @@ PRINTED = {
         "are what DuckDB finds in the pooled data: True",
         "refused: rule single_person, column hk.customer",
     ],
+    "reports_of_several": [
+        "sum by group                   hk and cn and sg",
+        "cards private         42 187470       False",
+        "    1     496.0 182680       False",
+    ],
     "joint_statistics": ["147062.437634", "pooled mean, university: 147062.4376336422", "'suppressed': 1"],
     "policy_and_approval": ["telecom has no grant", "sealane grant add telecom", "bank learned {'intersection': 300"],
     "evidence": [
