@@ -212,12 +212,12 @@ def _reveals(job: Job, params: VoleParams) -> Mapping[str, str]:
 
 # Seconds on one core of about 3 GHz: a key of one's own, with normalisation; a key of the receiver in the correlation,
 # for both; encoding it, for the receiver; starting the process, base transfers. Bytes at the widest moment.
-_SECONDS_A_KEY = 1.1e-6
-_SECONDS_A_RECEIVER_KEY = 0.6e-6
-_SECONDS_TO_ENCODE_A_KEY = 0.6e-6
-_SECONDS_AT_THE_START = 1.0
-_BASE_BYTES = 210 * 2**20  # Python, numpy, Arrow and the compiled loops
-_KEY_BYTES = 250
+_SECONDS_A_KEY = 0.7e-6
+_SECONDS_A_RECEIVER_KEY = 0.35e-6
+_SECONDS_TO_ENCODE_A_KEY = 0.25e-6
+_SECONDS_AT_THE_START = 0.8
+_BASE_BYTES = 250 * 2**20  # Python, numpy, Arrow, the compiled loops and what they work in
+_KEY_BYTES = 150
 _RECEIVER_KEY_BYTES = 60
 
 
