@@ -75,7 +75,7 @@ class Bits:
 
     def _map(self, change: Callable[[Any], Any]) -> "Bits":
         parts = tuple(np.asarray(change(part)) for part in self.parts)
-        return replace(self, parts=parts, shape=_shape_after(change, self.shape))
+        return replace(self, parts=parts, shape=parts[0].shape if parts else _shape_after(change, self.shape))
 
 
 @dataclass(frozen=True, eq=False)
@@ -270,10 +270,11 @@ class Secret:
 
     def _map(self, change: Callable[[Any], Any]) -> "Secret":
         parts = tuple(np.asarray(change(part)) for part in self.parts)
-        return replace(self, parts=parts, shape=_shape_after(change, self.shape))
+        return replace(self, parts=parts, shape=parts[0].shape if parts else _shape_after(change, self.shape))
 
 
 def _shape_after(change: Callable[[Any], Any], shape: Shape) -> Shape:
+    """Of what has no parts, as in a plan."""
     return tuple(np.shape(change(np.broadcast_to(np.uint64(0), shape))))
 
 
