@@ -1,6 +1,7 @@
 """Every backend computes what Python's integers do."""
 
 import random
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -89,6 +90,35 @@ def test_powers_are_those_of_integers(backend, bits):
     for each in ((exponents,) if bits < 2000 else ()) + ([0] * len(values), [3] * len(values)):
         found = ints_from_words(residues.leave(residues.powers(rows, np.array(each, np.uint64))))
         assert found == [pow(value, exponent, modulus) for value, exponent in zip(values, each, strict=True)]
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_powers_to_long_exponents_are_those_of_integers(backend):
+    root = roots(150)[0]
+    modulus, residues, generator = root**2, BACKENDS[backend](root), random.Random(1)
+    values = [3, 5, modulus - 1, 1 << 149]
+    rows = residues.affine(rows_of_words(values, residues.words), 1, 0)
+    gaps = [(1 << at) + low for at in (63, 64, 300) for low in (0, 1, 2, 63, 64)]
+    long = [generator.getrandbits(bits) << zeros for bits in (7, 90, 500, 1500) for zeros in (0, 1, 70)]
+    for exponent in [*gaps, *long, (1 << 1024) - 1]:
+        found = ints_from_words(residues.leave(residues.power(rows, exponent)))
+        assert found == [pow(value, exponent, modulus) for value in values]
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_threads_that_share_a_modulus_keep_to_themselves(backend):
+    root = roots(512)[0]
+    modulus, residues = root**2, BACKENDS[backend](root)
+    values = [pow(3, i + 400, modulus) for i in range(40)]
+    rows = residues.affine(rows_of_words(values, residues.words), 1, 0)
+    exponents = [3**40, 5**30, 7**20, 1 << 60]
+
+    def work(exponent: int) -> list[list[int]]:
+        return [ints_from_words(residues.leave(residues.power(rows, exponent))) for _ in range(20)]
+
+    with ThreadPoolExecutor(len(exponents)) as pool:
+        for exponent, found in zip(exponents, pool.map(work, exponents), strict=True):
+            assert found == [[pow(value, exponent, modulus) for value in values]] * 20
 
 
 @settings(max_examples=30)
