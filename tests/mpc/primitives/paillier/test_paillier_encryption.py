@@ -87,6 +87,22 @@ def test_randomizers_are_powers_of_the_base_with_the_random_exponents(mode, bits
     assert ciphertexts.to_ints() == [pow(key.public.randomizer_base, exponent, square) for exponent in exponents]
 
 
+@pytest.mark.parametrize(("mode", "bits"), [("strict", 256), ("fast", 256)])
+def test_randomizers_are_those_powers_however_many_were_asked_for_before(mode, bits):
+    source, drawn = InsecureSeededRng(b"alphas"), []
+
+    def rng(size):
+        drawn.append(source(size))
+        return drawn[-1]
+
+    encryptor = Encryptor(KEY, rng, mode)
+    for count in (1, 0, 3, 40, 600, 2):  # tables grow in between
+        found = encryptor.encrypt(words_from_int64(np.zeros(count, np.int64), KEY.public)).to_ints()
+        alphas = np.frombuffer(drawn[-1], np.uint8).reshape(count, bits // 8)
+        exponents = [int.from_bytes(alpha.tobytes(), "little") for alpha in alphas]
+        assert found == [pow(KEY.public.randomizer_base, exponent, N**2) for exponent in exponents]
+
+
 def test_equal_plaintexts_have_different_ciphertexts():
     ciphertexts = encrypted([3] * 200).to_ints()
     assert len(set(ciphertexts)) == 200
