@@ -77,3 +77,21 @@ def test_sorting_is_priced_without_data(setting):
     total = engine.costs.total
     assert total.sent_bytes > 20_000 * 14
     assert total.rounds < 2000
+
+
+def test_a_plan_knows_when_transfers_are_made_silently():
+    x, y = np.arange(20_000) % 999, np.arange(20_000) % 7
+
+    def program(engine):
+        a, b = secret(engine, "hk", x, 0, 999), secret(engine, "cn", y, 0, 999)
+        less = a < b
+        engine.open(engine.where(less, a, b))
+        engine.open(a[:18_000] * b[:18_000])
+        engine.open((a == b).sum())
+        return engine.costs.operations
+
+    found = run("no_helper", program)
+    for name, spent in found.items():
+        assert dict(program(plan(name, ["hk", "cn"]))) == dict(spent), name
+    sent = sum(spent["compare"].sent_bytes for spent in found.values())
+    assert sent < 60 * len(x)
