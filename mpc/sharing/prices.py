@@ -288,7 +288,7 @@ class TransferPrices:
     def triples(self, count: int) -> None:
         self._both(count)
         self._ledger.add(rounds=-(-count // transfers.SLICE))
-        self._ledger.both(64 * count)
+        self._ledger.both(transfers.PACKED_WORDS * count)
 
     def matrices(self, m: int, k: int, n: int) -> None:
         for _ in range(n):

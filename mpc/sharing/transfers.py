@@ -1,7 +1,8 @@
 """Correlated randomness from oblivious transfer, with no third party.
 
 Each party is the chooser of some random transfers and the sender of others. A chooser's bits and pads, and a sender's
-pairs of pads, are parts of products of bits as they are; products of words take 64 transfers each way (Gilboa).
+pairs of pads, are parts of products of bits as they are; products of words take 64 transfers and 33 words each way
+(Gilboa).
 
 Security: both parties semi-honest; that of the transfers (`mpc.sharing.random_transfers`).
 Source:   Gilboa, CRYPTO 1999, doi.org/10.1007/3-540-48405-1_8; Asharov, Lindell, Schneider, Zohner, CCS 2013,
@@ -22,6 +23,7 @@ from mpc.sharing.ring import I64, U64, unpack, words_of
 from mpc.sharing.wire import Wire
 
 _BITS = 64
+PACKED_WORDS = _BITS // 2 + 1  # of the message for a product
 SLICE = 2**14  # products at once: a million transfers each way
 _ONE, _TWO, _MINUS_TWO = np.uint64(1), np.uint64(2), np.uint64(2**64 - 2)
 
@@ -51,11 +53,15 @@ class Transferred:
     def _slice_of_products(self, count: int, later: int) -> tuple[U64, U64, U64]:
         a, chosen, (low, high) = self._transfers.both(_BITS * count, _BITS * later)
         b = self._random(count)
-        shifted = b[:, None] << np.arange(_BITS, dtype=np.uint64)
         self._wire.wait(1)
-        mine, theirs = self._products(a, chosen[:, 0], low[:, 0], high[:, 0], shifted.reshape(-1))
-        c = a * b + mine.reshape(count, _BITS).sum(axis=1) + theirs.reshape(count, _BITS).sum(axis=1)
-        return a, b, c
+        places = np.arange(_BITS, dtype=np.uint64)
+        pads = (pad[:, 0].reshape(count, _BITS) for pad in (low, high))
+        offered = next(pads)
+        self._wire.send(self._peer, _packed(offered - next(pads) + b[:, None]))
+        received = _unpacked(self._wire.receive(self._peer, (count, PACKED_WORDS)))
+        bits = a[:, None] >> places & _ONE
+        summands = chosen[:, 0].reshape(count, _BITS) + bits * received - offered
+        return a, b, a * b + (summands << places).sum(axis=1)
 
     def matrices(self, sizes: tuple[int, int, int]) -> Triple:
         """Products of the elements, column by column of the right matrix."""
@@ -174,6 +180,25 @@ class Transferred:
         out = np.empty(shape, np.uint64)
         Prg(self._rng(SEED_BYTES)).fill(out.reshape(-1))
         return out
+
+
+def _packed(differences: U64) -> U64:
+    """Of what is worth 2^j only the lowest 64 - j bits count: those of j and 64 - j share a word (33 of 64)."""
+    packed = differences[:, :PACKED_WORDS].copy()
+    for j in range(1, _BITS // 2):
+        room = np.uint64(_BITS - j)
+        packed[:, j] &= (_ONE << room) - _ONE
+        packed[:, j] |= differences[:, _BITS - j] << room
+    return packed
+
+
+def _unpacked(packed: U64) -> U64:
+    """Words whose bits that count are those before packing."""
+    words = np.empty((len(packed), _BITS), np.uint64)
+    words[:, :PACKED_WORDS] = packed
+    for j in range(1, _BITS // 2):
+        words[:, _BITS - j] = packed[:, j] >> np.uint64(_BITS - j)
+    return words
 
 
 def _values_of_segments(high: U64, low: U64) -> U64:
