@@ -103,6 +103,7 @@ CASES: Mapping[str, Callable[[Engine, int], Work]] = {
     "matmul": _matmul,
     "sum": _sum,
     "sort": _sort,
+    "sort_few": _sort,
 }
 
 

@@ -28,6 +28,9 @@ def case(name, size):
         x = rng.uniform(-1, 1, (size, size)).astype(np.float32)
         y = rng.uniform(-1, 1, (size, size // 10)).astype(np.float32)
         return jnp.matmul, (x, y), lambda out: np.abs(out - x @ y).max() < 0.1
+    if name == "sort_few":
+        keys = rng.integers(0, 2**16, size).astype(np.uint16)
+        return jnp.sort, (keys,), lambda out: np.array_equal(out, np.sort(keys))
     x, y = rng.integers(-LIMIT, LIMIT, (2, size))
     return {
         "multiply": (lambda a, b: a * b, (x, y), lambda out: np.array_equal(out, x * y)),
