@@ -119,33 +119,27 @@ def _figures(party: Party[UnionParams], engine: "Engine", layout: "Layout", own:
 
     from mpc.reports.deciding import Figures
     from mpc.reports.measures import needed
+    from mpc.reports.union_totals import LIMB_BITS, MAX_ROWS
 
     union, cells = layout.union, own.cells
     people = own.people_by_cell()
     brought = own.words(layout)
     if party.params.separate_people:
         brought = np.concatenate([brought, people.view(np.uint64)])
-    summed = _sum(party, union, engine, brought)
-    totals = {}
-    place = 0
+    summed = _sum(party, union, engine, brought).reshape(-1, cells)
+    totals, place = {}, 0
     for measure in needed(union.plan):
-        limbs = []
-        for index in range(layout.limbs(measure)):
-            low, high = layout.bounds(measure, index)
-            limbs.append((48 * index, summed[place : place + cells].within(low, high)))
-            place += cells
-        totals[measure] = limbs
-    everybody = summed[place:].within(0, totals_of_people(layout)) if party.params.separate_people else None
+        count = layout.limbs(measure)
+        totals[measure] = [
+            (LIMB_BITS * index, summed[place + index].within(*layout.bounds(measure, index))) for index in range(count)
+        ]
+        place += count
+    everybody = None
+    if party.params.separate_people:
+        everybody = summed[place].within(0, layout.parties * MAX_ROWS)
     large = _large(party, union, engine, people, everybody)
     ((_, rows),) = totals[needed(union.plan)[0]]
     return Figures(union.plan, layout.params, engine, union.parties, large, rows, totals)
-
-
-def totals_of_people(layout: "Layout") -> int:
-    """How many people there can be in a cell."""
-    from mpc.reports.union_totals import MAX_ROWS
-
-    return layout.parties * MAX_ROWS
 
 
 def _sum(party: Party[UnionParams], union: "UnionPlan", engine: "Engine", words: "NDArray[np.uint64]") -> "Secret":
@@ -190,8 +184,6 @@ def _large(
 
 def _extremes(party: Party[UnionParams], figures: "Figures", own: "OwnRows", cells: "I64") -> "Extremes":
     """The least and greatest values of released cells, at a receiver."""
-    import numpy as np
-
     from mpc.reports import ranks
     from mpc.reports.deciding import impossible, open_to_all
     from mpc.reports.measures import count_measure
@@ -200,14 +192,9 @@ def _extremes(party: Party[UnionParams], figures: "Figures", own: "OwnRows", cel
     found: Extremes = {}
     for aggregate in (each for each in plan.aggregates if each.function in EXTREMES):
         low, high = ranks.interval(params, aggregate)
+        mine = own.extreme(aggregate)[cells]
         shares = [
-            engine.share(
-                name,
-                own.extreme(aggregate)[cells] if name == party.name else None,
-                shape=cells.shape,
-                low=low,
-                high=high,
-            )
+            engine.share(name, mine if name == party.name else None, shape=cells.shape, low=low, high=high)
             for name in figures.parties
         ]
         every = engine.concatenate([share.reshape(1, -1) for share in shares])
@@ -215,15 +202,13 @@ def _extremes(party: Party[UnionParams], figures: "Figures", own: "OwnRows", cel
         ((_, counted),) = figures.totals[count_measure(plan, aggregate)]
         pair = engine.concatenate([best.reshape(1, -1), counted[cells].reshape(1, -1)])
         opened = open_to_all(engine, party.job.receivers, pair)
-        for index, cell in enumerate(cells.tolist()):
-            if opened is None:
-                continue
-            value, count = opened[:, index].tolist()
+        if opened is None:
+            continue
+        for cell, value, count in zip(cells.tolist(), *opened.tolist(), strict=True):
             if not low <= value <= high:
                 raise impossible(figures.parties, engine.name, "a value outside its column's bounds")
-            own_value = ranks.assemble(params, aggregate, count, [value] if count else [])
-            found.setdefault(cell, {})[aggregate] = own_value
-    return found if np.size(cells) else {}
+            found.setdefault(cell, {})[aggregate] = ranks.assemble(params, aggregate, count, [value] if count else [])
+    return found
 
 
 def _reveals(job: Job, params: UnionParams) -> Mapping[str, str]:

@@ -264,36 +264,37 @@ def test_three_nodes_report_what_all_have(level: str) -> None:
     assert "hk" not in found
 
 
-def test_three_nodes_report_on_the_union_of_their_rows() -> None:
+def test_four_nodes_one_of_which_does_not_compute_report_on_the_union_of_their_rows() -> None:
     sql = (
         "SELECT region, COUNT(*) AS n, SUM(amount) AS s, MIN(amount) AS m FROM (SELECT region, amount FROM hk.sales "
-        "WHERE amount > 2 UNION ALL SELECT area, value FROM cn.trades UNION ALL SELECT region, amount FROM sg.sales) "
-        "AS u GROUP BY region HAVING COUNT(*) >= 10"
+        "WHERE amount > 2 UNION ALL SELECT area, value FROM cn.trades UNION ALL SELECT region, amount FROM sg.sales "
+        "UNION ALL SELECT region, amount FROM uk.sales) AS u GROUP BY region HAVING COUNT(*) >= 10"
     )
     job = union_job(
         sql,
-        receivers=("hk", "sg"),
-        people={"hk": ["id"], "cn": ["person"], "sg": ["id"]},
+        receivers=("hk", "uk"),
+        people={"hk": ["id"], "cn": ["person"], "sg": ["id"], "uk": ["id"]},
         columns={"u.region": {"values": ["east", "west"]}, "u.amount": {"lower": "0", "upper": "100"}},
         minimum_group=5,
         purpose="market",
     )
     own = pa.table({"id": list(range(30)), "region": ["east", "west"] * 15, "amount": list(range(30))})
     trades = pa.table({"person": list(range(20)), "area": ["east"] * 18 + ["west"] * 2, "value": list(range(20))})
-    with sandbox("hk", "cn", "sg") as nodes:
+    with sandbox("hk", "cn", "sg", "uk") as nodes:
         nodes["hk"].node.add_dataset("sales", own, ["id"])
         nodes["cn"].node.add_dataset("trades", trades, ["person"])
-        nodes["sg"].node.add_dataset("sales", own, ["id"])
+        for name in ("sg", "uk"):
+            nodes[name].node.add_dataset("sales", own, ["id"])
         nodes.allow(job)
         found = nodes.run(job)
-    east = [*range(4, 30, 2), *range(18), *range(0, 30, 2)]
-    west = [*range(3, 30, 2), 18, 19, *range(1, 30, 2)]
+    east = [*range(4, 30, 2), *range(18), *range(0, 30, 2), *range(0, 30, 2)]
+    west = [*range(3, 30, 2), 18, 19, *range(1, 30, 2), *range(1, 30, 2)]
     assert (
         found["hk"].to_pylist()
-        == found["sg"].to_pylist()
+        == found["uk"].to_pylist()
         == [
             {"region": name, "n": len(rows), "s": sum(rows), "m": min(rows), "suppressed": False}
             for name, rows in (("east", east), ("west", west))
         ]
     )
-    assert "cn" not in found
+    assert set(found) == {"hk", "uk"}

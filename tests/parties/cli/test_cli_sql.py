@@ -2,7 +2,7 @@
 
 import shlex
 
-from tests.parties.cli.driving import World
+from tests.parties.cli.driving import Party, World
 
 TEXT = (
     'SELECT hk.id_kind, COUNT(*) AS n FROM "hk-bank".cards AS hk JOIN "cn-bank".accounts AS cn ON hk.id = cn.card '
@@ -63,6 +63,37 @@ def test_a_report_on_a_union_is_explained_and_what_would_allow_it_is_said(world:
     assert "--column id:join_key --column balance:group_key+aggregate_only" in command
     world.hk(*shlex.split(command)[1:])
     assert world.hk("sql", UNION, *OF_UNION, *people, "--yes", "--json").json["state"] == "waiting"
+
+
+OF_THREE = (
+    'SELECT sg.segment, COUNT(*) AS n, SUM(hk.balance) AS s FROM "hk-bank".cards AS hk JOIN "cn-bank".accounts AS cn '
+    "ON hk.id = cn.card JOIN \"sg-bank\".clients AS sg ON hk.id = sg.client WHERE cn.city = 'a' GROUP BY sg.segment"
+)
+
+
+def test_a_report_of_three_parties_is_explained(world: World) -> None:
+    sg = Party(world.folder / "sg")
+    sg("init", "sg-bank")
+    world.hk("peer", "invite", "--out", world.folder / "another")
+    sg("peer", "accept", world.folder / "another", "--out", world.folder / "answer", "--yes")
+    world.hk("peer", "accept", world.folder / "answer", "--yes")
+    options = ("--receiver", "hk-bank", "--purpose", "wealth", "--numbers", "hk-bank.balance=0..9")
+    values = ("--values", "sg-bank.segment=private|retail", "--explain")
+    told = world.hk("sql", OF_THREE, *options, *values, code=3).out
+    lines = [line.split("  ")[0] for line in told.splitlines()]
+    stages = lines[lines.index("STAGE") + 1 :][:5]
+    assert stages == [
+        "filter and group own rows", "join, J3", "sum by group", "compare with the minimum", "open released groups",
+    ]  # fmt: skip
+    words = " ".join(told.split())
+    assert "hk-bank and cn-bank and sg-bank" in words
+    assert "how many different keys and groups cn-bank and sg-bank have after their own conditions" in words
+    assert "if it pooled what it holds with cn-bank or sg-bank, what the others brought to the join" in words
+    refused = world.hk("sql", OF_THREE, *options, *values, "--join", "J1", "--json", code=2)
+    assert "3 parties do not join at J1" in refused.error["message"]
+    for level, learned in (("J0", "which of its keys hk-bank and cn-bank all have"), ("J2", "how many keys hk-bank")):
+        document = world.hk("sql", OF_THREE, *options, *values, "--join", level, "--json").json
+        assert learned in document["reveals"]["sg-bank"]
 
 
 def test_options_of_the_other_kind_of_report_are_refused(world: World) -> None:
