@@ -15,7 +15,7 @@ import time
 from collections.abc import Iterator
 from enum import IntEnum
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from mpc.errors import ChannelError, InputError
 from mpc.questions import Question
@@ -47,35 +47,67 @@ class Desk:
         self._listener.bind(SOCKET)
         Path(SOCKET).chmod(0o600)
         self._listener.listen()
+        self._listener.setblocking(False)
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._listener, selectors.EVENT_READ)
 
     def __iter__(self) -> Iterator[Question]:
-        while (left := self._until - time.time()) > 0:
-            for key, _ in self._selector.select(left):
-                client = key.fileobj
-                assert isinstance(client, socket.socket)
-                if client is self._listener:
-                    self._accept()
-                    continue
-                try:
-                    kind, body = receive(client)
-                    question = None if kind is Kind.CLOSE else _question(client, body)
-                except InputError as error:
-                    _refuse(client, error)
-                    continue
-                except (ChannelError, OSError):
-                    self._drop(client)
-                    continue
-                if question is None:
-                    _reply(client, Kind.ANSWER, b"")
-                    return
-                yield question
+        try:
+            while (left := self._until - time.time()) > 0:
+                for key, _ in self._selector.select(left):
+                    client = key.fileobj
+                    assert isinstance(client, socket.socket)
+                    if client is self._listener:
+                        self._accept()
+                        continue
+                    question = self._take(client)
+                    if question is Kind.CLOSE:
+                        return
+                    if question is not None:
+                        yield question
+        finally:
+            for key in list(self._selector.get_map().values()):
+                assert isinstance(key.fileobj, socket.socket)
+                key.fileobj.close()  # whoever waits for an answer sees that there will be none
+            self._selector.close()
+
+    def _take(self, client: socket.socket) -> Question | Literal[Kind.CLOSE] | None:
+        """What a client says; None if that was nothing to answer."""
+        try:
+            kind, body = receive(client)
+            if kind is not Kind.CLOSE:
+                return self._question(client, body)
+            self._reply(client, Kind.ANSWER, b"")
+            return Kind.CLOSE
+        except InputError as error:
+            self._refuse(client, error)
+        except (ChannelError, OSError):
+            self._drop(client)
+        return None
 
     def _accept(self) -> None:
-        client, _ = self._listener.accept()
+        try:
+            client, _ = self._listener.accept()
+        except OSError:
+            return  # it has gone already
         client.settimeout(_PATIENCE_S)
         self._selector.register(client, selectors.EVENT_READ)
+
+    def _question(self, client: socket.socket, body: bytes) -> Question:
+        return Question(
+            unpack_table(body),
+            answer=lambda table: self._reply(client, Kind.ANSWER, pack_table(table)),
+            refuse=lambda error: self._refuse(client, error),
+        )
+
+    def _refuse(self, client: socket.socket, error: InputError) -> None:
+        self._reply(client, Kind.REFUSED, json.dumps({"message": str(error), "hint": error.hint}).encode())
+
+    def _reply(self, client: socket.socket, kind: Kind, body: bytes) -> None:
+        try:
+            send(client, kind, body)
+        except OSError:
+            self._drop(client)  # who asked has gone, or does not listen
 
     def _drop(self, client: socket.socket) -> None:
         self._selector.unregister(client)
@@ -131,25 +163,6 @@ def unpack_table(data: bytes) -> "pa.Table":
     except (pa.ArrowInvalid, OSError):
         raise InputError("what was asked is not a table") from None
     return table
-
-
-def _question(client: socket.socket, body: bytes) -> Question:
-    return Question(
-        unpack_table(body),
-        answer=lambda table: _reply(client, Kind.ANSWER, pack_table(table)),
-        refuse=lambda error: _refuse(client, error),
-    )
-
-
-def _refuse(client: socket.socket, error: InputError) -> None:
-    _reply(client, Kind.REFUSED, json.dumps({"message": str(error), "hint": error.hint}).encode())
-
-
-def _reply(client: socket.socket, kind: Kind, body: bytes) -> None:
-    try:
-        send(client, kind, body)
-    except OSError:
-        client.close()  # who asked has gone, or does not listen
 
 
 def _exactly(sock: socket.socket, size: int) -> bytes:
