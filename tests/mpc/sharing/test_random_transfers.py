@@ -7,11 +7,13 @@ from mpc.channel import encode
 from mpc.errors import ProtocolError
 from mpc.local import run_parties
 from mpc.rng import system_rng
+from mpc.sharing import transfers
 from mpc.sharing.prices import Ledger, TransferPrices
 from mpc.sharing.random_transfers import RandomTransfers
 from mpc.sharing.ring import unpack
 from mpc.sharing.transfer_stock import LEAST_WORDS, Schedule, softspoken_words, words_added
 from mpc.sharing.wire import Wire
+from tests.mpc.sharing.programs import run
 from tests.mpc.sharing.test_engine_faults import Meddling
 
 
@@ -22,8 +24,7 @@ def play(chooser, offerer, **how):
     def part(name, peer, work):
         def run(peers):
             wire = Wire(name, peers, session, b"transfers", "no_helper", system_rng)
-            transfers = RandomTransfers(wire, peer, system_rng, session)
-            return work(transfers), wire.costs
+            return work(RandomTransfers(wire, peer, system_rng, session)), wire.costs
 
         return run
 
@@ -124,3 +125,25 @@ def test_a_silent_message_of_another_length_ends_in_an_error_that_names_the_peer
 
     with pytest.raises(ProtocolError, match=r"^b: sent \d+ bytes where \d+ are due, in step 1 'base_transfers'"):
         play(lambda end: end.choose(200_000), lambda end: end.offer(200_000), wrap=wrap)
+
+
+def test_products_of_words_of_every_size_are_right_modulo_2_to_the_64():
+    words = np.array([0, 1, 2**31, 2**32 - 1, 2**63 - 1, 2**63, 2**64 - 1, 12345678901234567], np.uint64)
+    left, right = np.repeat(words, len(words)), np.tile(words, len(words))
+
+    def program(engine):
+        a = engine.share_words("hk", left if engine.name == "hk" else None, shape=left.shape)
+        b = engine.share_words("cn", right if engine.name == "cn" else None, shape=right.shape)
+        product = engine.sharing.multiply(a.parts, b.parts, left.shape)
+        return engine.sharing.open(product, left.shape, ("cn", "hk"))
+
+    for found in run("no_helper", program).values():
+        assert np.array_equal(found, left * right)
+
+
+def test_packing_keeps_the_bits_that_count():
+    differences = np.frombuffer(system_rng(8 * 64 * 5), np.uint64).reshape(5, 64)
+    packed = transfers._packed(differences)
+    places = np.arange(64, dtype=np.uint64)
+    assert packed.shape == (5, transfers.PACKED_WORDS)
+    assert np.array_equal(transfers._unpacked(packed) << places, differences << places)
