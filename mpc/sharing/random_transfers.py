@@ -4,6 +4,7 @@ Security: semi-honest; that of `mpc.primitives.softspoken`, and for large number
 """
 
 from collections.abc import Callable
+from hashlib import blake2b
 
 import numpy as np
 import numpy.typing as npt
@@ -42,7 +43,8 @@ class RandomTransfers:
         pairs = base_ot.keys(offered, answer, softspoken.BASE_COUNT, session)
         self._chooser, message = softspoken.plant(pairs, session, rng)
         wire.send(peer, message)
-        self._pads = Pads(session)
+        self._pads_chosen, self._pads_offered = Pads(session), Pads(session)
+        self._choices_grown = self._offers_grown = 0
         self._chosen, self._offered = Stock(self._extend_choices, (1, 128)), Stock(self._extend_offers, (128,))
         self._choice_seeds, self._offer_seeds = self._plain_choices(0), self._plain_offers(0)
         self._offerer = softspoken.grow(keys, secret, wire.receive(peer, (softspoken.SEEDS_WORDS,)), session)
@@ -64,10 +66,10 @@ class RandomTransfers:
 
     def _chosen_pads(self, rows: tuple[U64, ...], count: int) -> tuple[U64, U64]:
         choices, blocks = rows
-        return choices.reshape(-1), self._pads.chosen(blocks.reshape(-1, 2)[:count])
+        return choices.reshape(-1), self._pads_chosen.chosen(blocks.reshape(-1, 2)[:count])
 
     def _offered_pads(self, rows: tuple[U64, ...], count: int) -> tuple[U64, U64]:
-        return self._pads.offered(rows[0].reshape(-1, 2)[:count], self._offerer.delta)
+        return self._pads_offered.offered(rows[0].reshape(-1, 2)[:count], self._offerer.delta)
 
     def choose_of_four(self, words: int) -> tuple[U64, U64]:
         """Random choices of one of four, high bits and low bits (2 x words), and the two bits each gives (2 x words).
@@ -131,10 +133,16 @@ class RandomTransfers:
     def _grown_choices(self, batch: Batch, choices: U64, blocks: U64) -> tuple[U64, U64]:
         message = self._wire.receive(self._peer, (batch.message_words,))
         bits = unpack(choices.reshape(-1), (64 * len(choices),)).astype(np.bool_)[: batch.needed]
-        grown = silent_transfers.choose(batch, bits, blocks.reshape(-1, 2)[: batch.needed], message, self._session)
+        self._choices_grown += 1
+        session = self._session_of(self._choices_grown)
+        grown = silent_transfers.choose(batch, bits, blocks.reshape(-1, 2)[: batch.needed], message, session)
         choices, rows = pack((grown[:, 0] & np.uint64(1)).astype(np.uint8)).reshape(-1, 1), grown.reshape(-1, 128)
         self._choice_seeds = choices[:SEED_WORDS].copy(), rows[:SEED_WORDS].copy()
         return choices[SEED_WORDS:], rows[SEED_WORDS:]
+
+    def _session_of(self, batch: int) -> bytes:
+        """Each batch has a permutation of its own."""
+        return blake2b(batch.to_bytes(8, "little"), digest_size=16, salt=self._session).digest()
 
     def _extend_offers(self, extension: Extension) -> Callable[[], tuple[U64, ...]]:
         plain = self._plain_offers(extension.words)
@@ -150,7 +158,9 @@ class RandomTransfers:
 
     def _grown_offers(self, batch: Batch, blocks: U64) -> Callable[[], tuple[U64, ...]]:
         blocks = blocks.reshape(-1, 2)[: batch.needed]
-        message, grown = silent_transfers.offer(batch, blocks, self._offerer.delta, self._session, self._rng)
+        self._offers_grown += 1
+        session = self._session_of(self._offers_grown)
+        message, grown = silent_transfers.offer(batch, blocks, self._offerer.delta, session, self._rng)
         self._wire.send(self._peer, message)
         rows = grown.reshape(-1, 128)
         self._offer_seeds = rows[:SEED_WORDS].copy()

@@ -35,12 +35,12 @@ def test_bit_0_of_delta_is_set_and_its_others_are_random():
 
 def test_pads_and_choices_do_not_repeat_and_look_uniform():
     chooser, offerer = ends()
-    pads, seen = Pads(bytes(16)), []
+    offered_pads, chosen_pads, seen = Pads(bytes(16)), Pads(bytes(16)), []
     for _ in range(2):
         choices, blocks, message = chooser.choose(256)
-        low, high = pads.offered(offerer.offer(256, message), offerer.delta)
+        low, high = offered_pads.offered(offerer.offer(256, message), offerer.delta)
         bits = np.unpackbits(choices.view(np.uint8), bitorder="little").astype(np.bool_)
-        assert np.array_equal(pads.chosen(blocks), np.where(bits[:, None], high, low))
+        assert np.array_equal(chosen_pads.chosen(blocks), np.where(bits[:, None], high, low))
         seen += [low.tobytes(), high.tobytes()]
         for array in (choices, low[:, 0], high[:, 1], low[:, 0] ^ high[:, 0]):
             assert np.unpackbits(np.ascontiguousarray(array).view(np.uint8)).mean() == pytest.approx(0.5, abs=0.03)
@@ -53,3 +53,8 @@ def test_sessions_give_other_pads_from_the_same_blocks():
     blocks = np.frombuffer(system_rng(160), np.uint64).reshape(-1, 2)
     one, other = (Pads(session).chosen(blocks) for session in (bytes(16), b"s" * 16))
     assert not (one == other).any()
+
+
+def test_each_call_has_other_pads_of_the_same_blocks():
+    pads, blocks = Pads(bytes(16)), np.frombuffer(system_rng(160), np.uint64).reshape(-1, 2)
+    assert not (pads.chosen(blocks) == pads.chosen(blocks)).any()
