@@ -35,7 +35,10 @@ def pooled(sql: str, tables: Mapping[str, pa.Table], *, minimum_group: int = 1) 
             rf'\1.{table.dataset} AS "{table.party}"',
             text,
         )
-    text = re.sub(r"MEDIAN\(([\w.]+)\)", r"MEDIAN(CAST(\1 AS DOUBLE))", text)  # of a DECIMAL it would be rounded to one
+    text = re.sub(
+        r"MEDIAN\(([\w.]+)\)", r"MEDIAN(CAST(\1 AS DOUBLE))", text
+    )  # of a DECIMAL they would be rounded to one
+    text = re.sub(r"QUANTILE_CONT\(([^,()]+),", r"QUANTILE_CONT(CAST(\1 AS DOUBLE),", text)
     key = plan.tables[0].key[0]
     counted = text.replace(" FROM ", f", COUNT(DISTINCT {key}) FROM ", 1)
     limit = re.search(r" LIMIT (\d+)$", counted)
