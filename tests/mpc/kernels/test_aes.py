@@ -96,13 +96,15 @@ def test_matching_is_the_same_bytes_without_instructions_for_aes(monkeypatch: py
         ggm.Trees.of_session(bytes(16)),
         words(rng, 4, 2),
     )
-    values, free = words(rng, 100), words(rng, okvs.columns(100))
+    values, free = words(rng, 100), words(rng, okvs.columns(100) + okvs.BAND_BITS)
 
     def results() -> list[bytes]:
         leaves, sums = ggm.plant(trees, seeds, 4)
         known = np.ascontiguousarray(sums[:, :, 1])
         regrown = ggm.puncture(trees, np.zeros(4, np.int64), known, 4)
-        return [part.tobytes() for part in (okvs.encode(rows, values, KEY, free), leaves, sums, regrown)]
+        room = np.empty((okvs.columns(100), 4), np.uint64)
+        encoded = okvs.encode(rows, values, KEY, free.copy(), room)
+        return [part.tobytes() for part in (encoded, leaves, sums, regrown)]
 
     here = results()
     monkeypatch.setattr(aes, "AVAILABLE", False)
