@@ -1,8 +1,9 @@
 """Whether two reports could be told apart by a few people: the figures of two sets of rows that differ by fewer people
 than the minimum group give away, by subtraction, what those few are.
 
-A report's sets are those of its groups, each with the rows of the dataset that count in it, and all of them together.
-Sets with fewer people than the minimum are left out: nothing is released of them. Equal sets are no danger.
+A report's sets are those of its groups, each with the rows of the dataset that count in it, and all unions of them, as
+who has the figures of groups has those of their union. Sets with fewer people than the minimum are left out: nothing is
+released of them. Equal sets are no danger.
 """
 
 import zlib
@@ -52,7 +53,10 @@ def check(sets: I64, people: I64, earlier: Iterable[bytes], minimum: int) -> Non
 
 
 def _too_close(ours: I64, theirs: I64, people: I64, minimum: int, most: int) -> bool:
-    """Whether any two of their sets differ by 1 to `minimum` - 1 people; `most` is the rows of one person at most."""
+    """Whether two of their sets, or a set and a union of the other's, differ by 1 to `minimum` - 1 people.
+
+    `most` is the rows of one person at most.
+    """
     width = int(theirs.max(initial=-1)) + 2
     height = int(ours.max(initial=-1)) + 2
     common = np.bincount((ours + 1) * width + theirs + 1, minlength=height * width).reshape(height, width)
@@ -66,7 +70,35 @@ def _too_close(ours: I64, theirs: I64, people: I64, minimum: int, most: int) -> 
             continue
         if _count(people, in_ours != in_theirs) < minimum:
             return True
+    return _near_union(ours, theirs, common, people, minimum, most) or _near_union(
+        theirs, ours, common.T, people, minimum, most
+    )
+
+
+def _near_union(sets: I64, groups: I64, common: I64, people: I64, minimum: int, most: int) -> bool:
+    """Whether one of `sets` differs by 1 to `minimum` - 1 people from the union of `groups` that is nearest to it.
+
+    `common` counts the rows of each set and group, after those of none. With one row a person no other union can be
+    that near: it would differ by a whole group more. With several rows, the union is that which differs by the fewest.
+    """
+    size = common.sum(axis=0)
+    of_people = size if most == 1 else _people_in(groups, people, len(size))
+    chosen = (2 * common > size) & (of_people >= minimum)
+    chosen[:, 0] = False  # rows in no group
+    differing = np.where(chosen, size - common, common).sum(axis=1)
+    for own in np.flatnonzero((differing > 0) & (differing < minimum * most) & chosen.any(axis=1)):
+        in_set = sets == own - 1
+        differ = in_set != chosen[own][groups + 1]
+        if own and _count(people, in_set) >= minimum and _count(people, differ) < minimum:
+            return True
     return False
+
+
+def _people_in(groups: I64, people: I64, width: int) -> I64:
+    """How many people each group has, after those in none."""
+    total = int(people.max(initial=0)) + 1
+    pairs = np.unique((groups + 1) * total + people)
+    return np.bincount(pairs // total, minlength=width)
 
 
 def _count(people: I64, chosen: NDArray[np.bool_]) -> int:
