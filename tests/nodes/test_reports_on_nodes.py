@@ -170,6 +170,29 @@ def test_one_that_differs_by_a_few_people_is_refused_and_the_reason_stays_home(n
     assert "fewer people than the minimum group of 5" in seen.detail
 
 
+@pytest.mark.parametrize("level", ["J0", "J2", "J3", "union"])
+def test_neither_another_level_nor_a_union_gives_what_differs_by_a_few_people(nodes: Sandbox, level: str) -> None:
+    if level == "union":
+        sql = (
+            "SELECT u.kind, COUNT(*) AS n FROM (SELECT product AS kind FROM hk.cards WHERE age > 23 UNION ALL "
+            "SELECT kind FROM cn.kinds) AS u GROUP BY u.kind"
+        )
+        nodes["cn"].node.add_dataset("kinds", CN.append_column("kind", pa.array(["cards"] * len(CN))), ["doc"])
+        job = union_job(
+            sql,
+            receivers=("cn",),
+            people={"hk": ["doc"], "cn": ["doc"]},
+            columns={"u.kind": {"values": ["cards", "loans"]}},
+            minimum_group=5,
+            purpose="wealth",
+        )
+    else:
+        job = report("WHERE hk.age > 23", join=level)
+    nodes.allow(job)
+    with pytest.raises(JobFailed, match="rule differencing"):
+        nodes.run(job)
+
+
 def test_one_that_differs_by_enough_people_is_released(nodes: Sandbox) -> None:
     assert nodes.run(report("WHERE hk.age > 50"))["cn"].to_pylist() == truth(50)
 
