@@ -19,6 +19,7 @@ import pyarrow as pa
 from benchmarks.harness import Row, main
 from benchmarks.pipes import SocketPipe
 from benchmarks.processes import Part, together
+from mpc import ahead
 from mpc.channel import CountingPipe, MessageChannel
 from mpc.job import Job, Member
 from mpc.registry import get
@@ -33,6 +34,7 @@ ROLES = {"psi.vole": ("receiver", "sender"), "psi.multi": ("party", "party", "pa
 def _play(
     go: Connection, ends: Mapping[str, socket.socket], job: Job, name: str, first: int, size: int, session: bytes
 ) -> None:
+    ahead.keep_freed_memory()
     table = pa.table({"id": [f"customer-{i:010d}" for i in range(first, first + size)]})
     pipes = {peer: SocketPipe(end) for peer, end in ends.items()}
     counted = {peer: CountingPipe(pipe) for peer, pipe in pipes.items()}

@@ -178,7 +178,12 @@ def leader_prfs(
             planes = fast.receive_level(link, pair, receiver, levels, index, planes[0], planes[1:])
         fast.send_bytes(link.channel, (query.vector ^ planes[0, : len(query.vector)]).view(np.uint8))
         shares.append(planes[1:])
-    return [_in_order_of_digests(query.keys, oprf.receiver_outputs(query.keys, each)) for each in shares], query.retries
+    outputs = []
+    while shares:  # the last outputs take the place of the keys
+        each = shares.pop(0)
+        found = oprf.receiver_outputs(query.keys, each, overwrite=not shares)
+        outputs.append(_in_order_of_digests(query.keys, found))
+    return outputs, query.retries
 
 
 def other_prf(party: Party[MultiParams], link: steps.Link, offered: bytes, digests: fast.U64) -> fast.U64:
