@@ -1,9 +1,13 @@
+import platform
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mpc.kernels import build
 from mpc.kernels.bits import SIDE_BY_SIDE, to_planes
+from mpc.kernels.matrix_words import add_product
 from mpc.kernels.quicksort import pairs, partition
 from mpc.kernels.shares import carries, replicated_conjunctions, thresholds
 from mpc.sharing.ring import matmul, pack, sums_of, unpack
@@ -35,6 +39,14 @@ def test_the_matrix_product_is_exact_modulo_two_to_the_64(sizes):
     ):
         assert np.array_equal(matmul((x, y)), x @ y)
         assert np.array_equal(matmul((x, y), (x[::-1], y)), x @ y + x[::-1] @ y)
+
+
+@pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="compiles for processors of this family")
+@pytest.mark.parametrize(("processor", "product"), [("haswell", "vpmuludq"), ("skylake-avx512", "vpmullq")])
+def test_matrix_products_take_the_vector_products_that_there_are(processor, product):
+    code = build.assembly(add_product.function, add_product.signature, processor)
+    assert product in code
+    assert ("zmm" in code or "vpmullq" in code) == (processor != "haswell")
 
 
 @given(bits=st.lists(st.booleans(), max_size=200))
