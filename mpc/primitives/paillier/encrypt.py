@@ -22,7 +22,7 @@ Mode = Literal["strict", "fast"]
 FAST_BITS = 256  # of alpha: twice the security level
 
 _MAX_WINDOW = 12  # bits of alpha that index a row of a table
-_TABLE_BYTES = 96 * 2**20
+_TABLE_BYTES = 2**27
 _AS_MANY_AGAIN = 16  # times as many powers as were asked for are expected to be
 
 
