@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mpc.kernels import gf64_products
 from mpc.kernels.gf64 import REDUCTION
 from mpc.kernels.gf64_products import fold, half_products, multiply, portable_product, scaled_bits
 
@@ -62,3 +63,17 @@ def test_bits_are_scaled_one_by_one():
     scaled_bits(bits, factors, out)
     assert out[:3].tolist() == [1, 0, 3]
     assert not out[3:].any()
+
+
+def test_both_ways_to_multiply_give_the_same(monkeypatch):
+    vectors = np.random.default_rng(3).integers(0, 2**64, (4, 6), np.uint64)
+    found, portable = np.empty((2, 6), np.uint64)
+    half_products(*vectors, found)
+    folded, slowly = vectors[0].copy(), vectors[0].copy()
+    fold(folded, np.uint64(2**63 + 5), np.empty(2, np.uint64))
+    monkeypatch.setattr(gf64_products, "_add_product", gf64_products._add_bit_by_bit)
+    with np.errstate(over="ignore"):  # in the interpreter words wrap with a warning
+        half_products.function(*vectors, portable)
+        fold.function(slowly, np.uint64(2**63 + 5), np.empty(2, np.uint64))
+    assert np.array_equal(found[:2], portable[:2])
+    assert np.array_equal(folded, slowly)
