@@ -167,6 +167,26 @@ def test_rows_that_a_condition_of_a_third_party_leaves_out_do_not_count() -> Non
     assert exact["n"].to_pylist()[0] == 15
 
 
+@pytest.mark.parametrize("parties", [3, 4])
+def test_each_of_several_parties_adds_noise_of_its_own(parties: int) -> None:
+    names = ["hk", "cn", "sg", "uk"][:parties]
+    people = np.arange(30)
+    data = {name: pa.table({"doc": people + index}) for index, name in enumerate(names)}
+    sql = "SELECT COUNT(*) AS n FROM hk.t" + "".join(f" JOIN {name}.t USING (doc)" for name in names[1:])
+    job = report_job(sql, receivers=("cn",), join="J3", minimum_group=1, noise={"epsilon": "1"})
+    drawn: list[int] = []
+
+    def one(_scale: Fraction, count: int) -> Any:
+        drawn.append(count)
+        return np.ones(count, np.int64)
+
+    with patch.object(noise, "sample", one):
+        table = run_job(job, data)["cn"].table
+    assert table is not None
+    assert table["n"].to_pylist() == [30 - (parties - 1) + parties]
+    assert drawn == [1] * parties
+
+
 def test_how_many_people_meet_a_condition_is_not_told_by_sizes() -> None:
     sql = "SELECT COUNT(*) AS n" + FROM + " WHERE cn.balance < 0"
     job = report_job(sql, receivers=("hk",), join="J3", noise={"epsilon": "1"})

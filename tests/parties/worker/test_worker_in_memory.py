@@ -11,7 +11,7 @@ from mpc.reports.query import report_job
 from parties import reading
 from parties.worker import __main__ as worker
 from parties.worker import inputs
-from parties.worker.task import Task
+from parties.worker.task import Report, Task, unpack_report
 
 
 class Silent:
@@ -22,6 +22,44 @@ class Silent:
 
     def opening(self) -> None:
         pass
+
+
+class Deaf:
+    """A link to nobody; `told` is what the worker told its node."""
+
+    def __init__(self) -> None:
+        self.pipes: dict[str, Any] = {}
+        self.told: list[Report] = []
+
+    def event(self, data: bytes) -> None:
+        self.told.append(unpack_report(data))
+
+    def __enter__(self) -> "Deaf":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+
+@pytest.mark.parametrize("opened", [True, False])
+def test_a_worker_that_fails_says_whether_figures_may_have_been_opened(tmp_path: Path, opened: bool) -> None:
+    link = Deaf()
+    task = Task("{}", "hk", (), "00" * 16, str(tmp_path), "", "", "", None)
+
+    def play(_task: Task, _counters: Any, reporter: Any) -> None:
+        if opened:
+            reporter.opening()
+        raise InputError("a row is wrong")
+
+    with (
+        patch.object(worker, "_play", play),
+        patch.object(worker.pipe, "connect", lambda *_: link),
+        patch.object(worker.socket, "socket"),
+    ):
+        assert not worker._work(task, 3)
+    (report,) = link.told
+    assert report.failure is not None
+    assert report.opened == opened
 
 
 @pytest.mark.parametrize("in_memory", [True, False])
