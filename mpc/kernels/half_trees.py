@@ -2,7 +2,7 @@
 
 A node x has the left child H(x) and the right child H(x) + x, with H(x) = AES_k(s) + s and s = (high + low, low) for
 x = (low, high): one encryption for two children. For x86 processors as in `mpc.kernels.aes`.
-Source: Guo, Yang, Wang, Zhang, Xie, Liu, Zhao, EUROCRYPT 2023, eprint.iacr.org/2022/1431, sections 3.1 and 4.1.
+Source: Guo et al., EUROCRYPT 2023, eprint.iacr.org/2022/1431 (half-tree).
 """
 
 from typing import Any

@@ -5,9 +5,10 @@ correlated transfer with the same offset, the sums of the sides off the path to 
 sum is the missing one plus the offset. Bit 0 of the offset is one: of leaves it is cleared, but in the missing one,
 where it is set, so that it says where the two parties differ.
 
-Security: a fixed-key AES-128 permutation, keyed by the session, as a random permutation; circular correlation
+Security: a fixed-key AES-128 permutation, keyed by the batch's session, as a random one; circular correlation
           robustness of x -> AES(s(x)) + s(x) for a linear orthomorphism s.
-Source:   Guo, Yang, Wang, Zhang, Xie, Liu, Zhao, EUROCRYPT 2023, eprint.iacr.org/2022/1431, sections 3.1 and 4.1.
+Source:   Guo et al., EUROCRYPT 2023, eprint.iacr.org/2022/1431 (half-tree); hash: Guo, Katz, Wang, Yu, IEEE S&P 2020,
+          eprint.iacr.org/2019/074.
 """
 
 from dataclasses import dataclass, field

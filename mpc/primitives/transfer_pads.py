@@ -3,7 +3,7 @@
 Each call has a permutation of its own, so that what is learned about one says nothing of the others' blocks.
 
 Security: AES-128 in Matyas-Meyer-Oseas mode, keyed by the session and the call, as a correlation robust hash.
-Source:   Guo, Katz, Wang, Yu, IEEE S&P 2020, eprint.iacr.org/2019/074, section 7.
+Source:   Guo, Katz, Wang, Yu, IEEE S&P 2020, eprint.iacr.org/2019/074.
 """
 
 from hashlib import blake2b

@@ -10,8 +10,8 @@ nothing else, so that neither the coins nor the end tell anything about bits.
 Leaks:    nothing.
 Security: malicious, at most one of three; a wrong gate passes with probability below (3·64 + 1) / 2^64.
 Cost:     two words and a coin a halving, whatever the number of gates; 20 field products a gate.
-Source:   Goyal, Song, CRYPTO 2020 (as eprint.iacr.org/2020/134), sections 4.2 to 4.4; Boneh, Boyle, Corrigan-Gibbs,
-          Gilboa, Ishai, CRYPTO 2019, eprint.iacr.org/2019/188 (the halving).
+Source:   Goyal, Song, eprint.iacr.org/2020/134 (one inner product, halved on shares); Boneh, Boyle, Corrigan-Gibbs,
+          Gilboa, Ishai, CRYPTO 2019, eprint.iacr.org/2019/188.
 """
 
 from collections.abc import Sequence
