@@ -1,5 +1,6 @@
 """`python -m parties.worker SOCKET`: reads a `Task` from standard input, plays the part, reports to its node, ends."""
 
+import gc
 import importlib
 import os
 import resource
@@ -40,6 +41,7 @@ def main() -> None:
     sys.meta_path.insert(0, NoPandas())
     ahead.keep_freed_memory()
     _load_ahead()
+    gc.freeze()  # nothing of what is loaded is garbage
     data = sys.stdin.buffer.read()
     if not data:
         return  # the node has ended, and there was nothing to do

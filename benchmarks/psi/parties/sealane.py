@@ -22,6 +22,7 @@ def run(name: str, descriptor: str, source: str, target: str, session: str) -> N
     from mpc.session import run_role
     from mpc.spec import no_progress
 
+    gc.freeze()
     gc.enable()
     ahead.keep_freed_memory()
     members = {party: Member(role, columns={"key": ("id",)}) for party, role in (("a", "receiver"), ("b", "sender"))}
