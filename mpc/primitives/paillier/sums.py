@@ -193,8 +193,8 @@ def _weighted_sums(residues: Residues, rows: Rows, x: I64, digits: _Digits) -> R
     """x^T·rows: the sum of the rows that have a digit, for each digit, and these times their digits."""
     columns, half = x.shape[1], digits.half
     signed = digits.of(x.T).reshape(digits.places * columns, len(x))
-    keys = np.where(signed > 0, signed - 1, np.where(signed < 0, half - 1 - signed, 2 * half)).astype(np.uint16)
-    lists = _lists(list(keys), 2 * half + 1)
+    key_of = np.r_[half : 2 * half][::-1], [2 * half], np.r_[:half]  # of -half to -1, of 0, and of 1 to half
+    lists = _lists(list(np.concatenate(key_of).astype(np.uint16)[signed + half]), 2 * half + 1)
     index = np.concatenate([order[: len(order) - sizes[-1]] for order, sizes in lists])  # without those of digit 0
     sums = residues.products(rows, index, np.concatenate([sizes[:-1] for _, sizes in lists]))
     by_bit = _sums_by_bit(residues, sums, digits)
