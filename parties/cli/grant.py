@@ -1,19 +1,18 @@
 """Grants: what a peer may compute with this party's data."""
 
 import time
-from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from parties import budgets, column_rules
+from parties.cli.budget_text import budget_document, names, show_budgets
 from parties.cli.command import Session, command
 from parties.cli.output import cell, say, show_facts, show_table
 from parties.cli.units import iso_time, parse_moment, show_time
 from parties.policy import ANY, Grant, unusable
 
 if TYPE_CHECKING:
-    from parties.grants import Budget
     from parties.node import Node
 
 
@@ -158,36 +157,6 @@ def revoke(session: Session, grant_id: str) -> None:
     session.answer(_document(node, revoked), lambda: say(f"grant {revoked.id} is revoked."))
 
 
-def show_budgets(found: "Iterable[Budget]", known: Mapping[str, str]) -> None:
-    """Print how budgets stand; `known` gives the name of each peer's fingerprint."""
-    show_table(
-        ("DATASET", "PEER", "PURPOSE", "BUDGET", "SPENT", "LEFT"),
-        [
-            (
-                each.dataset,
-                known.get(each.peer, each.peer[:16]),
-                each.purpose,
-                "(none)" if each.limit is None else budgets.written(each.limit),
-                budgets.written(each.spent),
-                "" if each.limit is None else budgets.written(max(each.limit - each.spent, 0)),
-            )
-            for each in found
-        ],
-        right=("BUDGET", "SPENT", "LEFT"),
-    )
-
-
-def budget_document(budget: "Budget", known: Mapping[str, str]) -> dict[str, Any]:
-    """How a budget stands, for JSON; epsilons as text, exactly."""
-    return {
-        "dataset": budget.dataset,
-        "peer": known.get(budget.peer, budget.peer),
-        "purpose": budget.purpose,
-        "budget": None if budget.limit is None else budgets.written(budget.limit),
-        "spent": budgets.written(budget.spent),
-    }
-
-
 def _columns(stored: Grant) -> list[str]:
     return [column_rules.write(column, stored.rules.get(column, ())) for column in stored.columns]
 
@@ -218,11 +187,6 @@ def _show(node: "Node", stored: Grant) -> None:
             "each job": "starts without you" if stored.automatic else "waits for your approval",
         }
     )
-
-
-def names(node: "Node") -> dict[str, str]:
-    """The name of each fingerprint that is known here."""
-    return {known.fingerprint: known.name for known in node.peers()} | {node.fingerprint: node.name, ANY: ANY}
 
 
 def _document(node: "Node", stored: Grant) -> dict[str, Any]:

@@ -123,7 +123,7 @@ def show(session: Session, job_id: str) -> None:
     record = node.job(job_id)
     if session.as_json:
         try:
-            preview = job_text.describe_preview(node.preview(record.id))
+            preview = job_text.describe_preview(node.preview(record.id), node)
         except InputError:
             preview = None
         session.answer(job_text.describe_record(record) | {"preview": preview}, lambda: None)

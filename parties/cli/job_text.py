@@ -8,6 +8,8 @@ from rich.text import Text
 
 from mpc.errors import InputError
 from mpc.job import Job, Member
+from parties import budgets
+from parties.cli.budget_text import budget_document, names, show_budgets
 from parties.cli.output import Cell, cell, heading, say, show_facts, show_table
 from parties.cli.units import iso_time, show_bytes, show_duration, show_time
 
@@ -68,7 +70,7 @@ def describe_record(record: "JobRecord") -> dict[str, Any]:
     }
 
 
-def describe_preview(preview: "Preview") -> dict[str, Any]:
+def describe_preview(preview: "Preview", node: "Node") -> dict[str, Any]:
     """What it reveals and costs, for JSON."""
     refusal = preview.refusal
     return {
@@ -76,6 +78,8 @@ def describe_preview(preview: "Preview") -> dict[str, Any]:
         "rows": dict(preview.rows),
         "estimates": {name: asdict(estimate) for name, estimate in preview.estimates.items()},
         "minimum_result": preview.minimum_result,
+        "epsilon": budgets.written(preview.epsilon) if preview.epsilon else "",
+        "budgets": [budget_document(each, names(node)) for each in preview.budgets],
         "refusal": None
         if refusal is None
         else {"kind": type(refusal).__name__, "message": str(refusal), "hint": refusal.hint},
@@ -116,8 +120,9 @@ def show_members(job: Job, decided: Mapping[str, str]) -> None:
     )
 
 
-def show_preview(preview: "Preview", me: str) -> None:
+def show_preview(preview: "Preview", node: "Node") -> None:
     """Print what each party learns and what it costs."""
+    me = node.name
     heading("What each party learns")
     show_table(("PARTY", "LEARNS"), [(_me(name, me), said) for name, said in sorted(preview.reveals.items())])
     if preview.minimum_result:
@@ -141,6 +146,9 @@ def show_preview(preview: "Preview", me: str) -> None:
     say("Time is that of one idle core.")
     if not all(preview.rows.values()):
         say("Rows that are not known yet are not counted in: it costs more than that.")
+    if preview.budgets:
+        heading(f"Privacy budgets; each attempt costs epsilon {budgets.written(preview.epsilon)}")
+        show_budgets(preview.budgets, names(node))
 
 
 def show_record(node: "Node", record: "JobRecord") -> None:
@@ -153,7 +161,7 @@ def show_record(node: "Node", record: "JobRecord") -> None:
     except InputError as error:  # e.g. a protocol that this release does not have
         say(f"What it reveals and costs cannot be told: {error}")
     else:
-        show_preview(preview, node.name)
+        show_preview(preview, node)
         if not record.ended:
             show_policy(preview)
     if record.facts:

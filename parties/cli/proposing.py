@@ -38,7 +38,7 @@ def propose_shown(session: Session, node: "Node", wanted: Job, deadline: str | N
             say(choice.reason)
         job_text.show_job(whole)
         job_text.show_members(whole, {})
-        job_text.show_preview(preview, node.name)
+        job_text.show_preview(preview, node)
         say()
     if preview.refusal is not None:
         raise preview.refusal

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mpc.errors import InputError
+from parties.cli.budget_text import budget_document, names, show_budgets
 from parties.cli.command import Session, command, yes_option
-from parties.cli.grant import budget_document, names, show_budgets
 from parties.cli.output import heading, say, show_facts, show_table
 from parties.cli.proposing import deadline_option, propose_shown, purpose_option
 from parties.cli.units import show_bytes, show_duration

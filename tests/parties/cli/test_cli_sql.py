@@ -145,6 +145,9 @@ def test_noise_is_explained_with_what_it_costs_and_what_is_left(world: World) ->
     ]
     assert world.hk("grant", "budgets", "--json").json == document["budgets"]
     assert "wealth" in world.hk("grant", "budgets").out
+    proposed = world.hk(*noisy[:-1], "--yes", "--json").json
+    shown = world.hk("job", "show", proposed["id"]).out
+    assert "each attempt costs epsilon 0.5" in " ".join(shown.split())
     refused = world.hk(*REPORT, "--yes", "--json", code=3)
     assert "has a privacy budget" in refused.error["message"]
 
