@@ -9,7 +9,7 @@ import numpy as np
 from mpc.sharing.ring import U64
 
 _LEAST_WORDS = 2**15  # smaller arrays come from memory that the process has touched before
-_MOST_WORDS = 2**26  # that wait to be used again; the oldest beyond that go
+_MOST_WORDS = 2**25  # that wait to be used again; the oldest beyond that go
 
 
 class _Lease:
