@@ -7,9 +7,9 @@ weights within 5e-4, and AUC within 1e-3, of the same steps in the clear.
 
 An epoch's cost is that between two epochs of one job with both parties in one process: CPU time of all threads, bytes
 that both send. The table has the shape of `default_credit` (30,000 rows, 13 columns at the label holder, 10 at the
-other); keys of 2048 bits. The target, 7 CPU seconds an epoch, holds for processors with AVX-512 IFMA, fast encryption
-and the linear sigmoid; without it the rows say so and none is missed. Published for FATE 2.2's coordinated regression
-on another machine, not measured here: 144 CPU s.
+other); keys of 2048 bits. The target, 7 CPU seconds an epoch, holds for processors with AVX-512 IFMA and fast
+encryption; without it the rows say so and none is missed. Published for FATE 2.2's coordinated regression on another
+machine, not measured here: 144 CPU s.
 """
 
 import time
@@ -174,7 +174,7 @@ def _cost(tables: Mapping[str, pa.Table], mode: str, sigmoid: str, epochs: int) 
     count = tables["bank"].num_rows
     batches = -(-count // BATCH_ROWS)
     cost, outcomes = in_process(_job(tables, mode, sigmoid, epochs), tables, "training batches", batches)
-    aimed = count == 30_000 and (mode, sigmoid) == ("fast", "linear")
+    aimed = count == 30_000 and mode == "fast"
     met = not (IFMA and aimed) or cost.cpu_seconds <= MOST_CPU_SECONDS
     target = f"at most {MOST_CPU_SECONDS:g} CPU s with AVX-512 IFMA, {'present' if IFMA else 'absent'}"
     spent = cost.seconds, cost.cpu_seconds, cost.sent_bytes, peak_mb()
