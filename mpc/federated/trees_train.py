@@ -34,6 +34,7 @@ Source:   Cheng et al., IEEE Intelligent Systems 2021, doi.org/10.1109/MIS.2021.
 """
 
 import math
+import operator
 from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -223,8 +224,9 @@ def _reveals(job: Job, params: TreesParams) -> dict[str, str]:
 # As those in `mpc.federated.declarations`.
 _SECONDS_TO_PACK = 7.5e-3
 _SECONDS_TO_DECRYPT = 2e-3
-_SECONDS_ON_SHARES = 2e-3  # a candidate in a node, if splits are found on shares
-_BYTES_ON_SHARES = 30_000
+# If splits are found on shares, with each feature holder, either way: at the start, a level, a candidate in a node.
+_SECONDS_ON_SHARES = (0.3, 0.1, 0.4e-3)
+_BYTES_ON_SHARES = (800_000, 165_000, 2_700)
 _SECONDS_AT_THE_START = 3.0
 
 
@@ -245,11 +247,13 @@ def _estimate(job: Job, params: TreesParams, rows: Mapping[str, int], name: str)
     ciphertext_bytes = params.key_bits // 4
     down, up = counted * trees * ciphertext_bytes * len(holders), sent_back * ciphertext_bytes
     nodes = trees * (2**params.depth) * (common / 8 + 100) * len(holders)
-    found = 0.0  # candidates judged on shares
+    shared_seconds, shared_bytes = 0.0, 0.0
     if params.private_split:
-        found = (
-            trees * (2**params.depth - 1) * params.column_sample * sum(_columns(job, h) for h in holders) * params.bins
-        )
+        columns = params.column_sample * sum(_columns(job, holder) for holder in holders)
+        judged = trees * (2**params.depth - 1) * columns * params.bins
+        counts = (len(holders), trees * params.depth * len(holders), judged)
+        shared_seconds = sum(map(operator.mul, counts, _SECONDS_ON_SHARES))
+        shared_bytes = sum(map(operator.mul, counts, _BYTES_ON_SHARES))
     if name == leader:
         seconds = counted * trees * SECONDS_TO_ENCRYPT[params.encryption] + sent_back * _SECONDS_TO_DECRYPT
     else:
@@ -257,9 +261,9 @@ def _estimate(job: Job, params: TreesParams, rows: Mapping[str, int], name: str)
         seconds = trees * (additions * SECONDS_TO_ADD + counted * SECONDS_TO_CHECK) + sent_back * _SECONDS_TO_PACK
     sent, received = (down, up) if name == leader else (up, down)
     return Estimate(
-        seconds=aligned.seconds + _SECONDS_AT_THE_START + seconds * width**2 + found * _SECONDS_ON_SHARES,
-        sent_bytes=aligned.sent_bytes + int(sent + nodes + found * _BYTES_ON_SHARES),
-        received_bytes=aligned.received_bytes + int(received + nodes + found * _BYTES_ON_SHARES),
+        seconds=aligned.seconds + _SECONDS_AT_THE_START + seconds * width**2 + shared_seconds,
+        sent_bytes=aligned.sent_bytes + int(sent + nodes + shared_bytes),
+        received_bytes=aligned.received_bytes + int(received + nodes + shared_bytes),
         peak_bytes=aligned.peak_bytes
         + int(common * (8 * _columns(job, name) + 200))
         + int(counted * CIPHERTEXT_BYTES * width * (name != leader)),

@@ -13,6 +13,7 @@ from tree_parties import BITS, Meddler, case, mixed, plain, run, with_params
 
 from mpc.channel import Channel
 from mpc.errors import InputError, ProtocolError
+from mpc.federated import alignment
 from mpc.federated.trees_grow import (
     LARGEST_LAMBDA,
     LARGEST_WORTH,
@@ -27,6 +28,7 @@ from mpc.federated.trees_private import Search, Standing
 from mpc.federated.trees_wire import Masking
 from mpc.job import Job, Member
 from mpc.local import run_parties
+from mpc.registry import get
 from mpc.spec import Party, no_progress
 from mpc.testing import InsecureSeededRng, insecure_paillier
 from protos import federated_pb2
@@ -218,8 +220,6 @@ def test_nodes_to_split_are_checked(nodes: list[int]) -> None:
 
 
 def test_it_says_that_no_sums_are_seen() -> None:
-    from mpc.registry import get
-
     subject = with_params(mixed(), private_split=True)
     with insecure_paillier():
         said = get("train.boosted_trees").reveals(subject.job, subject.params)
@@ -232,6 +232,20 @@ def test_more_rows_than_masks_have_room_for_are_refused() -> None:
 
     with pytest.raises(InputError, match="too many for private_split"):
         Masking(_one_key(None).public, 2**27)
+
+
+@pytest.mark.parametrize("holders", [("telco",), ("a", "b")])
+def test_the_estimate_is_near_what_is_sent(holders: tuple[str, ...]) -> None:
+    links = Links()
+    subject = with_params(mixed(400, holders=holders), private_split=True, trees=2, depth=2, bins=16)
+    run(subject, wrap=links.wrap)
+    rows = dict.fromkeys(subject.tables, 400)
+    with insecure_paillier():
+        params = subject.params
+        estimate = get("train.boosted_trees").estimate(subject.job, params, rows, "bank")
+        aligned = alignment.estimate(subject.job, "bank", rows, "bank")
+    sent = sum(links.counts["bank", holder].sent_bytes for holder in holders)
+    assert 0.6 * sent < estimate.sent_bytes - aligned.sent_bytes < 1.7 * sent
 
 
 def private_case() -> Any:
