@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     Tables = Mapping[str, pa.Table]
 
 ROWS_IN_MEMORY = 2_000_000  # more are mapped from a file in the attempt's own folder
-_MAPPED = "input.arrow"
+_MAPPED, _MAPPED_KEYS = "input.arrow", "keys.arrow"
 
 
 def read(task: Task, dataset: Dataset, spec: Spec[Any], job: Job) -> "tuple[Tables, Rows | None]":
@@ -65,4 +65,7 @@ def _keys(task: Task, dataset: Dataset, spec: Spec[Any], job: Job, tables: "Tabl
     member = job.members[task.name]
     slots = spec.roles[member.role].slots
     slot = next(slot for slot in member.columns if slots[slot].kind == "key")
-    return tables[slot] if rows is None else reading.load(dataset, member.columns[slot])
+    if rows is None:
+        return tables[slot]
+    large = dataset.rows > ROWS_IN_MEMORY and not spec.in_memory(spec.parse(job))
+    return reading.load(dataset, member.columns[slot], mapped=Path(task.folder) / _MAPPED_KEYS if large else None)
