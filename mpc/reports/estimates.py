@@ -109,7 +109,9 @@ def stages(plan: Plan, job: Job, params: Params, rows: Mapping[str, int], name: 
     }
     nothing: Any = None  # neither data nor peers
     tally = Tally(nothing, plan, params, asker, others, extents, nothing)
-    run = _Run(plan, params, job.receivers, rows, name, tally, Bill(name, computing(plan, asker)))
+    run = _Run(
+        plan, params, job.receivers, rows, name, tally, Bill(name, computing(plan, asker), verified=params.verified)
+    )
     run.stage("filter and group own rows", "each party", run.bill.spent, _SECONDS_A_ROW * rows[name])
     _join(run)
     _compare(run)

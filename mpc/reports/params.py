@@ -98,7 +98,8 @@ class Params:
     `sql` is the report, `columns` what the columns hold that it calculates with or groups by, by "party.column".
     `join` is the level of the join's leaks, `normalisation` names one profile a key column. A group with fewer than
     `minimum_group` different people is shown as suppressed. With `in_memory` no party writes rows, shares or the report
-    to disk. With `noise` no figure is exact, and the report is charged to the privacy budgets of its people.
+    to disk. With `noise` no figure is exact, and the report is charged to the privacy budgets of its people. With
+    `verified`, of three parties only, shares that one of them falsifies end the report.
     """
 
     sql: Annotated[str, StringConstraints(min_length=1, max_length=MAX_SQL_CHARACTERS)]
@@ -107,6 +108,7 @@ class Params:
     normalisation: tuple[str, ...] = ()
     minimum_group: Annotated[int, Field(strict=True, ge=1, le=2**31)] = 10
     in_memory: bool = False
+    verified: bool = False
     noise: Noise | None = None
 
 

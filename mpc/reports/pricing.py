@@ -4,21 +4,23 @@ from collections.abc import Collection, Sequence
 
 from mpc.sharing.prices import Ledger, Prices, ThreeParties, TransferPrices, TwoParties
 from mpc.sharing.ring import words_of
+from mpc.sharing.verified_prices import VerifiedPrices
 
 _WORD = 8
 _SORTED_WHOLE = 2**12  # rows of a shuffle between two parties that are priced as they are
 
 
 class Bill:
-    """Counts up what `name` pays. `computing` are two or three parties; all others are their guests."""
+    """Counts up what `name` pays. `computing` are two or three parties, who may be `verified`; all others are their
+    guests."""
 
-    def __init__(self, name: str, computing: Sequence[str]) -> None:
+    def __init__(self, name: str, computing: Sequence[str], *, verified: bool = False) -> None:
         self._name = name
         self._computing = sorted(computing)
         self._computes = name in computing
         self._ledger = Ledger(name if self._computes else self._computing[0], self._computing)
         #: The steps of those who compute, which a guest does not pay for.
-        self.prices: Prices = ThreeParties(self._ledger)
+        self.prices: Prices = VerifiedPrices(self._ledger) if verified else ThreeParties(self._ledger)
         if len(computing) == 2:
             self.prices = TwoParties(self._ledger, TransferPrices(self._ledger))
         self._as_guest = (0, 0, 0)
@@ -46,10 +48,9 @@ class Bill:
     def open(self, words: int, to: Collection[str]) -> None:
         """Words that are opened to some of the parties."""
         if self._computes:
-            following = self._computing[(self._computing.index(self._name) + 1) % len(self._computing)]
-            guests = sum(party not in self._computing for party in to) * (self._name in self._computing[:2])
-            self._ledger.begin("open", words)
-            self._ledger.add(sent=words * ((following in to) + guests), received=words if self._name in to else 0)
+            self.prices.open("open", words, words, tuple(party for party in to if party in self._computing))
+            guests = sum(party not in self._computing for party in to)
+            self._ledger.add(sent=words * guests if self._name in self._computing[:2] else 0)
         elif self._name in to:
             self._add_as_guest(1, 0, 2 * words)
 

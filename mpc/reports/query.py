@@ -29,6 +29,7 @@ def report_job(
     minimum_group: int = 10,
     normalisation: Sequence[str] = (),
     in_memory: bool = False,
+    verified: bool = False,
     noise: Mapping[str, Any] | None = None,
     purpose: str = "",
     deadline: int = 0,
@@ -38,6 +39,7 @@ def report_job(
     `columns` says what columns hold, by "party.column": {"lower": "0.00", "upper": "1000000.00"} or {"values": [...]}.
     `noise`, at J3 only, is e.g. {"epsilon": "0.5", "rows_of_person": {"cn": 3}}. The `asker`, the first receiver unless
     named, learns at J1 which of its keys are common. Two parties `join` at J1 and more at J3 unless told otherwise.
+    With `verified`, of three parties, shares that one of them falsifies end the report.
     Raises `InputError` with a sentence on what is wrong and what is supported.
     """
     from mpc.reports.report import SPEC
@@ -59,6 +61,7 @@ def report_job(
         "minimum_group": minimum_group,
         "normalisation": tuple(normalisation),
         "in_memory": in_memory,
+        "verified": verified,
     }
     if noise is not None:
         params["noise"] = dict(noise)
@@ -76,6 +79,7 @@ def union_job(
     minimum_group: int = 10,
     separate_people: bool = False,
     in_memory: bool = False,
+    verified: bool = False,
     purpose: str = "",
     deadline: int = 0,
 ) -> Job:
@@ -108,6 +112,7 @@ def union_job(
         "minimum_group": minimum_group,
         "separate_people": separate_people,
         "in_memory": in_memory,
+        "verified": verified,
     }
     job = Job("report.union", members, tuple(receivers), params, purpose, deadline=deadline)
     SPEC.parse(job)

@@ -20,7 +20,10 @@ Leaks:    all learn how many different keys each other's own conditions leave (w
           each released group, and all learn how many values there are in it.
 Security: semi-honest; that of `mpc.joins` and `mpc.sharing.engine`. Two parties learn no more from each other. Of three
           and more, no single party learns more, with any that do not compute; two of those that compute together learn
-          what the others brought. A report is exact, so it gives way to differencing: see
+          what the others brought. With `verified` (see `mpc.sharing.verified`) three parties check what they compute,
+          so that one that sends false shares ends the report: it can choose its own input only, at J0. At J2 and J3 the
+          asker and each other party hold parts of what the join delivers, and can falsify these; the leader of the
+          matching can leave keys out. A report is exact, so it gives way to differencing: see
           docs/what-this-does-not-protect.md.
 Cost:     that of the join, and a product of shares for each common row, own group of each party and figure.
 Source:   minimum group: Hundepool et al., Statistical Disclosure Control, 2012, chapter 4; the grammar is in
@@ -167,7 +170,16 @@ def _join(party: Party[Params], plan: "Plan", own: "OwnColumns", extents: "Mappi
     others = tuple(name for name in plan.parties if name != asker)
     guests = [name for name in others if name not in computing(plan, asker)]
     label = _label_of(extents)
-    engine = start(party.name, party.peers, session=party.session, label=label, rng=party.rng, guests=guests)
+    verified = party.params.verified
+    engine = start(
+        party.name,
+        party.peers,
+        session=party.session,
+        label=label,
+        rng=party.rng,
+        guests=guests,
+        verified=verified,
+    )
     tally = Tally(engine, plan, party.params, asker, others, extents, own)
     bounds: dict[str, dict[str, Bounds]] = {}
     columns: dict[str, I64] = {}
@@ -297,6 +309,7 @@ def _check(job: Job, params: Params) -> None:
         profile(name)
     measures.check(plan, params)
     noise.check(plan, params)
+    check_verified(params.verified, plan.parties)
     if params.join == "J1" and len(plan.parties) > 2:
         raise InputError(
             f"{len(plan.parties)} parties do not join at J1",
@@ -309,6 +322,14 @@ def _check(job: Job, params: Params) -> None:
     known = [group_count(plan, params, name) or 1 for name in plan.parties]
     if math.prod(known) > MAX_CELLS:
         raise InputError(f"the report has {math.prod(known)} groups (at most {MAX_CELLS})", hint="group by less")
+
+
+def check_verified(verified: bool, parties: Sequence[str]) -> None:
+    """Raise `InputError` for checks that so many parties cannot make."""
+    if verified and len(parties) != 3:
+        raise InputError(
+            f"{len(parties)} parties cannot verify each other's shares, only three can", hint="leave `verified` out"
+        )
 
 
 def _check_extreme(plan: "Plan", params: Params, asker: str, owners: Collection[str]) -> None:

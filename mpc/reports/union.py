@@ -19,7 +19,8 @@ Security: semi-honest; that of `mpc.sharing.engine` and `mpc.sharing.masked_sum`
           those that compute together learn the counts and sums of all groups, suppressed ones too, of all other parties
           together; of each party they learn how many people it has in each group (with `separate_people`: of each
           receiver), and its least and greatest values in released groups if these are asked for. A party can bring
-          false totals. A report is exact, so it gives way to differencing: see docs/what-this-does-not-protect.md.
+          false totals; with `verified` one of three can do no more (see `mpc.sharing.verified`). A report is exact, so
+          it gives way to differencing: see docs/what-this-does-not-protect.md.
 Cost:     8 bytes from each party for each group and limb of 48 bits of a figure, and about 200 to each other party.
 Source:   masks: Bonawitz et al., CCS 2017, doi.org/10.1145/3133956.3133982, without its drop-outs; minimum group:
           Hundepool et al., Statistical Disclosure Control, 2012, chapter 4; the grammar is in docs/reports.md.
@@ -31,7 +32,7 @@ from typing import TYPE_CHECKING
 from mpc.errors import InputError, PolicyDenied
 from mpc.job import Job
 from mpc.reports.plan import EXTREMES
-from mpc.reports.report import MAX_CELLS, listed
+from mpc.reports.report import MAX_CELLS, check_verified, listed
 from mpc.reports.union_params import UnionParams
 from mpc.spec import Estimate, Outcome, Party, Role, Rows, Slot, Spec
 from mpc.uses import Use
@@ -69,7 +70,15 @@ def run(party: Party[UnionParams], tables: "Mapping[str, pa.Table]") -> Outcome:
     computing = computing_of(union)
     guests = [name for name in union.parties if name not in computing]
     label = _LABEL + union.digest
-    engine = start(party.name, party.peers, session=party.session, label=label, rng=party.rng, guests=guests)
+    engine = start(
+        party.name,
+        party.peers,
+        session=party.session,
+        label=label,
+        rng=party.rng,
+        guests=guests,
+        verified=party.params.verified,
+    )
     figures = _figures(party, engine, Layout(union, params, len(union.parties)), own)
     party.progress("compute", 2, 3)
     party.opening()
@@ -247,6 +256,7 @@ def _check(job: Job, params: UnionParams) -> None:
         )
     for name, member in job.members.items():
         _check_member(union, name, member.dataset, {slot: tuple(each) for slot, each in member.columns.items()})
+    check_verified(params.verified, union.parties)
     measures.check(union.plan, params.report)
     for key in union.plan.groups:
         if labels_of(key, params.report) is None:

@@ -20,7 +20,7 @@ def stages(union: UnionPlan, job: Job, params: UnionParams, rows: Mapping[str, i
     """The steps in their order, for datasets of `rows` rows, as the party `name` pays for them."""
     layout = Layout(union, params.report, len(union.parties))
     cells = group_count(union.plan, params.report, union.alias) or 1
-    bill, computing = Bill(name, computing_of(union)), " and ".join(computing_of(union))
+    bill, computing = Bill(name, computing_of(union), verified=params.verified), " and ".join(computing_of(union))
     found = [Stage("filter and add up own rows", "each party", 0, 0, 0, _SECONDS_A_ROW * rows[name])]
 
     def stage(what: str, who: str, before: tuple[int, int, int], agreed: int = 0) -> None:

@@ -20,7 +20,8 @@ class UnionParams:
     the name being the union's in the SQL. A group is shown if it has `minimum_group` different people whichever
     receiver takes its own rows away. With `separate_people` no person has rows at two parties, by the parties' own
     word; else the people of a group are as many as those of the party that has most. With `in_memory` no party writes
-    rows, shares or the report to disk.
+    rows, shares or the report to disk. With `verified`, of three parties only, shares that one of them falsifies end
+    the report.
     """
 
     sql: Annotated[str, StringConstraints(min_length=1, max_length=MAX_SQL_CHARACTERS)]
@@ -28,6 +29,7 @@ class UnionParams:
     minimum_group: Annotated[int, Field(strict=True, ge=1, le=2**31)] = 10
     separate_people: bool = False
     in_memory: bool = False
+    verified: bool = False
 
     @property
     def report(self) -> Params:

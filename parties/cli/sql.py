@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 @click.option("--person", multiple=True, metavar="PARTY.COLUMN", help="For a union: what tells people apart.")
 @click.option("--separate-people", is_flag=True, help="For a union: no person has rows at two parties.")
 @click.option("--in-memory", is_flag=True, help="No party writes rows or results to disk.")
+@click.option("--verified", is_flag=True, help="Of three parties: false shares end the report; many times the bytes.")
 @click.option("--epsilon", help="Figures with noise, for this much of a privacy budget; needs --join J3.")
 @click.option("--person-rows", multiple=True, metavar="PARTY=N", help="With --epsilon: most rows of a person; else 1.")
 @click.option("--explain", "only_explain", is_flag=True, help="Show stages, costs and leaks, and propose nothing.")
@@ -52,6 +53,7 @@ def sql(
     person: tuple[str, ...],
     separate_people: bool,
     in_memory: bool,
+    verified: bool,
     epsilon: str | None,
     person_rows: tuple[str, ...],
     only_explain: bool,
@@ -89,6 +91,7 @@ def sql(
         columns=_declared(numbers, values),
         minimum_group=min_group,
         in_memory=in_memory,
+        verified=verified,
         purpose=purpose or "",
         **own,
     )

@@ -1,0 +1,154 @@
+"""Reports of three parties that check each other: the plain answer, and no false share leads to another one."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from random_reports import random_report
+from random_unions import pooled as pooled_union
+from random_unions import random_union
+from report_oracle import pooled, same, shared
+
+from mpc.channel import Pipe, decode, encode
+from mpc.errors import InputError, ProtocolError
+from mpc.job import Job
+from mpc.local import run_job, run_parties
+from mpc.registry import get
+from mpc.reports.explain import explain
+from mpc.reports.query import report_job, union_job
+from mpc.rng import system_rng
+from mpc.session import run_role
+from mpc.spec import Outcome, no_progress
+from protos import sharing_pb2
+
+TABLES = {
+    "hk": pa.table({"doc": list(range(30)), "product": ["loans" if i % 3 == 0 else "cards" for i in range(30)]}),
+    "cn": pa.table({"doc": list(range(5, 35)), "balance": list(range(30))}),
+    "sg": pa.table({"doc": list(range(30)), "segment": ["corporate" if i < 12 else "retail" for i in range(30)]}),
+}
+SQL = (
+    "SELECT hk.product, sg.segment, COUNT(*) AS n, SUM(cn.balance) AS total FROM hk.cards JOIN cn.accounts USING (doc) "
+    "JOIN sg.clients USING (doc) GROUP BY hk.product, sg.segment"
+)
+COLUMNS: dict[str, Any] = {
+    "hk.product": {"values": ["cards", "loans"]},
+    "sg.segment": {"values": ["corporate", "retail"]},
+    "cn.balance": {"lower": "0", "upper": "100"},
+}
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_verified_report_is_what_duckdb_finds_in_the_pooled_data(seed: int) -> None:
+    report = random_report(seed, 3)
+    more: dict[str, Any] = {"columns": report.columns, "minimum_group": report.minimum_group, "join": report.join}
+    ours = shared(report.sql, report.tables, verified=True, **more)
+    theirs = pooled(report.sql, report.tables, minimum_group=report.minimum_group)
+    assert same(ours, theirs, ordered=report.ordered), report.sql
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_verified_report_on_a_union_is_what_duckdb_finds(seed: int) -> None:
+    union = random_union(seed + 40, 3)
+    job = union_job(
+        union.sql,
+        receivers=union.receivers,
+        people=dict.fromkeys(union.tables, ("id",)),
+        columns=union.columns,
+        minimum_group=union.minimum_group,
+        separate_people=union.separate_people,
+        verified=True,
+    )
+    table = run_job(job, union.tables)[union.receivers[0]].table
+    assert table is not None
+    ours = [tuple(row.values())[:-1] for row in table.to_pylist() if not row["suppressed"]]
+    assert same(ours, pooled_union(union), ordered=union.ordered), union.sql
+
+
+class Cheat:
+    """Adds to one word of the first part of an operation that its party sends."""
+
+    def __init__(self, inner: Pipe, operation: str, word: int) -> None:
+        self._inner = inner
+        self._operation = operation
+        self._word = word
+        self.done = False
+
+    def send_bytes(self, data: bytes, /) -> None:
+        if b"sharing.v1.Part" in data[:40] and not self.done:
+            part = decode(data, sharing_pb2.Part)
+            words = np.frombuffer(part.data, np.uint64).copy() if len(part.data) % 8 == 0 else np.empty(0, np.uint64)
+            if part.operation == self._operation and len(words):
+                words[self._word % len(words)] += np.uint64(1)
+                part.data, self.done = words.tobytes(), True
+                data = encode(part)
+        self._inner.send_bytes(data)
+
+    def recv_bytes(self) -> bytes:
+        return self._inner.recv_bytes()
+
+
+def play(job: Job, wrap: Callable[[str, str, Pipe], Pipe]) -> dict[str, Outcome]:
+    spec = get("report.sql")
+
+    def part(name: str) -> Callable[[Mapping[str, Any]], Outcome]:
+        slots = {slot: TABLES[name].select(list(names)) for slot, names in job.members[name].columns.items()}
+        return lambda peers: run_role(spec, job, name, slots, peers, system_rng, no_progress, bytes(16))
+
+    return run_parties({name: part(name) for name in job.members}, wrap=wrap)
+
+
+@pytest.mark.parametrize("operation", ["multiply", "sums_by", "compare", "open", "open_bits"])
+@pytest.mark.parametrize(("cheat", "victim"), [("cn", "hk"), ("hk", "sg"), ("sg", "hk"), ("hk", "cn")])
+def test_no_false_share_of_what_is_computed_leads_to_a_report(operation: str, cheat: str, victim: str) -> None:
+    job = report_job(SQL, receivers=("hk",), columns=COLUMNS, minimum_group=3, join="J0", verified=True)
+    cheats: list[Cheat] = []
+
+    def wrap(name: str, peer: str, pipe: Pipe) -> Pipe:
+        if (name, peer) != (cheat, victim):
+            return pipe
+        cheats.append(Cheat(pipe, operation, 1))
+        return cheats[0]
+
+    truth = run_job(job, TABLES)["hk"].table
+    try:
+        outcomes = play(job, wrap)
+    except ProtocolError as error:
+        assert cheats[0].done
+        assert str(error).startswith(("hk: ", "cn: ", "sg: ")) or "step" in str(error)
+    else:  # nothing of that operation goes from the one to the other
+        assert not cheats[0].done
+        assert outcomes["hk"].table == truth
+
+
+def test_without_checks_a_false_share_can_lead_to_another_report() -> None:
+    job = report_job(SQL, receivers=("hk",), columns=COLUMNS, minimum_group=3, join="J0")
+    truth = run_job(job, TABLES)["hk"].table
+
+    def wrap(name: str, peer: str, pipe: Pipe) -> Pipe:
+        return Cheat(pipe, "multiply", 1) if (name, peer) == ("sg", "hk") else pipe
+
+    assert play(job, wrap)["hk"].table != truth
+
+
+def test_only_three_parties_check_each_other() -> None:
+    two = "SELECT COUNT(*) AS n FROM hk.cards JOIN cn.accounts USING (doc)"
+    with pytest.raises(InputError, match="2 parties cannot verify each other's shares"):
+        report_job(two, receivers=("hk",), verified=True)
+    four = " UNION ALL ".join(f"SELECT x FROM {name}.t" for name in "abcd")
+    with pytest.raises(InputError, match="4 parties cannot verify each other's shares"):
+        union_job(
+            f"SELECT COUNT(*) AS n FROM ({four}) AS u", receivers=("a",), people=dict.fromkeys("abcd", ("id",)),
+            verified=True,
+        )  # fmt: skip
+
+
+def test_checks_are_priced() -> None:
+    plain, checked = (
+        report_job(SQL, receivers=("hk",), columns=COLUMNS, join="J0", verified=verified) for verified in (False, True)
+    )
+    rows = dict.fromkeys(TABLES, 1000)
+    for name in TABLES:
+        before, after = (sum(stage.sent_bytes for stage in explain(job, rows, name).stages) for job in (plain, checked))
+        assert after > 5 * before
