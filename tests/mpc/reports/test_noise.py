@@ -103,7 +103,7 @@ def tables(groups: int, size: int) -> dict[str, pa.Table]:
 
 
 def test_every_figure_of_a_report_has_the_noise_of_both_parties() -> None:
-    groups, size = 400, 25
+    groups, size = 900, 25
     sql = "SELECT hk.branch, COUNT(*) AS n, SUM(cn.balance) AS s" + FROM + " GROUP BY hk.branch"
     job = report_job(
         sql,
