@@ -9,7 +9,7 @@ from types import FunctionType
 import numpy as np
 import pytest
 
-from mpc.kernels import machine, store
+from mpc.kernels import build, machine, store
 from mpc.kernels.jit import inline, instruction, kernel
 from mpc.kernels.signature import parse
 
@@ -224,6 +224,25 @@ def test_constants_within_comprehensions_and_inner_functions_are_noticed() -> No
 
     assert machine.key(made(1), "") == machine.key(made(1), "")
     assert machine.key(made(1), "") != machine.key(made(2), "")
+
+
+def test_kernels_that_are_not_kept_do_not_pass_for_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "key", lambda *_: None)
+
+    def made(constant: int) -> int:
+        @kernel("int64(int64)")
+        def plus(x):  # type: ignore[no-untyped-def]
+            return x + constant
+
+        return int(plus(1))
+
+    assert [made(constant) for constant in range(5)] == [1, 2, 3, 4, 5]
+
+
+def test_object_code_without_the_function_is_refused() -> None:
+    code = build.object_code(lambda x: x + 1, parse("int64(int64)"), "one_name")
+    with pytest.raises(ValueError, match="does not hold another_name"):
+        machine.load("another_name", code, [])
 
 
 def test_an_exception_in_a_kernel_is_one_outside() -> None:

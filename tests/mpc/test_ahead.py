@@ -1,0 +1,48 @@
+"""What a process that runs one job does beforehand."""
+
+import os
+import platform
+import subprocess
+import sys
+
+import pytest
+
+PROGRAM = """
+import resource
+import sys
+
+import numpy as np
+
+from mpc.ahead import keep_freed_memory
+
+if sys.argv[1] == "keep":
+    keep_freed_memory()
+
+
+def faults():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+
+
+def touch():
+    before = faults()
+    np.empty(2**26, np.uint8)[:: 2**10] = 1
+    return faults() - before
+
+
+touch()
+print(min(touch() for _ in range(3)))
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="a setting of glibc")
+def test_memory_that_was_freed_is_used_again() -> None:
+    environment = {**os.environ, "NUMPY_MADVISE_HUGEPAGE": "0"}
+    counts = [
+        int(
+            subprocess.run(
+                [sys.executable, "-c", PROGRAM, how], env=environment, capture_output=True, text=True, check=True
+            ).stdout
+        )
+        for how in ("keep", "return")
+    ]
+    assert counts[0] < 100 < 1000 < counts[1]
