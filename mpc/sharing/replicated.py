@@ -17,7 +17,7 @@ from mpc.sharing.protocol import BitParts, Shape, Words
 from mpc.sharing.ring import I64, U8, U64, matmul, pack, sums_of, unpack, words_of
 from mpc.sharing.wire import Wire
 
-_PIECE = 2**14  # words that are masked at once: masks and what they mask stay in a core's cache
+_PIECE = 2**15  # words that are masked at once: masks and what they mask stay in a core's cache
 
 
 class Replicated:
