@@ -7,15 +7,18 @@ jobs they run are `mpc.job.Job`s, the same that `mpc.local.run_job` runs in one 
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from parties.node import JobFailed, Node
+    from parties.jobs.watching import JobFailed
+    from parties.node import Node
 
 __all__ = ["JobFailed", "Node"]
+
+_MODULES = {"JobFailed": "parties.jobs.watching", "Node": "parties.node"}
 
 
 def __getattr__(name: str) -> Any:
     """Load `Node` and what belongs to it when it is first asked for: commands and workers do without."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from parties import node
+    from importlib import import_module
 
-    return getattr(node, name)
+    return getattr(import_module(_MODULES[name]), name)

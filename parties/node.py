@@ -7,20 +7,17 @@ All that is told here as done is committed.
 import json
 import os
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mpc import registry
-from mpc.errors import ChannelError, InputError, PolicyDenied, SealaneError
+from mpc.errors import InputError
 from mpc.job import Job
 from mpc.psi.choose import FAMILY, Choice, resolve
 from mpc.rng import system_rng
-from mpc.spec import Estimate
 from mpc.tables import as_arrow
-from parties import budgets, calls, choosing, column_rules, datasets, grants, memory, models, policy, schedules
+from parties import budgets, calls, choosing, column_rules, datasets, grants, memory, models, schedules
 from parties.datasets import Dataset
 from parties.evidence import log, receipt
 from parties.evidence.export import export
@@ -34,9 +31,10 @@ from parties.identity.invitations import Invitation
 from parties.identity.peers import Peer
 from parties.jobs import attempts, proposals, records
 from parties.jobs import evidence as jobs_evidence
-from parties.jobs.authorise import authorise
+from parties.jobs.preview import Preview, preview
 from parties.jobs.records import JobRecord
 from parties.jobs.states import State
+from parties.jobs.watching import Progress, ended_badly, progress, watch
 from parties.models import Model
 from parties.policy import Grant
 from parties.schedules import Schedule
@@ -47,51 +45,6 @@ if TYPE_CHECKING:
 
     from mpc.federated.scorecards import Scale, Scorecard
     from parties.asking import Questions
-
-_POLL_S = 0.05
-
-
-class JobFailed(SealaneError):
-    """A job ended without a result at any party."""
-
-
-@dataclass(frozen=True)
-class Preview:
-    """What an approver is shown: what each party learns, what its part costs, and what the own policy says.
-
-    `estimates` are for datasets of `rows`, which is 0 where it is not known. `epsilon` is what each attempt costs the
-    people of a dataset, in millionths, and `budgets` how those that it is debited to stand here before it.
-    """
-
-    digest: str
-    reveals: Mapping[str, str]
-    rows: Mapping[str, int]
-    estimates: Mapping[str, Estimate]
-    minimum_result: int
-    refusal: PolicyDenied | InputError | None
-    epsilon: int = 0
-    budgets: tuple[Budget, ...] = ()
-
-
-@dataclass(frozen=True)
-class Progress:
-    """How far a running job is; `remaining_s` is None while that cannot be told."""
-
-    step: str
-    done: int
-    total: int
-    sent_bytes: int
-    received_bytes: int
-    elapsed_s: float
-    remaining_s: float | None
-
-
-def ended_badly(record: JobRecord) -> SealaneError | None:
-    """The error that an ended job stands for, None if it succeeded."""
-    if record.state is State.SUCCEEDED:
-        return None
-    words = f"job {record.id} {record.state}: {record.reason}" + (f" ({record.detail})" if record.detail else "")
-    return (PolicyDenied if record.state is State.DENIED else JobFailed)(words, hint=record.hint)
 
 
 class Node:
@@ -324,41 +277,10 @@ class Node:
 
     def preview(self, job: Job | str) -> Preview:
         """What a job, or the job of that id, reveals and costs, and whether the own policy allows it."""
-        db = self._store.connection()
-        record = records.get(db, job) if isinstance(job, str) else None
+        record = self.job(job) if isinstance(job, str) else None
         whole = record.job if record is not None else self.complete(job)  # type: ignore[arg-type]
-        spec = registry.get(whole.protocol)
-        params = spec.parse(whole)
         rows = {party.name: party.rows or 0 for party in record.parties} if record is not None else {}
-        own = whole.members[self.name].dataset
-        rows = dict.fromkeys(whole.members, 0) | rows
-        refusal: PolicyDenied | InputError | None = None
-        try:
-            if own:
-                rows[self.name] = datasets.get(db, own).rows
-            decision = authorise(db, self.fingerprint, whole, time.time()).decision
-            if isinstance(decision, policy.Refused):
-                refusal = decision.error()
-        except InputError as error:
-            refusal = error
-        return Preview(
-            digest=whole.digest,
-            reveals=spec.reveals(whole, params),
-            rows=rows,
-            estimates={name: spec.estimate(whole, params, rows, name) for name in whole.members},
-            minimum_result=spec.minimum_result(params),
-            refusal=refusal,
-            epsilon=spec.epsilon(params),
-            budgets=self._budgets(whole) if spec.epsilon(params) and own else (),
-        )
-
-    def _budgets(self, job: Job) -> tuple[Budget, ...]:
-        """The budgets that an attempt at the job is debited to here."""
-        own = job.members[self.name].dataset
-        known = {(each.dataset, each.peer, each.purpose): each for each in self.privacy_budgets()}
-        others = [member.fingerprint for name, member in job.members.items() if name != self.name]
-        keys = [(own, peer, job.purpose) for peer in others]
-        return tuple(known.get(key, Budget(*key, spent=0, limit=None)) for key in keys)
+        return preview(self._store.connection(), self.fingerprint, self.name, whole, rows, time.time())
 
     def propose(self, job: Job) -> JobRecord:
         """Approve the job here and ask the other members; it is committed when this returns.
@@ -412,32 +334,11 @@ class Node:
 
     def progress(self, job_id: str) -> Progress | None:
         """How far a running job is here; None when nothing was heard of it yet."""
-        row = self._store.connection().execute("SELECT * FROM progress WHERE job = ?", (job_id,)).fetchone()
-        if row is None:
-            return None
-        elapsed = max(row["updated_at"] - row["started_at"], 0.0)
-        done, total = row["done"], row["total"]
-        remaining = elapsed * (total - done) / done if 0 < done <= total else None
-        return Progress(row["step"], done, total, row["sent_bytes"], row["received_bytes"], elapsed, remaining)
+        return progress(self._store.connection(), job_id)
 
     def watch(self, job_id: str, timeout_s: float) -> Iterator[tuple[JobRecord, Progress | None]]:
         """The job each time it has moved, until it has ended; raises `ChannelError` after `timeout_s`."""
-        deadline = time.monotonic() + timeout_s
-        seen: object = None
-        while True:
-            state = self.job(job_id), self.progress(job_id)
-            if state != seen:
-                seen = state
-                yield state
-            if state[0].ended:
-                return
-            if time.monotonic() > deadline:
-                waiting = ", ".join(state[0].undecided) or "the other parties"
-                raise ChannelError(
-                    f"job {state[0].id} is {state[0].state} after {timeout_s:.0f} s, waiting for {waiting}",
-                    hint="it goes on; look at it with `sealane job show`",
-                )
-            time.sleep(_POLL_S)
+        return watch(self._store.connection, job_id, timeout_s)
 
     def wait(self, job_id: str, timeout_s: float = 3600.0) -> JobRecord:
         """The job when it has ended; raises what it ended with unless it succeeded."""

@@ -27,7 +27,7 @@ def code_of(error: SealaneError) -> Exit:
     """The exit code for `error`."""
     # Here, because they load much that `sealane --help` does not need.
     from parties.evidence.verify import BadEvidence
-    from parties.node import JobFailed
+    from parties.jobs.watching import JobFailed
     from parties.store import StoreError
 
     table: tuple[tuple[type[SealaneError], Exit], ...] = (

@@ -14,8 +14,9 @@ from parties.cli.output import Cell, cell, heading, say, show_facts, show_table
 from parties.cli.units import iso_time, show_bytes, show_duration, show_time
 
 if TYPE_CHECKING:
+    from parties.jobs.preview import Preview
     from parties.jobs.records import JobRecord
-    from parties.node import Node, Preview
+    from parties.node import Node
 
 SHORT = 12  # digits of an id on the screen
 _STYLES = {"succeeded": "green", "proposed": "yellow", "failed": "red", "denied": "red", "expired": "red"}

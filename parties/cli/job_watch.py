@@ -16,7 +16,7 @@ from parties.cli.units import parse_duration, show_bytes, show_duration
 
 if TYPE_CHECKING:
     from parties.jobs.records import JobRecord
-    from parties.node import Progress
+    from parties.jobs.watching import Progress
 
     Moves = Iterable[tuple[JobRecord, Progress | None]]
 
@@ -35,7 +35,7 @@ def watch(session: Session, job_id: str, timeout: str | None) -> None:
     Example:
       sealane job watch 4f2a
     """
-    from parties.node import ended_badly
+    from parties.jobs.watching import ended_badly
 
     node = session.node()
     record = node.job(job_id)

@@ -14,7 +14,8 @@ from parties.cli.units import show_bytes, show_duration
 
 if TYPE_CHECKING:
     from mpc.reports.explain import Explanation
-    from parties.node import Node, Preview
+    from parties.jobs.preview import Preview
+    from parties.node import Node
 
 
 @command("sql")

@@ -9,7 +9,7 @@ from mpc.errors import ChannelError, InputError, PolicyDenied
 from mpc.job import Job, Member
 from parties.evidence.verify import cross_check
 from parties.jobs.states import State
-from parties.node import JobFailed
+from parties.jobs.watching import JobFailed
 from parties.sandbox import Sandbox
 from tests.nodes.observe import ANN_ROWS, BOB_ROWS, end_of, evidence, held_back, in_state, psi, until, verify_evidence
 

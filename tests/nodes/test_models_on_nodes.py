@@ -12,7 +12,8 @@ from mpc.errors import InputError, PolicyDenied
 from mpc.federated.model import Model as Part
 from mpc.job import Job, Member
 from parties import models
-from parties.node import JobFailed, Node
+from parties.jobs.watching import JobFailed
+from parties.node import Node
 from parties.sandbox import Sandbox, sandbox
 from tests.nodes.observe import evidence, verify_evidence
 from tests.parties.cli.driving import Party

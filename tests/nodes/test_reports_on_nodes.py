@@ -14,7 +14,7 @@ import pytest
 from mpc.errors import PolicyDenied
 from mpc.job import Job
 from mpc.reports.query import report_job, union_job
-from parties.node import JobFailed
+from parties.jobs.watching import JobFailed
 from parties.sandbox import Sandbox, sandbox
 
 pytestmark = pytest.mark.nodes

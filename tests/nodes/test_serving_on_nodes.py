@@ -11,7 +11,7 @@ from mpc.errors import ChannelError, InputError
 from mpc.federated.jobs import prediction_job, serving_job
 from mpc.job import Job
 from parties.jobs.states import State
-from parties.node import JobFailed
+from parties.jobs.watching import JobFailed
 from parties.sandbox import Sandbox, sandbox
 from parties.worker import desk
 from tests.nodes.observe import evidence, restart, until, verify_evidence

@@ -19,7 +19,7 @@ from parties.cli.job_input import parse_params
 from parties.cli.output import clean
 from parties.cli.root import sealane
 from parties.evidence.verify import BadEvidence
-from parties.node import JobFailed
+from parties.jobs.watching import JobFailed
 from parties.store import StoreError
 from tests.parties.cli.driving import Party, World, run
 
