@@ -91,6 +91,16 @@ def _traces(home: Path, mark: bytes) -> set[str]:
     return found
 
 
+def _entries(folder: Path | str) -> Iterator[str]:
+    """Files and folders below one, but for links; as listed, since what is listed may be gone when it is looked at."""
+    with contextlib.suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            if not entry.is_symlink():
+                yield entry.path
+                if entry.is_dir(follow_symlinks=False):
+                    yield from _entries(entry.path)
+
+
 @contextlib.contextmanager
 def _watched(nodes: Sandbox) -> Iterator[set[str]]:
     """All files that appear below the nodes' folders while a job runs, beside those that are always there."""
@@ -102,8 +112,7 @@ def _watched(nodes: Sandbox) -> Iterator[set[str]]:
             for name in nodes:
                 home = nodes[name].node.home
                 for folder in (home.work, home.spool, home.results):
-                    with contextlib.suppress(OSError):
-                        seen.update(str(path) for path in folder.rglob("*") if not path.is_symlink())
+                    seen.update(_entries(folder))
 
     watcher = threading.Thread(target=watch)
     watcher.start()
