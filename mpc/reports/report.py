@@ -38,10 +38,11 @@ from typing import TYPE_CHECKING
 from mpc.errors import InputError, ProtocolError
 from mpc.job import Job, canonical_json
 from mpc.normalisation import DEFAULT, profile
+from mpc.reports.declarations import slots
 from mpc.reports.expressions import Column
 from mpc.reports.params import Params
 from mpc.reports.plan import EXTREMES
-from mpc.spec import Estimate, Outcome, Party, Role, Rows, Slot, Spec
+from mpc.spec import Estimate, Outcome, Party, Role, Rows, Spec
 from mpc.uses import Use
 from protos import report_pb2
 
@@ -385,13 +386,7 @@ def _estimate(job: Job, params: Params, rows: Mapping[str, int], name: str) -> E
     return total(_plan(params), job, params, rows, name)
 
 
-_SLOTS = {
-    "key": Slot("key", least=1, most=8, doc="columns that are joined, in the order of the SQL"),
-    "group": Slot("any", most=6, doc="columns that are grouped by"),
-    "value": Slot("number", most=32, doc="columns that are calculated with"),
-    "count": Slot("any", most=32, doc="columns whose values are counted"),
-    "filter": Slot("any", most=32, doc="columns of the party's own conditions"),
-}
+_SLOTS = slots("columns that are joined, in the order of the SQL")
 
 SPEC = Spec(
     name="report.sql",

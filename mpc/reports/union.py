@@ -31,10 +31,11 @@ from typing import TYPE_CHECKING
 
 from mpc.errors import InputError, PolicyDenied
 from mpc.job import Job
+from mpc.reports.declarations import slots
 from mpc.reports.plan import EXTREMES
 from mpc.reports.report import MAX_CELLS, check_verified, listed
 from mpc.reports.union_params import UnionParams
-from mpc.spec import Estimate, Outcome, Party, Role, Rows, Slot, Spec
+from mpc.spec import Estimate, Outcome, Party, Role, Rows, Spec
 from mpc.uses import Use
 
 if TYPE_CHECKING:
@@ -328,13 +329,7 @@ def _estimate(job: Job, params: UnionParams, rows: Mapping[str, int], name: str)
     return total(_plan(params), job, params, rows, name)
 
 
-_SLOTS = {
-    "key": Slot("key", least=1, most=8, doc="columns that tell people apart within the party"),
-    "group": Slot("any", most=6, doc="columns that are grouped by"),
-    "value": Slot("number", most=32, doc="columns that are calculated with"),
-    "count": Slot("any", most=32, doc="columns whose values are counted"),
-    "filter": Slot("any", most=32, doc="columns of the party's own conditions"),
-}
+_SLOTS = slots("columns that tell people apart within the party")
 
 SPEC = Spec(
     name="report.union",
