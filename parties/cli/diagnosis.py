@@ -1,6 +1,7 @@
 """Is everything there that a job with a peer needs? One check a line, and what to do where it is not."""
 
 import json
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from parties.node import Node
 
 _EXPIRES_SOON_DAYS = 30
+_MEET_S = 8.0  # nodes dial again after at most five seconds
+_POLL_S = 0.1
 _CLOCK_S = 30.0  # well inside what certificates and deadlines tolerate
 
 
@@ -76,7 +79,7 @@ def _link(node: "Node", peer: "Peer") -> Iterator[Check]:
         return
     if not running.is_running(node.home.path):
         return
-    link = node.links().get(peer.fingerprint, {"state": "not connected", "detail": "", "release": ""})
+    link = _met(node, peer)
     if link["state"] != "connected":
         seen = ": ".join(filter(None, (link["state"], link["detail"])))
         yield Check("link", False, seen, _how_to_connect(node, peer, link["detail"]))
@@ -92,6 +95,17 @@ def _link(node: "Node", peer: "Peer") -> Iterator[Check]:
         "jobs with the others work; for these, update the older of the two nodes" if apart else "",
     )
     yield from _measured(node, peer)
+
+
+def _met(node: "Node", peer: "Peer") -> dict[str, Any]:
+    """The link to the peer once it is connected, or as it is when it should have been: a peer was perhaps just added,
+    and its node dials again in a while."""
+    deadline = time.monotonic() + _MEET_S
+    while True:
+        link = node.links().get(peer.fingerprint, {"state": "not connected", "detail": "", "release": ""})
+        if link["state"] == "connected" or time.monotonic() > deadline:
+            return link
+        time.sleep(_POLL_S)
 
 
 def _how_to_connect(node: "Node", peer: "Peer", refusal: str) -> str:

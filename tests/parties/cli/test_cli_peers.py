@@ -8,6 +8,7 @@ import pytest
 
 from mpc.errors import ProtocolError
 from parties import running
+from parties.cli import diagnosis
 from parties.cli.catalogue import read_catalogue, show_catalogue
 from parties.home import Home
 from parties.node import Node
@@ -160,6 +161,7 @@ def test_diagnosis_says_what_to_do_about_each_thing_that_is_wrong(
 ) -> None:
     good = {"seconds": 2.0, "sent_bytes": 10**6, "received_bytes": 10**6, "clock_offset_s": 0.5}
     good |= {"returned_bytes": 10**6, "return_seconds": 2.0}
+    monkeypatch.setattr(diagnosis, "_MEET_S", 0.0)
     monkeypatch.setattr(Node, "diagnose", lambda _node, _who: good | measured)
     store = Home.load(world.hk.home).store()
     with store.transaction() as db:
@@ -178,6 +180,24 @@ def test_diagnosis_says_what_to_do_about_each_thing_that_is_wrong(
     assert "\x1b" not in shown
     if not bad:
         assert "500 kB/s" in shown
+
+
+def test_diagnosis_waits_for_a_peer_that_is_about_to_connect(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = iter([{}, {"state": "refused", "detail": "the peer does not accept this party", "release": ""}])
+    told = own_release()
+    fingerprint = Node(world.hk.home).peer("cn-bank").fingerprint
+    met = {"state": "connected", "detail": "", "release": told.release, "protocols": json.dumps(told.protocols)}
+
+    def links(_node: Node) -> dict[str, dict[str, str]]:
+        link = next(seen, met)
+        return {fingerprint: link} if link else {}
+
+    good = {"seconds": 2.0, "return_seconds": 2.0, "clock_offset_s": 0.5}
+    good |= dict.fromkeys(("sent_bytes", "received_bytes", "returned_bytes"), 10**6)
+    monkeypatch.setattr(Node, "links", links)
+    monkeypatch.setattr(Node, "diagnose", lambda _node, _who: good)
+    with running.only_one(world.hk.home):
+        assert world.hk("peer", "diagnose", "cn-bank", "--json").json["ok"] is True
 
 
 def test_without_the_running_node_a_peers_datasets_cannot_be_asked_for(world: World) -> None:
