@@ -62,6 +62,8 @@ def _contract(text: str) -> Iterator[str]:
 
 def _role(name: str, role: Role[Any]) -> Iterator[str]:
     parties = _range(role.least, role.most)
+    if not role.slots:
+        yield f"| {name} | {parties} | none | | | brings no data |"
     for slot_name, slot in role.slots.items():
         yield f"| {name} | {parties} | `{slot_name}` | {_range(slot.least, slot.most)} | {slot.kind} | {slot.doc} |"
 

@@ -2,6 +2,7 @@
 
     SealaneError
     ├── InputError       the caller fixes the input: file, row, column, parameter
+    │   └── ProgramError     a researcher's own program raised, or returned what it must not
     ├── ChannelError     the link to a peer broke: retry with fresh randomness
     ├── ProtocolError    a peer sent what the protocol does not allow: recorded, never retried
     └── PolicyDenied     a party's own rules refuse it: ask for a grant, or ask for less
@@ -21,6 +22,10 @@ class SealaneError(Exception):
 
 class InputError(SealaneError):
     """The caller's own input cannot be used."""
+
+
+class ProgramError(InputError):
+    """A researcher's own program raised, or returned what it must not: where, never with the words it used."""
 
 
 class ChannelError(SealaneError):

@@ -27,6 +27,7 @@ def run_job(
     tables: Mapping[str, Any],
     *,
     models: Mapping[str, bytes] | None = None,
+    program: bytes = b"",
     questions: Iterable[Question] = (),
     rng: Rng = system_rng,
     progress: Progress = no_progress,
@@ -36,6 +37,7 @@ def run_job(
 
     `tables` maps each member to a table (Arrow, pandas or polars) that has the columns the job names for it; `models`
     each member to its part of the model that the job uses, if it uses one: `Outcome.model` of the job that trained it.
+    `program` is the text of the program that it runs, if it runs one (see `mpc.sharing.program`).
     `questions` are those of the party that asks while the job runs, if the protocol has one (see `Spec.asks`). `wrap`
     is as in `run_parties`. Raises what the first party to fail raised.
     """
@@ -50,7 +52,17 @@ def run_job(
         model = (models or {}).get(name, b"")
         own = questions if name == asking else ()
         return lambda peers: run_role(
-            spec, job, name, slots[name], peers, rng, progress, session, model=model, questions=own
+            spec,
+            job,
+            name,
+            slots[name],
+            peers,
+            rng,
+            progress,
+            session,
+            model=model,
+            questions=own,
+            program=program,
         )
 
     return run_parties({name: part(name) for name in job.members}, wrap=wrap)

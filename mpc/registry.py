@@ -17,7 +17,7 @@ from mpc.federated import (
 )
 from mpc.psi import cardinality, dry_run, ecdh, multi, vole, vole_buckets
 from mpc.reports import report, union
-from mpc.sharing import masked_statistics
+from mpc.sharing import masked_statistics, program
 from mpc.spec import Spec
 
 _ALL: tuple[Spec[Any], ...] = (
@@ -28,6 +28,7 @@ _ALL: tuple[Spec[Any], ...] = (
     vole_buckets.SPEC,
     multi.SPEC,
     masked_statistics.SPEC,
+    program.SPEC,
     report.SPEC,
     union.SPEC,
     regression.SPEC,

@@ -1,5 +1,6 @@
 """One attempt at a job: greet every peer, play the role, check what comes out. The same for every transport."""
 
+import hashlib
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Executor
 from typing import TYPE_CHECKING, Any
@@ -35,19 +36,23 @@ def run_role(
     opening: Callable[[], None] = no_opening,
     questions: Iterable[Question] = (),
     rows: Rows | None = None,
+    program: bytes = b"",
 ) -> Outcome:
     """Play the part of `name` in `job` over one channel to each other member.
 
     `tables` holds one Arrow table a slot of the role, with the columns that the job names, in its order.
-    `spool` keeps what may outlive the attempt (None: nothing does); `pool`, `model`, `opening`, `questions` and `rows`
-    are as in `Party`. Raises what the protocol raises; `ProtocolError` too when a peer means another job, version or
-    attempt.
+    `spool` keeps what may outlive the attempt (None: nothing does); `pool`, `model`, `opening`, `questions`, `rows`
+    and `program` are as in `Party`. Raises what the protocol raises; `ProtocolError` too when a peer means another job,
+    version or attempt.
     """
     params = spec.parse(job)
     if set(peers) != set(job.members) - {name}:
         raise InputError(f"{name} needs a channel to each other member of the job")
     if spec.model(params) and not model:
         raise InputError(f"{name} has no part of the model that job {spec.model(params)} trained")
+    wanted = spec.program(job, params, name)
+    if wanted and hashlib.sha256(program).hexdigest() != wanted:
+        raise InputError(f"{name} was not given the program {wanted} that the job runs")
     hello = session_pb2.Hello(
         protocol=spec.name,
         version=spec.version,
@@ -61,7 +66,9 @@ def run_role(
         _check_hello(hello, channel.recv(session_pb2.Hello), peer)
     role = spec.roles[job.members[name].role]
     spool = MemorySpool() if spool is None else spool
-    party = Party(name, job, params, peers, rng, progress, session, spool, pool, model, opening, rows, questions)
+    party = Party(
+        name, job, params, peers, rng, progress, session, spool, pool, model, opening, rows, questions, program
+    )
     outcome = role.run(party, tables)
     if (outcome.table is not None) != (name in job.receivers):
         raise AssertionError(f"{spec.name}: exactly the receivers end with a table")

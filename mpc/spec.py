@@ -75,11 +75,11 @@ class Party(Generic[P]):
     """All that a role is given beside its input.
 
     `spool` outlives the attempt; `pool` is for work beside the messages, None: threads of the protocol's own. `model`
-    is this party's part of the model that the job uses (see `Spec.model`), empty if it uses none. A role
-    whose job costs epsilon calls `opening` before it shares what opens its figures: what fails earlier cost nothing.
-    `rows` are those that its tables hold, None: all (see `Spec.conditions`).
-    `questions` are those of the party's operator, if the protocol takes some (see `Spec.asks`): the next one comes when
-    it is asked.
+    is this party's part of the model that the job uses (see `Spec.model`), empty if it uses none; `program` the text of
+    the program that it runs (see `Spec.program`). A role whose job costs epsilon calls `opening` before it shares what
+    opens its figures: what fails earlier cost nothing. `rows` are those that its tables hold, None: all (see
+    `Spec.conditions`). `questions` are those of the party's operator, if the protocol takes some (see `Spec.asks`): the
+    next one comes when it is asked.
     """
 
     name: str
@@ -95,6 +95,7 @@ class Party(Generic[P]):
     opening: Callable[[], None] = no_opening
     rows: Rows | None = field(default=None, repr=False)
     questions: Iterable[Question] = field(default=(), repr=False)
+    program: bytes = field(default=b"", repr=False)
 
 
 @dataclass(frozen=True)
@@ -140,8 +141,9 @@ class Spec(Generic[P]):
     rows, name)` prices the part of `name` for datasets of `rows[party]` rows. `minimum_result(params)` is the
     smallest result (rows or people) that the protocol releases, `tolerates(params)` how many parties other than
     receivers it can lose on the way. `model(params)` is the id of the job that trained the model that a job uses, empty
-    if it uses none; `asks(job, params)` the name of the party whose operator asks questions while the job runs, empty
-    if none does. `params` is a frozen dataclass. `check(job, params)` raises `InputError` for
+    if it uses none; `program(job, params, name)` the SHA-256, hexadecimal, of the program that the party runs and must
+    have registered, empty if it runs none; `asks(job, params)` the name of the party whose operator asks questions
+    while the job runs, empty if none does. `params` is a frozen dataclass. `check(job, params)` raises `InputError` for
     combinations that the fields alone do not exclude.
 
     `uses(job, params, name)` says what becomes of each of the party's columns, for protocols whose grants have rules
@@ -163,6 +165,7 @@ class Spec(Generic[P]):
     minimum_result: Callable[[P], int]
     tolerates: Callable[[P], int] = lambda _params: 0
     model: Callable[[P], str] = lambda _params: ""
+    program: Callable[[Job, P, str], str] = lambda _job, _params, _name: ""
     asks: Callable[[Job, P], str] = lambda _job, _params: ""
     check: Callable[[Job, P], None] = lambda _job, _params: None
     uses: Callable[[Job, P, str], Mapping[str, frozenset[Use]]] | None = None

@@ -14,8 +14,7 @@ from typing import Any
 
 from mpc import registry, tally
 from mpc.errors import InputError, PolicyDenied
-from parties import budgets, datasets, memory, models, row_sets, schedules
-from parties.datasets import Dataset
+from parties import budgets, datasets, memory, models, programs, row_sets, schedules
 from parties.evidence import log
 from parties.home import Home
 from parties.identity import peers
@@ -25,10 +24,9 @@ from parties.jobs.failure import Failure, Kind
 from parties.jobs.records import JobRecord, get, in_states, own_part
 from parties.jobs.states import OPEN, State
 from parties.release import Release
-from parties.row_sets import Earlier
 from parties.store import Store
 from parties.worker.task import ModelFile, Report
-from parties.workers import Ended
+from parties.workers import Ended, Inputs
 from protos import control_pb2
 
 _CALL_LIFE_S = 60.0
@@ -81,16 +79,16 @@ class Books:
             if attempts.running(db) < self.home.settings.max_running_jobs:
                 attempts.start(db, self.identity, job_id, time.time())
 
-    def running(self) -> list[tuple[JobRecord, Dataset | None, ModelFile | None, Earlier | None]]:
-        """The jobs of which an attempt is under way, each with the own dataset and part of a model that it reads, and
-        the sets of rows that its own are compared with."""
+    def running(self) -> list[tuple[JobRecord, Inputs]]:
+        """The jobs of which an attempt is under way, each with what it reads here."""
         db = self.store.connection()
         found = []
         for record in in_states(db, {State.RUNNING}):
             name, member = own_part(record, self.me)
             dataset = datasets.find(db, member.dataset) if member.dataset else None
             earlier = row_sets.read(db, record.job, name, dataset)
-            found.append((record, dataset, self._model(db, record), earlier))
+            program = self._program(db, record, name)
+            found.append((record, Inputs(dataset, self._model(db, record), earlier, program)))
         return found
 
     def _model(self, db: sqlite3.Connection, record: JobRecord) -> ModelFile | None:
@@ -100,6 +98,11 @@ class Books:
             return None
         models.check(self.identity.certificate_pem, model)
         return ModelFile(str(models.kept(self.home.results, model.job)), model.digest)
+
+    def _program(self, db: sqlite3.Connection, record: JobRecord, name: str) -> bytes:
+        spec = registry.get(record.job.protocol)
+        program = programs.find(db, spec.program(record.job, spec.parse(record.job), name))
+        return b"" if program is None else program.source
 
     def pass_deadlines(self) -> None:
         db = self.store.connection()

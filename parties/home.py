@@ -2,7 +2,7 @@
 
 settings.toml      name, addresses, limits: edited by the operator
 identity/          private keys and certificates (owner only)
-sealane.db         peers, datasets, grants, jobs, evidence
+sealane.db         peers, datasets, programs, grants, jobs, evidence
 work/<job>/        a running attempt's files, deleted when it ends
 spool/<job>/       what an interrupted job goes on from, deleted when the job ends
 results/<job>.parquet   released results

@@ -17,7 +17,7 @@ from mpc.job import Job
 from mpc.psi.choose import FAMILY, Choice, resolve
 from mpc.rng import system_rng
 from mpc.tables import as_arrow
-from parties import budgets, calls, choosing, column_rules, datasets, grants, memory, models, schedules
+from parties import budgets, calls, choosing, column_rules, datasets, grants, memory, models, programs, schedules
 from parties.datasets import Dataset
 from parties.evidence import log, receipt
 from parties.evidence.export import export
@@ -37,6 +37,7 @@ from parties.jobs.states import State
 from parties.jobs.watching import Progress, ended_badly, progress, watch
 from parties.models import Model
 from parties.policy import Grant
+from parties.programs import Program
 from parties.schedules import Schedule
 from parties.store import Store
 
@@ -481,6 +482,35 @@ class Node:
             log.append(db, self._identity, "model_removed", fields, _now())
         models.kept(self.home.results, model.job).unlink(missing_ok=True)
         return model
+
+    # Programs.
+
+    def add_program(self, name: str, file: Path) -> Program:
+        """Let jobs run the program in `file` here, as it is now; its operator answers for having read it.
+
+        Raises `InputError` for a name that another program has, and for a file that is no program.
+        """
+        program = programs.read(name, file, time.time())
+        with self._store.transaction() as db:
+            programs.save(db, program)
+            log.append(db, self._identity, "program_added", {"name": name, "program": program.digest}, _now())
+        return program
+
+    def programs(self) -> tuple[Program, ...]:
+        """The registered programs, by name."""
+        return programs.listed(self._store.connection())
+
+    def program(self, name: str) -> Program:
+        """The program of that name; raises `InputError` when there is none."""
+        return programs.get(self._store.connection(), name)
+
+    def remove_program(self, name: str) -> Program:
+        """Forget a program: jobs that run it do not start here any more."""
+        with self._store.transaction() as db:
+            program = programs.get(db, name)
+            programs.remove(db, program)
+            log.append(db, self._identity, "program_removed", {"name": name, "program": program.digest}, _now())
+        return program
 
     # Evidence.
 

@@ -82,6 +82,13 @@ CREATE TABLE models (                        -- own parts of trained models, in 
     kept_at    REAL NOT NULL
 ) STRICT;
 
+CREATE TABLE programs (                      -- that the operator has read, and lets jobs run
+    name     TEXT PRIMARY KEY,
+    digest   TEXT NOT NULL,                  -- SHA-256 of the text, hexadecimal
+    source   BLOB NOT NULL,                  -- the text
+    added_at REAL NOT NULL
+) STRICT;
+
 CREATE TABLE calls (                         -- questions to the running node from other processes of its operator
     id       INTEGER PRIMARY KEY AUTOINCREMENT,
     kind     TEXT NOT NULL,

@@ -30,6 +30,16 @@ Key = tuple[str, int]
 
 
 @dataclass(frozen=True)
+class Inputs:
+    """What an attempt is given here: a dataset, a part of a model, sets of rows to compare with, a program's text."""
+
+    dataset: Dataset | None
+    model: ModelFile | None
+    earlier: Earlier | None
+    program: bytes = field(repr=False)
+
+
+@dataclass(frozen=True)
 class Ended:
     """A worker ended: with `facts` (and its result held, if it has one) or with a failure."""
 
@@ -64,14 +74,10 @@ class Workers:
         """The job and attempt of each worker there is."""
         return set(self._running)
 
-    def launch(
-        self, record: JobRecord, dataset: Dataset | None, model: ModelFile | None, earlier: Earlier | None
-    ) -> None:
+    def launch(self, record: JobRecord, inputs: Inputs) -> None:
         """Start the worker of this party's part in the record's attempt."""
         key = record.id, record.attempt
-        task = asyncio.create_task(
-            self._run(record, dataset, model, earlier), name=f"worker {record.id} {record.attempt}"
-        )
+        task = asyncio.create_task(self._run(record, inputs), name=f"worker {record.id} {record.attempt}")
         self._running[key] = task
         task.add_done_callback(lambda _task: self._running.pop(key))
 
@@ -89,16 +95,15 @@ class Workers:
             self.end(key)
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _run(
-        self, record: JobRecord, dataset: Dataset | None, model: ModelFile | None, earlier: Earlier | None
-    ) -> None:
+    async def _run(self, record: JobRecord, inputs: Inputs) -> None:
+        earlier = inputs.earlier
         in_memory = _is_in_memory(record)
         folder = (self.memory if in_memory else self.work) / f"{record.id}.{record.attempt}"
         try:
             if in_memory:
                 memory.make_ready(self.memory)
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            ended = await self._play(record, dataset, model, earlier, folder)
+            ended = await self._play(record, inputs, folder)
             if ended.facts is not None:
                 if earlier is not None:
                     ended = replace(ended, sets=(folder / _SETS).read_bytes(), seen=earlier.seen)
@@ -119,14 +124,7 @@ class Workers:
             shutil.rmtree(folder, ignore_errors=True)
         await self.on_end(ended)
 
-    async def _play(
-        self,
-        record: JobRecord,
-        dataset: Dataset | None,
-        model: ModelFile | None,
-        earlier: Earlier | None,
-        folder: Path,
-    ) -> Ended:
+    async def _play(self, record: JobRecord, inputs: Inputs, folder: Path) -> Ended:
         name, _ = own_part(record, self.me)
         peers = {party.name: party.fingerprint for party in record.others(self.me)}
         assert record.session is not None
@@ -139,10 +137,11 @@ class Workers:
             result=str(folder / _RESULT),
             trained=str(folder / _MODEL),
             spool=str(self.spool / record.id),
-            dataset=dataset,
-            sets="" if earlier is None else str(folder / _SETS),
-            earlier=() if earlier is None else earlier.sets,
-            model=model,
+            dataset=inputs.dataset,
+            sets="" if inputs.earlier is None else str(folder / _SETS),
+            earlier=() if inputs.earlier is None else inputs.earlier.sets,
+            model=inputs.model,
+            program=inputs.program,
         )
         worker = await self.spares.take()
         _LOG.info("worker started", job=record.id, attempt=record.attempt, pid=worker.process.pid)

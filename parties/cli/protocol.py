@@ -2,7 +2,7 @@
 
 import inspect
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -11,7 +11,7 @@ from parties.cli.command import Session, command
 from parties.cli.output import heading, say, show_facts, show_table
 
 if TYPE_CHECKING:
-    from mpc.spec import Spec
+    from mpc.spec import Role, Spec
 
 _BOUNDS = {
     "minimum": "at least",
@@ -75,11 +75,7 @@ def _show(spec: "Spec[Any]") -> None:
     heading("Roles")
     show_table(
         ("ROLE", "PARTIES", "INPUT", "COLUMNS", "KIND", ""),
-        [
-            (role_name, _range(role.least, role.most), slot_name, _range(slot.least, slot.most), slot.kind, slot.doc)
-            for role_name, role in spec.roles.items()
-            for slot_name, slot in role.slots.items()
-        ],
+        [row for role_name, role in spec.roles.items() for row in _rows(role_name, role)],
     )
     schema = describe_params(spec)
     heading("Parameters")
@@ -109,6 +105,15 @@ def describe_type(part: Mapping[str, Any], schema: Mapping[str, Any]) -> str:
     if words == "array":
         return f"list of {describe_type(part.get('items', {}), schema)}"
     return ", ".join([words, *(f"{said} {part[bound]}" for bound, said in _BOUNDS.items() if bound in part)])
+
+
+def _rows(name: str, role: "Role[Any]") -> Iterator[tuple[str, ...]]:
+    """A role's inputs, one row each; one row if it takes none."""
+    parties = _range(role.least, role.most)
+    for slot_name, slot in role.slots.items():
+        yield name, parties, slot_name, _range(slot.least, slot.most), slot.kind, slot.doc
+    if not role.slots:
+        yield name, parties, "", "", "", "brings no data"
 
 
 def _default(part: Mapping[str, Any], required: bool) -> str:

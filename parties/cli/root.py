@@ -23,6 +23,7 @@ from parties.cli import (
     model_use,
     node,
     peer,
+    program,
     protocol,
     schedule,
     sql,
@@ -78,6 +79,7 @@ for _noun in (
     job.job,
     schedule.schedule,
     model.model,
+    program.program,
     evidence.evidence,
 ):
     sealane.add_command(_noun)

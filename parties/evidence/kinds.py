@@ -57,6 +57,8 @@ KINDS: Mapping[str, Kind] = {
     "calls_answered": Kind({**_JOB, "calls": "count", "rows": "count"}),  # while it ran; of several entries the sums
     "model_kept": Kind({**_JOB, "model": "digest"}),
     "model_removed": Kind({**_JOB, "model": "digest"}),
+    "program_added": Kind({"name": "name", "program": "digest"}),
+    "program_removed": Kind({"name": "name", "program": "digest"}),
     "result_released": Kind(_JOB),
     "result_deleted": Kind(_JOB),
     "result_withheld": Kind(_JOB),

@@ -7,7 +7,7 @@ from mpc import registry
 from mpc.errors import InputError, PolicyDenied
 from mpc.job import Job
 from mpc.spec import Slot
-from parties import budgets, datasets, grants, models, policy
+from parties import budgets, datasets, grants, models, policy, programs
 from parties.datasets import Dataset
 from parties.identity import peers
 from parties.jobs.records import JobRecord, find, own_part
@@ -60,6 +60,8 @@ def authorise(db: sqlite3.Connection, me: str, job: Job, now: float) -> Authorit
     )
     if isinstance(decision, policy.Allowed) and spec.model(params):
         _check_model(db, job, spec.model(params))
+    if isinstance(decision, policy.Allowed):
+        _check_program(db, spec.program(job, params, name))
     if isinstance(decision, policy.Allowed) and dataset is not None:
         for slot_name, slot in spec.roles[member.role].slots.items():
             for column in member.columns.get(slot_name, ()):
@@ -69,7 +71,7 @@ def authorise(db: sqlite3.Connection, me: str, job: Job, now: float) -> Authorit
 
 def check_start(db: sqlite3.Connection, me: str, record: JobRecord, now: float) -> None:
     """Raise `NoLongerAllowed`, saying which, if what allowed the job when it was approved no longer holds."""
-    _, member = own_part(record, me)
+    name, member = own_part(record, me)
     spec = registry.get(record.job.protocol)
     params = spec.parse(record.job)
     if record.job.deadline and now >= record.job.deadline:
@@ -99,6 +101,12 @@ def check_start(db: sqlite3.Connection, me: str, record: JobRecord, now: float) 
     model = spec.model(params)
     if model and models.find(db, model) is None:
         raise NoLongerAllowed("its part of the model was removed after it approved the job", hint="train it again")
+    program = spec.program(record.job, params, name)
+    if program and programs.find(db, program) is None:
+        raise NoLongerAllowed(
+            "its operator removed the program after it approved the job",
+            hint="register it again, then propose the job again",
+        )
     if not member.dataset:
         return
     dataset = datasets.find(db, member.dataset)
@@ -129,6 +137,16 @@ def _check_model(db: sqlite3.Connection, job: Job, trained_by: str) -> None:
     if {member.fingerprint for member in job.members.values()} != {party.fingerprint for party in record.parties}:
         names = ", ".join(party.name for party in record.parties)
         raise InputError(f"the model of job {trained_by} is used by those who trained it: {names}")
+
+
+def _check_program(db: sqlite3.Connection, digest: str) -> None:
+    """Raise `InputError` if a program is to run here that the operator has not registered."""
+    if digest and programs.find(db, digest) is None:
+        raise InputError(
+            f"the program {digest} is not registered here",
+            hint="get the file from who wrote it, read it, and register it with `sealane program add NAME FILE`; "
+            "then the job can be proposed again",
+        )
 
 
 def _check_kind(dataset: Dataset, column: str, slot_name: str, slot: Slot) -> None:

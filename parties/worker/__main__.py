@@ -15,7 +15,15 @@ from typing import TYPE_CHECKING, Any
 
 from mpc import ahead, registry
 from mpc.channel import Channel, CountingPipe, MessageChannel
-from mpc.errors import ChannelError, InputError, PolicyDenied, ProtocolError, ResultWithheld, SealaneError
+from mpc.errors import (
+    ChannelError,
+    InputError,
+    PolicyDenied,
+    ProgramError,
+    ProtocolError,
+    ResultWithheld,
+    SealaneError,
+)
 from mpc.job import Job
 from mpc.rng import system_rng
 from mpc.session import run_role
@@ -146,6 +154,7 @@ def _play(task: Task, counters: Mapping[str, CountingPipe], reporter: _Reporter)
         opening=reporter.opening,
         questions=questions,
         rows=rows,
+        program=task.program,
     )
     if outcome.table is not None:
         results.write_result(outcome.table, Path(task.result))
@@ -161,6 +170,8 @@ def _failure(error: Exception) -> Failure:
     text = str(error)
     hint = error.hint if isinstance(error, SealaneError) else ""
     match error:
+        case ProgramError():
+            return Failure(Kind.INPUT, "the program failed there; its operator sees where", text, hint)
         case InputError():
             return Failure(Kind.INPUT, "its own input cannot be used; its operator sees where", text, hint)
         case ChannelError():

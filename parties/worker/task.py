@@ -34,6 +34,7 @@ class Task:
     sets: str = ""  # path to write the sets of own rows to, if there are earlier ones to compare with
     earlier: tuple[bytes, ...] = field(default=(), repr=False)
     model: ModelFile | None = None  # the own part of the model that the job uses
+    program: bytes = field(default=b"", repr=False)  # the text of the program that the job runs
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ PRINTED = {
         "matched: ['+852 2123 4567', '2123-4567', '21234568']",
     ],
     "spawned_nodes": ["bank learned that 100 of its customers are telecom's too, C0500 the first"],
+    "own_program": ["hk learned {'over': [2], 'median': [380]}"],
     "prediction_on_call": ["C0007 not a customer of both", "answered: 2 rows"],
     "cardinality": ["bank {'intersection': 150, 'own_distinct': 600, 'peer_distinct': 550}"],
     "joint_report": [
@@ -69,7 +70,7 @@ def test_every_example_is_tested() -> None:
     assert scripts == set(PRINTED)
 
 
-SPAWNING = {"spawned_nodes", "prediction_on_call", "policy_and_approval", "evidence"}
+SPAWNING = {"spawned_nodes", "own_program", "prediction_on_call", "policy_and_approval", "evidence"}
 
 
 @pytest.mark.parametrize(
