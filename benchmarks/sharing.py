@@ -87,7 +87,7 @@ def settings(quick: bool) -> list[Setting]:
             ("cn", "hk", "sg"),
             "",
             "ABY3",
-            [("multiply", million), ("compare", million), ("sort_few", few // 2)],
+            [("multiply", million), ("compare", million), ("sort_few", few // 10)],
             [("compare_declared", million), ("sort", million)],
         ),
         Setting(SUMS, ("cn", "hk", "sg"), "", "SEMI2K", [("sum_vectors", ten_million)]),
