@@ -22,7 +22,6 @@ Kind = Literal["false match", "error", "retry"]
 
 _WORD_BITS = 64
 _POINT_TAG_BITS = 8 * steps.FULL_TAG_BYTES
-_COUNT_LIMIT = 256  # what one byte cannot hold
 
 
 @dataclass(frozen=True)
@@ -52,15 +51,12 @@ def vole(x: int, y: int, pairs: int = 1) -> tuple[Bound, ...]:
     x, y = x + fast.CANARIES, y + fast.CANARIES
     bits = fast.prefix_bits(x, y, pairs)
     unsolvable = -okvs.failure_bits(x)
-    bounds = [
+    return (
         Bound("tags of two keys agree", "false match", any_pair(x, y, _WORD_BITS + bits)),
         Bound("a key of the sender hits its hash in the OKVS", "false match", math.log2(y) - _WORD_BITS),
         Bound("the OKVS cannot be solved under a seed", "retry", unsolvable),
         Bound(f"nor under {oprf.MAX_ATTEMPTS} seeds", "error", oprf.MAX_ATTEMPTS * unsolvable),
-    ]
-    if bits and y >> bits <= fast.NARROW_COUNT:
-        bounds.append(Bound("a prefix has more tags than its count can say", "error", crowded(y, bits)))
-    return tuple(bounds)
+    )
 
 
 def vole_buckets(x: int, y: int, count: int) -> tuple[Bound, ...]:
@@ -86,12 +82,6 @@ def multi(leader: int, others: Sequence[int], receivers: int) -> tuple[Bound, ..
 def any_pair(x: int, y: int, bits: int) -> float:
     """That of `x` and `y` random values of so many bits any two agree."""
     return math.log2(max(x, 1)) + math.log2(max(y, 1)) - bits
-
-
-def crowded(tags: int, bits: int) -> float:
-    """That any of 2^bits prefixes has 256 of so many random tags or more: Chernoff's bound, and a union."""
-    mean, most = math.ldexp(tags, -bits), _COUNT_LIMIT
-    return bits + (most - mean - most * math.log(most / mean)) / math.log(2)
 
 
 def undetected(lost: float) -> float:

@@ -221,9 +221,10 @@ _KEY_BYTES = 150
 _RECEIVER_KEY_BYTES = 60
 
 
-def _estimate(job: Job, params: VoleParams, rows: Mapping[str, int], name: str) -> Estimate:
+def estimate(job: Job, params: VoleParams, rows: Mapping[str, int], name: str, pairs: int = 1) -> Estimate:
+    """What one of `pairs` pairs of sets costs the party."""
     receiver, sender = by_role(job, "receiver"), by_role(job, "sender")
-    by_receiver, by_sender = fast.wire_bytes(params, rows[receiver], rows[sender])
+    by_receiver, by_sender = fast.wire_bytes(params, rows[receiver], rows[sender], pairs)
     if sender in job.receivers and params.release != "count":
         by_receiver += -(-(rows[sender] + fast.CANARIES) // 8)
     framing = 64 * (8 + (by_receiver + by_sender) // fast.PIECE_BYTES)
@@ -249,7 +250,7 @@ SPEC = Spec(
     params=VoleParams,
     roles={"receiver": Role(receive, _SLOTS), "sender": Role(send, _SLOTS)},
     reveals=_reveals,
-    estimate=_estimate,
+    estimate=estimate,
     minimum_result=lambda params: params.min_result,
     check=_check,
 )

@@ -325,7 +325,7 @@ def _estimate(job: Job, params: BucketParams, rows: Mapping[str, int], name: str
     counts = [2**i for i in range(buckets.PARTS.bit_length())]
     count = next((each for each in counts if _fits(rows, job, params, each)), buckets.PARTS)
     filled = {each: buckets.most_in_bucket(keys, count) for each, keys in rows.items()}
-    one = vole.SPEC.estimate(job, params.inner, filled, name)
+    one = vole.estimate(job, params.inner, filled, name, count)
     return Estimate(
         seconds=_SECONDS_A_ROW * rows[name] + count * one.seconds,
         sent_bytes=count * one.sent_bytes,

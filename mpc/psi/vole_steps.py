@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from hashlib import blake2b
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -26,7 +26,6 @@ CANARIES = 64  # a fault that loses one key in ten is missed with probability 0.
 NONCE_BYTES = 16
 STATISTICAL_BITS = 40
 PIECE_BYTES = 2**20
-NARROW_COUNT = 64  # tags a prefix, on average, up to which their number fits one byte but for probability 2^-200
 
 _KEYS = b"sealane/psi.vole.keys/1\0"
 _CANARY = b"sealane/psi.vole.canary/1\0"
@@ -239,8 +238,9 @@ def send_tags(link: steps.Link, tags: Tags) -> None:
     """The sender's tags, in ascending order, so that they say nothing about its rows."""
     bits = prefix_bits(link.theirs + CANARIES, len(tags.high), link.pairs)
     if bits:
-        counts = np.bincount(tags.high.astype(np.int64), minlength=1 << bits)
-        send_bytes(link.channel, counts.astype(_count_type(len(tags.high), bits)).view(np.uint8))
+        flags = np.zeros(_prefix_places(len(tags.high), bits), np.bool_)
+        flags[tags.high.astype(np.int64) + np.arange(len(tags.high))] = True
+        send_bytes(link.channel, np.packbits(flags, bitorder="little"))
     send_bytes(link.channel, tags.low.view(np.uint8))
 
 
@@ -252,11 +252,12 @@ def receive_tags(link: steps.Link) -> tuple[U64, U64]:
     bits = prefix_bits(link.own + CANARIES, count, link.pairs)
     high = np.zeros(count, np.uint64)
     if bits:
-        kind = _count_type(count, bits)
-        counts = receive_bytes(link, "the prefixes of tags", kind.itemsize << bits).view(kind)
-        if int(counts.sum(dtype=np.uint64)) != count:
+        size = _prefix_places(count, bits)
+        packed = receive_bytes(link, "the prefixes of tags", -(-size // 8))
+        places = np.flatnonzero(np.unpackbits(packed, bitorder="little").view(np.bool_))
+        if len(places) != count or places[-1] >= size:
             raise ProtocolError(f"{link.peer}: sent prefixes of other than {count} tags")
-        high = np.repeat(np.arange(1 << bits, dtype=np.uint64), counts)
+        high = (places - np.arange(count)).astype(np.uint64)
     low = receive_bytes(link, "tags", 8 * count).view(np.uint64)
     if not ascending(high, low):
         raise ProtocolError(f"{link.peer}: sent tags that are not in ascending order")
@@ -307,17 +308,20 @@ def base_choices(secret: bytes) -> list[bool]:
     return np.unpackbits(np.frombuffer(secret, np.uint8), bitorder="little").astype(bool).tolist()
 
 
-def wire_bytes(params: VoleParams, receiver_keys: int, sender_keys: int) -> tuple[int, int]:
-    """Bytes of vectors and points, without framing, that the receiver and the sender send; canaries excluded from
-    the arguments and included in the result. The verdict is not in it.
+def wire_bytes(params: VoleParams, receiver_keys: int, sender_keys: int, pairs: int = 1) -> tuple[int, int]:
+    """Bytes of vectors and points, without framing, that the receiver and the sender send for one of `pairs` pairs of
+    sets; canaries excluded from the arguments and included in the result. The verdict is not in it.
     """
     x, y = receiver_keys + CANARIES, sender_keys + CANARIES
-    levels, bits = plan(params, x), prefix_bits(x, y)
+    levels, bits = plan(params, x), prefix_bits(x, y, pairs)
     by_receiver = 32 + 2 * NONCE_BYTES + vole.request_bytes(levels) + 8 * okvs.columns(x)
     correlation = sum(level.chunks * 8 * level.message_words for level in levels)
-    counts = _count_type(y, bits).itemsize << bits if bits else 0
-    return by_receiver, 32 * vole.BASE_COUNT + NONCE_BYTES + correlation + counts + 8 * y
+    prefixes = -(-_prefix_places(y, bits) // 8) if bits else 0
+    return by_receiver, 32 * vole.BASE_COUNT + NONCE_BYTES + correlation + prefixes + 8 * y
 
 
-def _count_type(count: int, bits: int) -> np.dtype[Any]:
-    return np.dtype(np.uint8 if count >> bits <= NARROW_COUNT else np.uint32)
+def _prefix_places(count: int, bits: int) -> int:
+    """The bits in which ascending prefixes are sent (Elias-Fano): for each value a one for every tag that has it, and a
+    zero between two values, so that tag i with prefix h is the one at place h + i.
+    """
+    return count + (1 << bits) - 1

@@ -88,14 +88,6 @@ def test_a_fault_that_canaries_miss_is_as_rare_as_computed() -> None:
     assert 2.0 ** failure.undetected(0.1) < 0.0012
 
 
-def test_prefixes_are_crowded_no_more_often_than_the_bound() -> None:
-    tags, bits, trials = 25_600, 7, 400  # 200 a prefix, more than a count of one byte is used for
-    rng = np.random.default_rng(3)
-    crowded = sum(np.bincount(rng.integers(0, 2**bits, tags)).max() >= 256 for _ in range(trials))
-    assert 0 < crowded / trials <= min(1.0, 2.0 ** failure.crowded(tags, bits))
-    assert failure.crowded(vole_steps.NARROW_COUNT << 10, 10) < -200
-
-
 def test_buckets_overflow_no_more_often_than_the_bound() -> None:
     keys, count, most, trials = 4000, 8, 570, 3000
     bound = 2.0 ** buckets.overflow_log2(keys, count, most + 1)

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from psi_pairs import Meddler, Wire, pair_job, run_pair
 
-from mpc.channel import Pipe, RecordingPipe, encode
+from mpc.channel import MessageChannel, Pipe, RecordingPipe, encode, memory_pipes
 from mpc.errors import ChannelError, InputError, ProtocolError, ResultWithheld, SealaneError
 from mpc.job import Job
 from mpc.primitives import okvs, oprf
@@ -509,6 +509,35 @@ def test_prefixes_of_another_number_of_tags_are_refused() -> None:
 
     error = run_against("bob", psi_vole_pb2.Piece, 1, edit, size=5000)
     assert str(error) == "bob: sent prefixes of other than 5064 tags"
+
+
+def test_a_prefix_beyond_the_last_is_refused() -> None:
+    def edit(message: Any) -> Sequence[Message]:
+        bits = np.unpackbits(np.frombuffer(message.data, np.uint8), bitorder="little")
+        last = 5064 + 2 ** vole_steps.prefix_bits(5064, 5064) - 1
+        assert last < len(bits)
+        bits[np.flatnonzero(bits)[-1]], bits[last] = 0, 1
+        return [psi_vole_pb2.Piece(data=np.packbits(bits, bitorder="little").tobytes())]
+
+    error = run_against("bob", psi_vole_pb2.Piece, 1, edit, size=5000)
+    assert str(error) == "bob: sent prefixes of other than 5064 tags"
+
+
+@given(data=st.data(), pairs=st.sampled_from([1, 2**10, 2**20]), count=st.integers(0, 300))
+def test_tags_arrive_as_they_were_cut(data: st.DataObject, pairs: int, count: int) -> None:
+    count += vole_steps.CANARIES
+    bits = vole_steps.prefix_bits(5000 + vole_steps.CANARIES, count, pairs)
+    prefix = st.integers(0, 2**bits - 1) | st.sampled_from([0, 2**bits - 1])
+    high = np.sort(np.array(data.draw(st.lists(prefix, min_size=count, max_size=count)), np.uint64))
+    tags = vole_steps.Tags(high, np.arange(count, dtype=np.uint64), np.zeros(count, np.int64))
+    one, other = memory_pipes()
+    sender, receiver = (
+        steps.Link(MessageChannel(pipe), "peer", *sizes, pairs=pairs)
+        for pipe, sizes in ((one, (count - 64, 5000)), (other, (5000, count - 64)))
+    )
+    vole_steps.send_tags(sender, tags)
+    found = vole_steps.receive_tags(receiver)
+    assert all(np.array_equal(*each) for each in zip(found, (tags.high, tags.low), strict=True))
 
 
 ALL = ((1 << 70) - 1).to_bytes(9, "little")
