@@ -5,6 +5,7 @@ that waits has no task, no key and no network; it ends when its standard input c
 """
 
 import asyncio
+import contextlib
 import os
 import socket
 import sys
@@ -30,6 +31,7 @@ _PASSED_ENVIRONMENT = (
 )
 # A process that loads its libraries would take the machine from the job whose worker it replaces.
 _REPLACE_AFTER_S = 1.0
+_DISMISS_S = 5.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,6 +72,14 @@ class WorkerProcess:
         self.process.stdin.write(pack(task))
         self.process.stdin.close()
 
+    async def dismiss(self) -> None:
+        """Let it end by itself, with nothing to do: killed while it loads, it would leave what libraries unpack."""
+        assert self.process.stdin is not None
+        self.process.stdin.close()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self.process.wait(), _DISMISS_S)
+        await self.end()
+
     async def end(self) -> None:
         """Kill it unless it has ended, and wait until it has gone."""
         self.sock.close()
@@ -108,7 +118,7 @@ class SpareWorkers:
             self._filling.cancel()
             await asyncio.gather(self._filling, return_exceptions=True)
         waiting, self._waiting = self._waiting, deque()
-        await asyncio.gather(*(worker.end() for worker in waiting))
+        await asyncio.gather(*(worker.dismiss() for worker in waiting))
 
     async def _fill(self, after_s: float) -> None:
         await asyncio.sleep(after_s)

@@ -44,6 +44,16 @@ def test_the_worker_that_was_started_first_is_taken_and_another_takes_its_place(
     with_spares(tmp_path, 2, work)
 
 
+def test_those_that_are_not_needed_end_by_themselves(tmp_path: Path) -> None:
+    async def work(spares: SpareWorkers) -> None:
+        await filled(spares)
+        waiting = list(spares._waiting)
+        await spares.close()
+        assert [worker.process.returncode for worker in waiting] == [0, 0]
+
+    with_spares(tmp_path, 2, work)
+
+
 def test_a_spare_worker_that_died_is_not_given_to_a_job(tmp_path: Path) -> None:
     async def work(spares: SpareWorkers) -> None:
         await filled(spares)
