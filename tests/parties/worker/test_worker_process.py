@@ -1,7 +1,8 @@
 """Worker processes that are started ahead of their task."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -90,11 +91,20 @@ def test_a_waiting_worker_ends_by_itself_when_its_node_has_gone(tmp_path: Path) 
     with_spares(tmp_path, 0, work)
 
 
+def open_files(pid: int) -> Iterator[str]:
+    """What a process has open, but for modules that it closes while one looks."""
+    for path in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(FileNotFoundError):
+            yield str(path.readlink())
+
+
 def test_a_worker_is_given_nothing_but_its_input_and_one_socket(tmp_path: Path) -> None:
     async def work(_: SpareWorkers) -> None:
         worker = await WorkerProcess.start(tmp_path)
-        opened = [str(path.readlink()) for path in Path(f"/proc/{worker.process.pid}/fd").iterdir()]
+        try:
+            opened = list(open_files(worker.process.pid))
+        finally:
+            await worker.end()
         assert sorted(what.partition(":")[0] for what in opened if not what.startswith("/")) == ["pipe", "socket"]
-        await worker.end()
 
     with_spares(tmp_path, 0, work)
