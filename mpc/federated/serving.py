@@ -288,36 +288,43 @@ def _estimate(of: Callable[..., Estimate]) -> Callable[[Job, ServeParams, Mappin
     return estimate
 
 
-SPEC_TREES = Spec(
-    name="serve.boosted_trees",
-    version=1,
-    summary="Keep boosted trees that several parties trained ready, for predictions on call within milliseconds.",
-    params=ServeParams,
-    roles={
-        LABEL_HOLDER: Role(lead_trees, SLOTS),
-        FEATURE_HOLDER: Role(follow_trees, SLOTS, most=alignment.MOST_PARTIES - 1),
-    },
-    reveals=_reveals_trees,
-    estimate=_estimate(trees_predict.estimate),
-    minimum_result=lambda params: params.min_rows,
-    model=lambda params: params.model,
-    asks=lambda job, _params: job.receivers[0],
-    check=_check,
-)
+def _spec(
+    name: str,
+    what: str,
+    leads: Role[ServeParams],
+    follows: Role[ServeParams],
+    reveals: Callable[[Job, ServeParams], dict[str, str]],
+    of: Callable[..., Estimate],
+) -> Spec[ServeParams]:
+    """The protocol that keeps `what` ready; `of` is the estimate of its prediction."""
+    return Spec(
+        name=name,
+        version=1,
+        summary=f"Keep {what} that several parties trained ready, for predictions on call within milliseconds.",
+        params=ServeParams,
+        roles={LABEL_HOLDER: leads, FEATURE_HOLDER: replace(follows, most=alignment.MOST_PARTIES - 1)},
+        reveals=reveals,
+        estimate=_estimate(of),
+        minimum_result=lambda params: params.min_rows,
+        model=lambda params: params.model,
+        asks=lambda job, _params: job.receivers[0],
+        check=_check,
+    )
 
-SPEC_REGRESSION = Spec(
-    name="serve.regression",
-    version=1,
-    summary="Keep a regression that several parties trained ready, for predictions on call within milliseconds.",
-    params=ServeParams,
-    roles={
-        LABEL_HOLDER: Role(serve_regression, PREDICT_SLOTS),
-        FEATURE_HOLDER: Role(serve_regression, PREDICT_SLOTS, most=alignment.MOST_PARTIES - 1),
-    },
-    reveals=_reveals_regression,
-    estimate=_estimate(regression_predict.estimate),
-    minimum_result=lambda params: params.min_rows,
-    model=lambda params: params.model,
-    asks=lambda job, _params: job.receivers[0],
-    check=_check,
+
+SPEC_TREES = _spec(
+    "serve.boosted_trees",
+    "boosted trees",
+    Role(lead_trees, SLOTS),
+    Role(follow_trees, SLOTS),
+    _reveals_trees,
+    trees_predict.estimate,
+)
+SPEC_REGRESSION = _spec(
+    "serve.regression",
+    "a regression",
+    Role(serve_regression, PREDICT_SLOTS),
+    Role(serve_regression, PREDICT_SLOTS),
+    _reveals_regression,
+    regression_predict.estimate,
 )

@@ -31,7 +31,7 @@ import numpy as np
 
 from mpc.errors import ProtocolError
 from mpc.joins import bins
-from mpc.joins.joined import I64, Column, Joined, Table, check_table, join_session, share_columns
+from mpc.joins.joined import I64, Column, Declared, Joined, Table, check_table, join_session, share_columns
 from mpc.primitives import oprf
 from mpc.primitives.aes import KEY_BYTES, FixedKey
 from mpc.psi import multi_steps as prf
@@ -43,8 +43,6 @@ from mpc.sharing.ring import U64
 from mpc.sharing.values import Secret
 from mpc.spec import Party
 from protos import psi_multi_pb2, psi_vole_pb2
-
-Declared = Mapping[str, Mapping[str, Column]]
 
 _DOMAIN_PAD = b"sealane/join.pad/1\0"
 MOST_ROWS = (oprf.MAX_KEYS - fast.CANARIES) // bins.FUNCTIONS

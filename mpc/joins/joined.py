@@ -26,6 +26,9 @@ class Column:
     decimals: int = 0
 
 
+Declared = Mapping[str, Mapping[str, Column]]  # by party and name
+
+
 @dataclass(frozen=True)
 class Table:
     """A party's own part: a digest of each row's key (n x 32 bytes, none twice), and its columns of n integers."""

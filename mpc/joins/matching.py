@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from mpc.errors import ProtocolError
-from mpc.joins.joined import I64, Column, Joined, Table, check_table, join_session, share_columns
+from mpc.joins.joined import I64, Declared, Joined, Table, check_table, join_session, share_columns
 from mpc.psi import multi, multi_steps, vole
 from mpc.psi import vole_steps as fast
 from mpc.psi.params import MAX_KEYS, MultiParams, VoleParams
@@ -29,8 +29,6 @@ from mpc.psi.steps import Link, exchange_sizes
 from mpc.sharing.engine import Engine
 from mpc.spec import Party
 from protos import psi_pb2
-
-Declared = Mapping[str, Mapping[str, Column]]
 
 
 def join_open(

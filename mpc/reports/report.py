@@ -38,7 +38,7 @@ from typing import TYPE_CHECKING
 from mpc.errors import InputError, ProtocolError
 from mpc.job import Job, canonical_json
 from mpc.normalisation import DEFAULT, profile
-from mpc.reports.declarations import slots
+from mpc.reports.declarations import row_sets, slots
 from mpc.reports.expressions import Column
 from mpc.reports.params import Params
 from mpc.reports.plan import EXTREMES
@@ -371,13 +371,9 @@ def _conditions(_job: Job, params: Params, name: str) -> "Sequence[Condition]":
 
 
 def _row_sets(_job: Job, params: Params, name: str, tables: "Mapping[str, pa.Table]", rows: Rows | None) -> "I64":
-    import numpy as np
-
     from mpc.reports.sides import open_side
 
-    side = open_side(_plan(params), params, name, tables, rows)
-    sets = np.where(side.keep, side.groups, -1)
-    return sets if rows is None else rows.spread(sets, -1)
+    return row_sets(open_side(_plan(params), params, name, tables, rows), rows)
 
 
 def _estimate(job: Job, params: Params, rows: Mapping[str, int], name: str) -> Estimate:

@@ -31,7 +31,7 @@ from typing import TYPE_CHECKING
 
 from mpc.errors import InputError, PolicyDenied
 from mpc.job import Job
-from mpc.reports.declarations import slots
+from mpc.reports.declarations import row_sets, slots
 from mpc.reports.plan import EXTREMES
 from mpc.reports.report import MAX_CELLS, check_verified, listed
 from mpc.reports.union_params import UnionParams
@@ -314,13 +314,9 @@ def _conditions(_job: Job, params: UnionParams, name: str) -> "Sequence[Conditio
 
 
 def _row_sets(_job: Job, params: UnionParams, name: str, tables: "Mapping[str, pa.Table]", rows: Rows | None) -> "I64":
-    import numpy as np
-
     from mpc.reports.union_totals import open_rows
 
-    own = open_rows(_plan(params), params.report, name, tables, rows)
-    sets = np.where(own.side.keep, own.side.groups, -1)
-    return sets if rows is None else rows.spread(sets, -1)
+    return row_sets(open_rows(_plan(params), params.report, name, tables, rows).side, rows)
 
 
 def _estimate(job: Job, params: UnionParams, rows: Mapping[str, int], name: str) -> Estimate:

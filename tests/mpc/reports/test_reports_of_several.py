@@ -4,9 +4,9 @@ from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pytest
+from cheating_sender import Sender
 from google.protobuf.message import Message
 
 from mpc.channel import Pipe, RecordingPipe, decode, encode
@@ -18,7 +18,7 @@ from mpc.reports.query import report_job
 from mpc.session import run_role
 from mpc.spec import Outcome, no_progress
 from mpc.testing import InsecureSeededRng
-from protos import report_pb2, sharing_pb2
+from protos import report_pb2
 
 TABLES = {
     "hk": pa.table(
@@ -192,35 +192,6 @@ def test_a_party_that_tells_others_different_things_ends_the_report(fields: Mapp
 
     with pytest.raises(ProtocolError, match=r"^(hk|cn|sg): started another stage"):
         play(job(SQL, join="J0"), wrap)
-
-
-class Sender:
-    """Counts the parts of arrays that a party sends, changes one by `amount`, or sends the one before it again."""
-
-    def __init__(self, inner: Pipe, number: int = 0, amount: int | None = None) -> None:
-        self._inner = inner
-        self._number = number
-        self._amount = amount
-        self._before = b""
-        self.count = 0
-
-    def send_bytes(self, data: bytes, /) -> None:
-        if data[1 : 1 + data[0]] == b"sealane.sharing.v1.Part":
-            self.count += 1
-            sent = data
-            if self.count == self._number:
-                data = self._before if self._amount is None else self._changed(data)
-            self._before = sent
-        self._inner.send_bytes(data)
-
-    def _changed(self, data: bytes) -> bytes:
-        message = decode(data, sharing_pb2.Part)
-        words = np.frombuffer(message.data, np.uint64) + np.uint64(self._amount or 0)
-        message.data = words.tobytes()
-        return encode(message)
-
-    def recv_bytes(self) -> bytes:
-        return self._inner.recv_bytes()
 
 
 def parts_sent(made: Job, cheat: str, victim: str) -> int:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
+from cheating_sender import Sender
 from random_unions import pooled, random_union
 from report_oracle import same
 
@@ -263,34 +264,6 @@ def test_what_each_party_sends_is_the_same_in_every_run_and_its_totals_are_maske
     ours, theirs = (np.frombuffer(parts[0], np.uint64) for parts in (one, two))
     assert np.count_nonzero(ours - theirs) <= 4
     assert len(np.unique(ours)) == len(ours)
-
-
-class Sender:
-    """Counts the parts of arrays that a party sends, changes one by `amount`, or sends the one before it again."""
-
-    def __init__(self, inner: Pipe, number: int = 0, amount: int | None = None) -> None:
-        self._inner = inner
-        self._number = number
-        self._amount = amount
-        self._before = b""
-        self.count = 0
-
-    def send_bytes(self, data: bytes, /) -> None:
-        if data[1 : 1 + data[0]] == b"sealane.sharing.v1.Part":
-            self.count += 1
-            sent = data
-            if self.count == self._number:
-                data = self._before if self._amount is None else self._changed(data)
-            self._before = sent
-        self._inner.send_bytes(data)
-
-    def _changed(self, data: bytes) -> bytes:
-        message = decode(data, sharing_pb2.Part)
-        message.data = (np.frombuffer(message.data, np.uint64) + np.uint64(self._amount or 0)).tobytes()
-        return encode(message)
-
-    def recv_bytes(self) -> bytes:
-        return self._inner.recv_bytes()
 
 
 @pytest.mark.parametrize(("receiver", "cheat"), [("a", "c"), ("d", "a"), ("d", "b")])
