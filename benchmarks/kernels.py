@@ -18,7 +18,7 @@ from benchmarks.harness import Row, main
 from mpc.kernels import aes, keys, tags
 from mpc.kernels.blake2s import hash_messages, initial_state
 from mpc.primitives import ggm, lpn, okvs
-from mpc.primitives.ordering import order_of
+from mpc.primitives.ordering import sort_rows
 from mpc.primitives.threads import pieces
 
 REPEATS = 7
@@ -62,7 +62,8 @@ def _loops(count: int) -> Iterator[tuple[str, str, int, Callable[[], object]]]:
         partial(okvs.band_bits(seed), rows),
     )
     yield "band bits", "portable", count, partial(okvs.portable_band_bits(seed), rows)
-    arranged, total = okvs.arrange(rows, okvs.columns(count)), okvs.columns(count)
+    total, more_room = okvs.columns(count), words(count, 4)
+    arranged = okvs.arrange(rows.copy(), total, more_room)
     values, free, pair = words(count), words(total + okvs.BAND_BITS), words(2, total)
     room = np.empty((total, 4), np.uint64)
     yield "OKVS encode", "band bits included", count, partial(okvs.encode, arranged, values, seed, free, room)
@@ -93,9 +94,9 @@ def _loops(count: int) -> Iterator[tuple[str, str, int, Callable[[], object]]]:
         keys.number(rows, usable, table, first, numbers)
 
     yield "numbering digests", "", count, number
-    yield "order by a word", "", count, partial(order_of, rows, 0)
-    high, low, order = np.empty(count, np.uint64), np.empty(count, np.uint64), order_of(rows, 0)
-    yield "cutting tags", "", count, partial(tags.cut, rows, order, numbers, 16, high, low, first)
+    yield "order by a word, one core's or all", "", count, partial(sort_rows, rows, 0, more_room)
+    high, low, order = np.empty(count, np.uint64), np.empty(count, np.uint64), sort_rows(rows, 0, more_room)
+    yield "cutting tags", "", count, partial(tags.cut, rows, 16, high, low, order)
 
 
 def _decode_all(rows: okvs.Rows, seed: bytes, pair: np.ndarray) -> None:

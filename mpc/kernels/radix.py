@@ -1,82 +1,103 @@
-"""The ascending order of rows by a word that looks random, and rows in an order."""
+"""Rows of four words in ascending order of one that looks random: into parts that fit the cache, then each by itself."""
+
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from mpc.kernels.instructions import ask
-from mpc.kernels.jit import kernel
+from mpc.kernels.instructions import load, store, vector, word
+from mpc.kernels.jit import instruction, kernel
 
 U64 = npt.NDArray[np.uint64]
 I64 = npt.NDArray[np.int64]
 
-MOST_BITS = 13  # of a pass: it writes to 2^13 places in turn at most
-_AHEAD = 16  # rows for which memory is asked in advance
+PART_ROWS = 2**13  # of a part, at most on average: they stay in the second-level cache while they are put in order
 
 
-@kernel("void(const uint64[:, ::1], int64, int64, int64, int64, uint64[::1], uint64[::1], int64[::1], int64[::1])")
-def order(
+@kernel("void(const uint64[:, ::1], int64, int64, int64[::1])")
+def count(rows: U64, column: int, bits: int, counts: I64) -> None:
+    """Add to `counts` how many of the words rows[i, column] have each value of their top `bits` bits."""
+    down = np.uint64(64 - bits)
+    for i in range(rows.shape[0]):
+        counts[np.int64(rows[i, column] >> down)] += 1
+
+
+@kernel("void(const uint64[:, ::1], const int64[::1], int64, int64, int64[::1], uint64[:, ::1], int64[::1])")
+def scatter(rows: U64, labels: I64, column: int, bits: int, places: I64, out: U64, out_labels: I64) -> None:
+    """Copy each row of four words, and its label, to the next place that its word's top `bits` bits choose.
+
+    places[part], one for each value of these bits, is where the next row of that part goes, and moves on.
+    """
+    down = np.uint64(64 - bits)
+    for i in range(rows.shape[0]):
+        part = np.int64(rows[i, column] >> down)
+        at = places[part]
+        places[part] = at + 1
+        out_labels[at] = labels[i]
+        _copy_row(rows, i, out, at)
+
+
+@kernel(
+    "void(const uint64[:, ::1], const int64[::1], int64, int64, int64, const int64[::1], uint64[::1], uint64[::1], "
+    "int64[::1], uint64[:, ::1], int64[::1])"
+)
+def settle(
     rows: U64,
+    labels: I64,
     column: int,
-    index_bits: int,
-    coarse_bits: int,
+    bits: int,
     fine_bits: int,
+    starts: I64,
     packed: U64,
     scratch: U64,
-    starts: I64,
     places: I64,
+    out: U64,
+    out_labels: I64,
 ) -> None:
-    """Put into `packed` the words rows[i, column], their lowest `index_bits` replaced by i, in ascending order.
+    """Copy rows of four words, and their labels, each part in ascending order of its words.
 
-    The first pass goes by the words' top `coarse_bits`, the second by the `fine_bits` after those, and what it leaves
-    in disorder is inserted one by one: the words must look random. `scratch` is as long as `packed`; `starts` has
-    2^coarse_bits + 1 entries, `places` 2^coarse_bits or 2^fine_bits, whichever is more.
+    The words of a part, rows from starts[p] to starts[p + 1], agree in their top `bits` bits, and should look random
+    beyond. Rows whose words agree in all but the lowest bits, as many as it takes to number a part, keep their order.
+    `packed` and `scratch` have room for a part, `places` for 2^fine_bits numbers.
     """
-    count = rows.shape[0]
-    indices = (np.uint64(1) << np.uint64(index_bits)) - np.uint64(1)
-    coarse = np.uint64(64 - coarse_bits)
-    starts[:] = 0
-    for i in range(count):
-        word = rows[i, column]
-        packed[i] = (word & ~indices) | np.uint64(i)
-        starts[np.int64(word >> coarse) + 1] += 1
-    for part in range(1 << coarse_bits):
-        starts[part + 1] += starts[part]
-        places[part] = starts[part]
-    for i in range(count):
-        target = np.int64(packed[i] >> coarse)
-        scratch[places[target]] = packed[i]
-        places[target] += 1
-    fine = np.uint64(64 - coarse_bits - fine_bits)
-    within = (np.uint64(1) << np.uint64(fine_bits)) - np.uint64(1)
-    for part in range(1 << coarse_bits):
-        first, end = starts[part], starts[part + 1]
+    up, fine = np.uint64(bits), np.uint64(64 - fine_bits)
+    most = 0
+    for part in range(starts.shape[0] - 1):
+        most = max(most, starts[part + 1] - starts[part])
+    low = np.uint64(1)
+    while low < np.uint64(most):
+        low <<= np.uint64(1)
+    low -= np.uint64(1)
+    for part in range(starts.shape[0] - 1):
+        first, size = starts[part], starts[part + 1] - starts[part]
         for place in range(1 << fine_bits):
             places[place] = 0
-        for i in range(first, end):
-            places[np.int64((scratch[i] >> fine) & within)] += 1
-        at = first
+        for i in range(size):
+            scratch[i] = ((rows[first + i, column] << up) & ~low) | np.uint64(i)
+            places[np.int64(scratch[i] >> fine)] += 1
+        at = 0
         for place in range(1 << fine_bits):
             here = places[place]
             places[place] = at
             at += here
-        for i in range(first, end):
-            target = np.int64((scratch[i] >> fine) & within)
+        for i in range(size):
+            target = np.int64(scratch[i] >> fine)
             packed[places[target]] = scratch[i]
             places[target] += 1
-        for i in range(first + 1, end):
+        for i in range(1, size):
             word = packed[i]
             j = i
-            while j > first and packed[j - 1] > word:
+            while j > 0 and packed[j - 1] > word:
                 packed[j] = packed[j - 1]
                 j -= 1
             packed[j] = word
+        for i in range(size):
+            source = first + np.int64(packed[i] & low)
+            out_labels[first + i] = labels[source]
+            _copy_row(rows, source, out, first + i)
 
 
-@kernel("void(const uint64[:, ::1], const int64[::1], uint64[:, ::1])")
-def take(rows: U64, order: I64, out: U64) -> None:
-    """out[i] = rows[order[i]]."""
-    last = order.shape[0] - 1
-    for i in range(order.shape[0]):
-        ask(rows, order[min(i + _AHEAD, last)] * rows.shape[1])
-        for j in range(rows.shape[1]):
-            out[i, j] = rows[order[i], j]
+@instruction("void(array, int64, array, int64)")
+def _copy_row(builder: Any, rows: Any, i: Any, out: Any, at: Any) -> None:
+    """out[at] = rows[i], rows of four words."""
+    store(builder, load(builder, rows, builder.mul(i, word(4)), vector(64, 4)), out, builder.mul(at, word(4)))

@@ -3,37 +3,32 @@
 import numpy as np
 import numpy.typing as npt
 
-from mpc.kernels.instructions import ask
 from mpc.kernels.jit import kernel
 
 U64 = npt.NDArray[np.uint64]
 I64 = npt.NDArray[np.int64]
 BOOL = npt.NDArray[np.bool_]
 
-_AHEAD = 16  # rows for which memory is asked in advance
 _ONE = np.uint64(1)
 
 
-@kernel("void(const uint64[:, ::1], const int64[::1], const int64[::1], int64, uint64[::1], uint64[::1], int64[::1])")
-def cut(words: U64, order: I64, places: I64, bits: int, high: U64, low: U64, ordered: I64) -> None:
+@kernel("void(const uint64[:, ::1], int64, uint64[::1], uint64[::1], int64[::1])")
+def cut(words: U64, bits: int, high: U64, low: U64, labels: I64) -> None:
     """Tags of `bits` and then 64 bits from the first two columns of `words`, in ascending order.
 
-    `order` is that of the rows by as much of the first column as makes repetitions rare. `ordered` receives the
-    `places` of the rows in the order of their tags.
+    The rows are in the order of as much of the first column as makes repetitions rare. `labels`, one a row, are put in
+    the order of the tags.
     """
     up, down = np.uint64(bits), np.uint64(63 - bits)
-    last_row = order.shape[0] - 1
-    for i in range(order.shape[0]):
-        ask(words, order[min(i + _AHEAD, last_row)] * words.shape[1])
-        row = order[i]
-        first, second = words[row, 0], words[row, 1]
+    for i in range(words.shape[0]):
+        first, second, label = words[i, 0], words[i, 1], labels[i]
         upper = (first >> _ONE) >> down
         lower = (first << up) | ((second >> _ONE) >> down)
         at = i
         while at > 0 and (high[at - 1] > upper or (high[at - 1] == upper and low[at - 1] > lower)):
-            high[at], low[at], ordered[at] = high[at - 1], low[at - 1], ordered[at - 1]
+            high[at], low[at], labels[at] = high[at - 1], low[at - 1], labels[at - 1]
             at -= 1
-        high[at], low[at], ordered[at] = upper, lower, places[row]
+        high[at], low[at], labels[at] = upper, lower, label
 
 
 @kernel("boolean(const uint64[::1], const uint64[::1])")

@@ -16,14 +16,15 @@ import numpy.typing as npt
 
 from mpc.errors import SealaneError
 from mpc.primitives.aes import FixedKey
-from mpc.primitives.ordering import order_of
-from mpc.primitives.threads import pieces, spread
+from mpc.primitives.ordering import sort_rows
+from mpc.primitives.threads import pieces, spread, usable_cores
 
 BAND_BITS = 256
 SEED_BYTES = 16
 
 PIECE_ROWS = 2**13  # whose words and bands stay in the second-level cache
 CACHED_COLUMNS = 2**14  # of which two vectors stay there too, wherever rows start
+_LEAST_PART_ROWS = 2**15  # to eliminate fewer takes no longer than to begin
 
 _SPARE_COLUMNS = 64
 
@@ -48,9 +49,11 @@ class Rows:
 
     def starts(self, piece: slice) -> I64:
         """The start columns of some rows: the third word as a fraction of the number of positions."""
-        words, positions, half = self.words[piece, 2], np.uint64(self.positions), np.uint64(32)
-        low = ((words & np.uint64(2**32 - 1)) * positions) >> half
-        starts: I64 = (((words >> half) * positions + low) >> half).astype(np.int64)
+        from mpc.kernels import okvs
+
+        words = self.words[piece]
+        starts = np.empty(len(words), np.int64)
+        okvs.starts(words, self.positions, starts)
         return starts
 
 
@@ -75,24 +78,19 @@ def failure_bits(keys: int, band_bits: int = BAND_BITS) -> float:
     return low * band_bits / math.log(2) - math.log2(columns(keys))
 
 
-def arrange(words: U64, total_columns: int) -> Rows:
+def arrange(words: U64, total_columns: int, room: U64) -> Rows:
     """The rows of n keys in a matrix of `total_columns`, from four uniform words each: key, key, start, anything.
 
-    They are in ascending order of their start columns, so that what works on one after the other finds its part of a
-    vector in the cache.
+    They are put in ascending order of their start columns, in place, so that what works on one after the other finds
+    its part of a vector in the cache. `room` (n x 4) is overwritten.
     """
-    from mpc.kernels import radix
-
-    order = order_of(words, 2)
-    arranged = np.empty_like(words)
-    spread(lambda piece: radix.take(words, order[piece], arranged[piece]), len(order), PIECE_ROWS)
-    return Rows(order, arranged, total_columns - BAND_BITS + 1)
+    return Rows(sort_rows(words, 2, room), words, total_columns - BAND_BITS + 1)
 
 
 def arrange_to_decode(words: U64, total_columns: int) -> Rows:
-    """As `arrange`, in any order: that of the words, which are then used themselves, if all vectors fit the cache."""
+    """As `arrange`, but the words stay in their order if all vectors fit the cache."""
     if total_columns > CACHED_COLUMNS:
-        return arrange(words, total_columns)
+        return arrange(words, total_columns, np.empty_like(words))
     return Rows(np.arange(len(words)), words, total_columns - BAND_BITS + 1)
 
 
@@ -102,15 +100,34 @@ def encode(rows: Rows, values: U64, seed: bytes, free: U64, room: U64) -> U64:
     `seed` (16 bytes) draws the band bits. `free` holds uniform words, one a column, and then `BAND_BITS` of any
     content; the entries that the keys leave free are taken from it, and the vector is made in it. `room` (columns x 4)
     is overwritten. Raises `Unsolvable`.
+
+    Parts of the matrix are eliminated at once. What a row is reduced to depends on their number, the vector does not:
+    pivots stand where the rows' span has leading columns, and the rest follows from the free choices.
     """
     from mpc.kernels import okvs
 
     bands = band_bits(seed)
-    room[:] = 0
-    for piece in pieces(len(values), PIECE_ROWS):
-        own = np.ascontiguousarray(values[piece])
-        if okvs.eliminate(bands(rows.words[piece]), rows.starts(piece), own, room, free):
+    parts = pieces(len(values), max(_LEAST_PART_ROWS, -(-len(values) // usable_cores()))) or [slice(0, 0)]
+    firsts = [0, *(int(rows.starts(slice(part.start, part.start + 1))[0]) for part in parts[1:]), len(room)]
+    aside, counts = np.empty((len(parts), BAND_BITS, 6), np.uint64), np.zeros((len(parts), 1), np.int64)
+
+    def eliminate(each: slice) -> None:
+        index = each.start
+        room[firsts[index] : firsts[index + 1]] = 0
+        for piece in pieces(parts[index].stop - parts[index].start, PIECE_ROWS):
+            here = slice(parts[index].start + piece.start, parts[index].start + piece.stop)
+            own = np.ascontiguousarray(values[here])
+            add(bands(rows.words[here]), rows.starts(here), own, firsts[index + 1], index)
+
+    def add(bands: U64, starts: I64, values: U64, end: int, index: int) -> None:
+        if okvs.eliminate(bands, starts, values, end, room, free, aside[index], counts[index]):
             raise Unsolvable("the matrix of these keys is singular under this seed")
+
+    spread(eliminate, len(parts), 1)
+    for index in range(len(parts)):  # the few that reach into the next part
+        left = aside[index, : counts[index, 0]].copy()
+        bands_left, values_left = np.ascontiguousarray(left[:, :4]), np.ascontiguousarray(left[:, 5])
+        add(bands_left, left[:, 4].astype(np.int64), values_left, len(room), index)
     okvs.back_substitute(room, free)
     return free[: len(room)]
 
@@ -124,8 +141,7 @@ def decode(rows: Rows, piece: slice, bands: Callable[[U64], U64], low: U64, high
 
     words = rows.words[piece]
     out = np.empty_like(words)
-    out[:, 2:] = words[:, :2]
-    okvs.decode(bands(words), rows.starts(piece), low, high, out)
+    okvs.decode(words, bands(words), rows.positions, low, high, out)
     return out
 
 

@@ -82,10 +82,11 @@ def encode(digests: U64, values: Callable[[Keys], U64], rng: Rng) -> Query:
     count = len(digests)
     total = okvs.columns(count)
     room, free = np.empty((total, 4), np.uint64), np.empty(total + okvs.BAND_BITS, np.uint64)
+    words = np.empty((count, 4), np.uint64)
     for attempt in range(MAX_ATTEMPTS):
         seed = rng(okvs.SEED_BYTES)
-        words = hash_rows(digests, seed[:8], _PERSON_KEY, room[:count])
-        keys = Keys(okvs.arrange(words, total), seed)
+        words = hash_rows(digests, seed[:8], _PERSON_KEY, words)
+        keys = Keys(okvs.arrange(words, total, room[:count]), seed)
         Prg(rng(SEED_BYTES)).fill(free[:total])
         try:
             return Query(keys, okvs.encode(keys.rows, values(keys), keys.seed, free, room), attempt)

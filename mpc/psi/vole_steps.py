@@ -12,7 +12,7 @@ import numpy.typing as npt
 from mpc.channel import Channel
 from mpc.errors import InputError, ProtocolError
 from mpc.primitives import lpn, okvs, oprf, vole
-from mpc.primitives.ordering import order_of
+from mpc.primitives.ordering import sort_rows
 from mpc.primitives.threads import usable_cores
 from mpc.psi import steps
 from mpc.psi.params import VoleParams
@@ -225,12 +225,16 @@ def prefix_bits(x: int, y: int, pairs: int = 1) -> int:
 
 
 def cut_tags(outputs: U64, places: I64, bits: int) -> Tags:
-    """The tags of PRF outputs (n x 2 words or more) of keys at `places`: `bits` bits of prefix, then 64 more."""
+    """The tags of PRF outputs (n x 4 words) of keys at `places`: `bits` bits of prefix, then 64 more.
+
+    The outputs are put in the order of their tags.
+    """
     from mpc.kernels.tags import cut
 
     count = len(outputs)
-    tags = Tags(np.empty(count, np.uint64), np.empty(count, np.uint64), np.empty(count, np.int64))
-    cut(outputs, order_of(outputs, 0), places, bits, tags.high, tags.low, tags.order)
+    order = sort_rows(outputs, 0, np.empty_like(outputs), places)
+    tags = Tags(np.empty(count, np.uint64), np.empty(count, np.uint64), order)
+    cut(outputs, bits, tags.high, tags.low, order)
     return tags
 
 

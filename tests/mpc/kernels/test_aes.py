@@ -92,7 +92,7 @@ def test_matching_is_the_same_bytes_without_instructions_for_aes(monkeypatch: py
     """On both parties' portable path, which every other processor takes."""
     rng = np.random.default_rng(3)
     rows, trees, seeds = (
-        okvs.arrange(words(rng, 100, 3), okvs.columns(100)),
+        okvs.arrange(words(rng, 100, 4), okvs.columns(100), words(rng, 100, 4)),
         ggm.Trees.of_session(bytes(16)),
         words(rng, 4, 2),
     )

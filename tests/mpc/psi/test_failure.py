@@ -58,7 +58,7 @@ def test_the_bound_of_the_okvs_has_the_slope_that_its_authors_measured_and_is_st
 
 def few_bits(rng: np.random.Generator, count: int, bits: int) -> np.ndarray:
     """Outputs of the PRF that differ in their first bits only."""
-    words = np.zeros((count, 2), np.uint64)
+    words = np.zeros((count, 4), np.uint64)
     words[:, 0] = rng.integers(0, 2**bits, count, np.uint64) << np.uint64(64 - bits)
     return words
 

@@ -332,7 +332,8 @@ def test_tags_have_40_bits_more_than_the_sizes(x: int, y: int, bits: int) -> Non
 @pytest.mark.parametrize(("bits", "order"), [(0, [6, 4, 5, 7]), (3, [6, 5, 7, 4])])
 def test_tags_with_equal_leading_words_are_still_in_order(bits: int, order: list[int]) -> None:
     outputs = np.array([[5, 9 << 60], [5, 3 << 60], [1, 2 << 60], [5, 4 << 60]], np.uint64)
-    tags = vole_steps.cut_tags(outputs, np.array([4, 5, 6, 7]), bits)
+    padded = np.concatenate([outputs, outputs], axis=1)
+    tags = vole_steps.cut_tags(padded, np.array([4, 5, 6, 7]), bits)
     assert tags.order.tolist() == order
     assert [(int(h) << 64 | int(low)) for h, low in zip(tags.high, tags.low, strict=True)] == sorted(
         (int(a) << 64 | int(b)) >> 64 - bits for a, b in outputs
