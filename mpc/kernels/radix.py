@@ -1,4 +1,4 @@
-"""Rows of four words in ascending order of one that looks random: into parts that fit the cache, then each by itself."""
+"""Rows of four words in ascending order of one that looks random: into parts that fit the cache, and within each."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Matching two ascending lists of two-word tags."""
+"""Matching tags of two words: two ascending lists, or tags in any order with an ascending list that has an index."""
 
 import numpy as np
 import numpy.typing as npt
@@ -65,3 +65,30 @@ def mark_common(high: U64, low: U64, other_high: U64, other_low: U64, hits: BOOL
             i += 1
             j += 1
     return certain
+
+
+@kernel(
+    "int64(const uint64[:, ::1], int64, int64, const int64[::1], const uint64[::1], const uint64[::1], int64[:, ::1])"
+)
+def look_up(words: U64, bits: int, index_bits: int, index: I64, high: U64, low: U64, found: I64) -> int:
+    """Find the tags that `cut` would make of `words` in an ascending list; gives how often a row has a tag of the list.
+
+    Tags whose leading bits, `index_bits` of them, at least 1, are i stand in the list from index[i] to index[i + 1].
+    `found` (rows x 2) receives the first pairs of a place in the list and a row.
+    """
+    up, down, leading = np.uint64(bits), np.uint64(63 - bits), np.uint64(64 - index_bits)
+    pairs = 0
+    for i in range(words.shape[0]):
+        first, second = words[i, 0], words[i, 1]
+        part = np.int64(first >> leading)
+        begin, end = index[part], index[part + 1]
+        if begin == end:
+            continue
+        upper = (first >> _ONE) >> down
+        lower = (first << up) | ((second >> _ONE) >> down)
+        for j in range(begin, end):
+            if low[j] == lower and high[j] == upper:
+                if pairs < found.shape[0]:
+                    found[pairs, 0], found[pairs, 1] = j, i
+                pairs += 1
+    return pairs

@@ -100,7 +100,12 @@ def receiver_outputs(keys: Keys, shares: U64, *, overwrite: bool = False) -> U64
 
     With `overwrite`, the outputs take the place of the keys, which are of no use from then on.
     """
-    return _outputs(keys, shares, lambda _piece, _messages: None, overwrite)
+    return _outputs(keys, shares, _as_decoded, overwrite)
+
+
+def each_receiver_output(keys: Keys, shares: U64, use: Callable[[slice, U64], None]) -> None:
+    """Call `use` with slices of the receiver's keys and F of those, as `receiver_outputs` gives it, on all cores."""
+    _evaluate(keys, shares, _as_decoded, None, use)
 
 
 def sender_outputs(keys: Keys, masked: U64, delta: tuple[int, int], shares: U64, *, overwrite: bool = False) -> U64:
@@ -121,16 +126,32 @@ def sender_outputs(keys: Keys, masked: U64, delta: tuple[int, int], shares: U64,
 
 
 def _outputs(keys: Keys, shares: U64, complete: Callable[[slice, U64], None], overwrite: bool) -> U64:
-    """Decode, complete and hash piece by piece, while a piece is in the cache."""
+    outputs = keys.rows.words if overwrite else np.empty_like(keys.rows.words)
+    _evaluate(keys, shares, complete, outputs, lambda _piece, _outputs: None)
+    return outputs
+
+
+def _evaluate(
+    keys: Keys,
+    shares: U64,
+    complete: Callable[[slice, U64], None],
+    outputs: U64 | None,
+    use: Callable[[slice, U64], None],
+) -> None:
+    """Decode, complete, hash and use piece by piece, while a piece is in the cache; into `outputs`, if there are."""
     from mpc.kernels.blake2s import initial_state
 
     rows, bands, state = keys.rows, okvs.band_bits(keys.seed), initial_state(keys.seed[8:], _PERSON_OUTPUT)
-    outputs = rows.words if overwrite else np.empty_like(rows.words)
 
     def work(piece: slice) -> None:
         messages = okvs.decode(rows, piece, bands, shares[0], shares[1])
         complete(piece, messages)
-        hash_piece(messages, state, outputs[piece])
+        results = messages if outputs is None else outputs[piece]
+        hash_piece(messages, state, results)
+        use(piece, results)
 
     spread(work, len(rows.order), okvs.PIECE_ROWS)
-    return outputs
+
+
+def _as_decoded(_piece: slice, _messages: U64) -> None:
+    """What the receiver decodes is complete."""

@@ -1,6 +1,7 @@
 """The steps of psi.multi between messages: shares of zero, PRFs with all parties, tags. Contract: `mpc.psi.multi`."""
 
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from hashlib import blake2b
@@ -168,16 +169,19 @@ def leader_prfs(
         receiver, request = vole.ask(keys, levels, pair.session, party.rng)
         fast.send_bytes(link.channel, request)
         receivers.append(receiver)
-    query = oprf.query(digests, party.rng)  # one for all: each party sees it under another mask
-    for link in links:
-        link.channel.send(psi_vole_pb2.Seed(seed=query.keys.seed))
-    shares = []
-    for link, receiver, pair in zip(links, receivers, pairs, strict=True):
-        planes = np.concatenate([receiver.noise[None], receiver.shares])
-        for index in range(len(levels)):
-            planes = fast.receive_level(link, pair, receiver, levels, index, planes[0], planes[1:])
-        fast.send_bytes(link.channel, (query.vector ^ planes[0, : len(query.vector)]).view(np.uint8))
-        shares.append(planes[1:])
+    with ThreadPoolExecutor(1) as beside:
+        correlations = [
+            beside.submit(fast.receive_correlation, link, pair, receiver, levels)
+            for link, pair, receiver in zip(links, pairs, receivers, strict=True)
+        ]
+        query = oprf.query(digests, party.rng)  # one for all: each party sees it under another mask
+        for link in links:
+            link.channel.send(psi_vole_pb2.Seed(seed=query.keys.seed))
+        shares = []
+        for link, correlation in zip(links, correlations, strict=True):
+            planes = correlation.result()
+            fast.send_bytes(link.channel, (query.vector ^ planes[0, : len(query.vector)]).view(np.uint8))
+            shares.append(planes[1:])
     outputs = []
     while shares:  # the last outputs take the place of the keys
         each = shares.pop(0)

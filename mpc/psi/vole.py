@@ -103,11 +103,8 @@ def find_common(link: steps.Link, party: Party[VoleParams], keys: fast.U8, *, ov
     choices = fast.receive_nonce(link, psi_vole_pb2.Choices)
     pairs = base_ot.keys(offered, choices.points, vole.BASE_COUNT, party.session)
     digests = fast.with_canaries(keys, party.session, nonce, choices.nonce, overwrite=overwrite)
-    own, retries = fast.receiver_tags(link, party, pairs, digests)
-    party.progress("compare tags", 0, 1)
-    hits, their_hits = fast.match(link, own, *fast.receive_tags(link))
-    party.progress("compare tags", 1, 1)
-    return Found(fast.common_keys(link, own, hits), their_hits, own.order[hits], retries)
+    found = fast.find(link, party, pairs, digests)
+    return Found(fast.without_canaries(link, found.partners), found.their_hits, found.partners, found.retries)
 
 
 def help_find(link: steps.Link, party: Party[VoleParams], keys: fast.U8, *, overwrite: bool = False) -> fast.Tags:

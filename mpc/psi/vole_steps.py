@@ -27,6 +27,8 @@ NONCE_BYTES = 16
 STATISTICAL_BITS = 40
 PIECE_BYTES = 2**20
 
+_MUCH_LARGER = 16  # times as many keys: to wait for the sender's tags then takes less time than to sort one's own
+
 _KEYS = b"sealane/psi.vole.keys/1\0"
 _CANARY = b"sealane/psi.vole.canary/1\0"
 _WORD_BITS = 64
@@ -109,23 +111,76 @@ def receive_nonce(link: steps.Link, expected: type[N]) -> N:
     return message
 
 
-def receiver_tags(
-    link: steps.Link, party: Party[VoleParams], pairs: Sequence[tuple[bytes, bytes]], digests: U64
-) -> tuple[Tags, int]:
-    """The tags of the receiver's keys and the canaries, and how often a seed was drawn in vain."""
+@dataclass(frozen=True)
+class Matches:
+    """What the receiver finds among the sender's tags, canaries included.
+
+    `their_hits` says which are common, and `partners` gives the own key of each of those, canaries after the own keys;
+    `retries` is how often a seed was drawn in vain.
+    """
+
+    their_hits: BOOL = field(repr=False)
+    partners: I64 = field(repr=False)
+    retries: int
+
+
+def find(link: steps.Link, party: Party[VoleParams], pairs: Sequence[tuple[bytes, bytes]], digests: U64) -> Matches:
+    """The receiver's matches for its keys and the canaries, from the pairs of the base transfers."""
     levels = plan(party.params, len(digests))
     receiver, request = vole.ask(pairs, levels, party.session, party.rng)
     send_bytes(link.channel, request)
-    query = oprf.query(digests, party.rng)
-    link.channel.send(psi_vole_pb2.Seed(seed=query.keys.seed))
-    noise, shares = receiver.noise, receiver.shares
-    for index in range(len(levels)):
-        planes = receive_level(link, party, receiver, levels, index, noise, shares)
-        noise, shares = planes[0], planes[1:]
-    send_bytes(link.channel, (query.vector ^ noise[: len(query.vector)]).view(np.uint8))
-    outputs = oprf.receiver_outputs(query.keys, shares, overwrite=True)
-    bits = prefix_bits(len(digests), link.theirs + CANARIES, link.pairs)
-    return cut_tags(outputs, query.keys.rows.order, bits), query.retries
+    with ThreadPoolExecutor(1) as beside:  # the sender needs nothing else for its part of the correlation
+        correlation = beside.submit(receive_correlation, link, party, receiver, levels)
+        query = oprf.query(digests, party.rng)
+        link.channel.send(psi_vole_pb2.Seed(seed=query.keys.seed))
+        planes = correlation.result()
+    send_bytes(link.channel, (query.vector ^ planes[0, : len(query.vector)]).view(np.uint8))
+    if len(digests) >= _MUCH_LARGER * (link.theirs + CANARIES):
+        return Matches(*_look_up(link, party, query.keys, planes[1:]), query.retries)
+    outputs = oprf.receiver_outputs(query.keys, planes[1:], overwrite=True)
+    own = cut_tags(outputs, query.keys.rows.order, prefix_bits(len(digests), link.theirs + CANARIES, link.pairs))
+    party.progress("compare tags", 0, 1)
+    hits, their_hits = match(link, own, *receive_tags(link))
+    party.progress("compare tags", 1, 1)
+    return Matches(their_hits, own.order[hits], query.retries)
+
+
+def _look_up(link: steps.Link, party: Party[VoleParams], keys: oprf.Keys, shares: U64) -> tuple[BOOL, I64]:
+    """Compare each piece of the own tags with the few of the sender while it is in the cache: nothing is sorted."""
+    from mpc.kernels.tags import look_up
+
+    high, low = receive_tags(link)
+    bits = prefix_bits(link.own + CANARIES, len(low), link.pairs)
+    index_bits = len(low).bit_length()
+    index = index_tags(high, low, bits, index_bits)
+    pieces: list[I64] = []
+
+    def use(piece: slice, outputs: U64) -> None:
+        found = np.empty((len(outputs), 2), np.int64)
+        count = look_up(outputs, bits, index_bits, index, high, low, found)
+        if count > len(found):
+            raise _repeated(link)
+        if count:
+            pieces.append(np.stack([found[:count, 0], keys.rows.order[piece][found[:count, 1]]]))
+
+    party.progress("compare tags", 0, 1)
+    oprf.each_receiver_output(keys, shares, use)
+    party.progress("compare tags", 1, 1)
+    places, partners = np.concatenate([np.empty((2, 0), np.int64), *pieces], axis=1)
+    if any(len(np.unique(each)) < len(each) for each in (places, partners)):
+        raise _repeated(link)
+    hits = np.zeros(len(low), np.bool_)
+    hits[places] = True
+    return hits, partners[np.argsort(places)]
+
+
+def index_tags(high: U64, low: U64, bits: int, index_bits: int) -> I64:
+    """Where in ascending tags those begin whose leading `index_bits` bits, at most 64, are 0, 1, and so on."""
+    both = max(bits - index_bits, 0), max(index_bits - bits, 0)
+    leading = (high >> np.uint64(both[0])) << np.uint64(both[1])
+    if both[1]:
+        leading |= low >> np.uint64(64 - both[1])
+    return np.searchsorted(leading, np.arange((1 << index_bits) + 1, dtype=np.uint64))
 
 
 def sender_tags(
@@ -157,7 +212,17 @@ def sender_tags(
     return cut_tags(outputs, arranged.rows.order, prefix_bits(receiver_keys, len(digests), link.pairs))
 
 
-def receive_level(
+def receive_correlation(
+    link: steps.Link, party: Party[VoleParams], receiver: vole.Receiver, levels: Sequence[vole.Level]
+) -> U64:
+    """The receiver's planes a and c (3 x outputs) of the last level."""
+    planes = np.concatenate([receiver.noise[None], receiver.shares])
+    for index in range(len(levels)):
+        planes = _receive_level(link, party, receiver, levels, index, planes[0], planes[1:])
+    return planes
+
+
+def _receive_level(
     link: steps.Link,
     party: Party[VoleParams],
     receiver: vole.Receiver,
@@ -193,7 +258,7 @@ def send_level(
 ) -> U64:
     """The sender's planes of a level; leaves are encoded while further trees grow."""
     level, cores = levels[index], usable_cores()
-    level.code  # noqa: B018 (as in receive_level)
+    level.code  # noqa: B018 (as in _receive_level)
     planes = np.empty((2, level.chunks * level.chunk_outputs), np.uint64)
 
     def finish(chunk: int, leaves: U64) -> None:
@@ -274,13 +339,21 @@ def match(link: steps.Link, own: Tags, high: U64, low: U64) -> tuple[BOOL, BOOL]
 
     hits, other_hits = np.zeros(len(own.high), np.bool_), np.zeros(len(high), np.bool_)
     if not mark_common(own.high, own.low, high, low, hits, other_hits):
-        raise ProtocolError(f"{link.peer}: tags repeat, so that it is not certain which keys are common")
+        raise _repeated(link)
     return hits, other_hits
+
+
+def _repeated(link: steps.Link) -> ProtocolError:
+    return ProtocolError(f"{link.peer}: tags repeat, so that it is not certain which keys are common")
 
 
 def common_keys(link: steps.Link, tags: Tags, hits: BOOL) -> I64:
     """The own keys that are common, in the order of their tags; raises `ProtocolError` unless all canaries are."""
-    found = tags.order[hits]
+    return without_canaries(link, tags.order[hits])
+
+
+def without_canaries(link: steps.Link, found: I64) -> I64:
+    """The own keys among those found; raises `ProtocolError` unless all canaries were found."""
     keys = found[found < link.own]
     if len(found) - len(keys) != CANARIES:
         raise ProtocolError(

@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mpc.kernels import tags
+from mpc.psi.vole_steps import index_tags
 
 TAGS = st.tuples(st.integers(0, 3), st.integers(0, 9))
 SETS = st.sets(TAGS, max_size=30).map(sorted)
@@ -32,6 +33,27 @@ def test_a_common_tag_that_repeats_makes_the_result_uncertain(
 ) -> None:
     common = set(ours) & set(theirs)
     assert mark(ours, theirs)[0] == all(ours.count(tag) == theirs.count(tag) == 1 for tag in common)
+
+
+@given(
+    ours=st.lists(st.integers(0, 2**9 - 1), max_size=40),
+    theirs=st.lists(st.integers(0, 2**9 - 1), max_size=40).map(sorted),
+    bits=st.integers(0, 9),
+    index_bits=st.integers(1, 9),
+)
+def test_looking_up_finds_every_pair_of_a_place_and_a_row(
+    ours: list[int], theirs: list[int], bits: int, index_bits: int
+) -> None:
+    """Tags differ in their leading 9 bits, of which `bits` are prefixes."""
+    high = np.array([tag >> 9 - bits for tag in theirs], np.uint64)
+    low = np.array([(tag << 55 + bits) % 2**64 for tag in theirs], np.uint64)
+    outputs = np.array([[tag << 55, 0, 9, 9] for tag in ours], np.uint64).reshape(-1, 4)
+    index = index_tags(high, low, bits, index_bits)
+    found = np.full((len(ours), 2), -1)
+    count = tags.look_up(outputs, bits, index_bits, index, high, low, found)
+    expected = [(j, i) for i, tag in enumerate(ours) for j, other in enumerate(theirs) if tag == other]
+    assert count == len(expected)
+    assert found[:count].tolist() == [list(pair) for pair in expected[: len(ours)]]
 
 
 @given(pairs=st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), max_size=4))

@@ -80,6 +80,24 @@ def test_no_row_is_lost_or_added_at_any_size(sizes: tuple[int, int], overlap: st
     assert outcomes["alice"].facts["okvs_retries"] == 0
 
 
+@pytest.mark.parametrize("sizes", [(1, 1), (40, 3), (2000, 2000), (9000, 5000), (3, 40_000)])
+@pytest.mark.parametrize("release", ["rows", "aligned"])
+def test_tags_that_are_looked_up_are_those_that_are_found_by_sorting(
+    sizes: tuple[int, int], release: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    x, y = sizes
+    tables = {"alice": numbered(*range(x)), "bob": numbered(*range(x // 2, x // 2 + y))}
+    results = []
+    for much_larger in (0, 2**30):
+        monkeypatch.setattr(vole_steps, "_MUCH_LARGER", much_larger)
+        wire = Wire()
+        outcomes = run_pair(pair_job("psi.vole", BOTH, release=release), tables, wrap=wire.wrap)
+        results.append([outcomes[name].table for name in BOTH])
+        results[-1].append([RecordingPipe.digest(wire.records[name].sent) for name in BOTH])
+    assert results[0] == results[1]
+    assert results[0][0].num_rows == min(x - x // 2, y)
+
+
 def test_no_row_is_lost_in_repeated_runs() -> None:
     size, runs, shared = 700, 10, 400
     tables = {"alice": numbered(*range(size)), "bob": numbered(*range(size - shared, 2 * size - shared))}
@@ -500,6 +518,12 @@ def test_tags_in_another_order_are_refused() -> None:
 
 
 def test_a_common_tag_that_stands_for_two_keys_is_refused() -> None:
+    error = run_against("bob", psi_vole_pb2.Piece, 1, words_edited(lambda words: np.repeat(words[::2], 2)))
+    assert "bob: tags repeat" in str(error)
+
+
+def test_the_same_is_refused_where_tags_are_looked_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(vole_steps, "_MUCH_LARGER", 0)
     error = run_against("bob", psi_vole_pb2.Piece, 1, words_edited(lambda words: np.repeat(words[::2], 2)))
     assert "bob: tags repeat" in str(error)
 
