@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from mpc.errors import InputError
 from mpc.normalisation import DEFAULT, profile
-from mpc.primitives.threads import spread
+from mpc.primitives.threads import spread, usable_cores
 
 DIGEST_BYTES = 32
 ROOM = 64  # for digests that are appended
@@ -272,6 +272,8 @@ def _keys_by_digest(table: pa.Table, digests: Callable[[pa.LargeBinaryArray], np
         spread(lambda part: work(slice(part.start + _BATCH_ROWS, part.stop + _BATCH_ROWS)), rest, _BATCH_ROWS)
     except pa.ArrowInvalid:
         return None
+    if filled.all() and _all_differ(hashed):
+        return Keys(hashed, np.arange(rows), Quality(rows, 0, 0, 0, rows))
     first, numbers = _group(hashed, filled)
     usable = int(np.count_nonzero(filled))
     quality = Quality(rows, rows - usable, 0, usable - len(first), len(first))
@@ -338,6 +340,22 @@ def _framed(
 
 def _repeats(digests: npt.NDArray[np.uint8], filled: npt.NDArray[np.bool_]) -> bool:
     return bool(len(_group(digests, filled)[0]) < (1 - _HARDLY_ANY) * np.count_nonzero(filled))
+
+
+def _all_differ(digests: npt.NDArray[np.uint8]) -> bool:
+    """Whether no two digests are equal; false, too, where that would take longer to find out."""
+    from mpc.kernels.keys import all_differ
+
+    shares = usable_cores() if len(digests) > _BATCH_ROWS else 1
+    places = 1 << (len(digests) // shares * 5 // 4).bit_length()
+    found = np.zeros(shares, np.bool_)
+
+    def look(share: slice) -> None:
+        table = np.zeros(places, np.uint32)
+        found[share] = all_differ(digests.view(np.uint64), share.start, shares, table)
+
+    spread(look, shares, 1)
+    return bool(found.all())
 
 
 def _group(digests: npt.NDArray[np.uint8], filled: npt.NDArray[np.bool_]) -> tuple[_Codes, _Codes]:

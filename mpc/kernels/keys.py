@@ -8,6 +8,7 @@ from mpc.kernels.jit import kernel
 
 BOOL = npt.NDArray[np.bool_]
 U8 = npt.NDArray[np.uint8]
+U32 = npt.NDArray[np.uint32]
 U64 = npt.NDArray[np.uint64]
 I64 = npt.NDArray[np.int64]
 
@@ -16,6 +17,8 @@ _EIGHT = np.uint64(8)
 _EMPTY = np.uint64(0)
 _LOWER = np.uint64(0xFFFFFFFF)
 _UPPER = np.uint64(0xFFFFFFFF00000000)
+_HALF = np.uint64(32)
+_EMPTY_32 = np.uint32(0)
 
 
 @kernel("void(const int64[::1], const int64[::1], const uint8[::1], int64[::1], uint8[::1])")
@@ -71,3 +74,31 @@ def number(digests: U64, usable: BOOL, table: U64, first_rows: I64, numbers: I64
                     break
             place = (place + np.uint64(1)) & mask
     return count
+
+
+@kernel("boolean(const uint64[:, ::1], int64, int64, uint32[::1])")
+def all_differ(digests: U64, share: int, shares: int, table: U32) -> bool:
+    """Whether certainly no two digests (rows of four words) are equal, of those in one of `shares` about equal shares.
+
+    Equal ones are in one share. Of different ones that look random, about one in 2^31 spoils certainty. `table`, all
+    zero, has a power of two of places; that it is full spoils certainty, too.
+    """
+    mask = np.uint64(table.shape[0] - 1)
+    last = digests.shape[0] - 1
+    free = table.shape[0] - 1
+    for i in range(digests.shape[0]):
+        ask(table, np.int64(digests[min(i + _AHEAD, last), 3] & mask))
+        word = digests[i, 3]
+        if np.int64(((word >> _HALF) * np.uint64(shares)) >> _HALF) != share:
+            continue
+        if free == 0:
+            return False
+        free -= 1
+        place = word & mask
+        mark = max(np.uint32(digests[i, 2] >> _HALF), np.uint32(1))
+        while table[place] != _EMPTY_32:
+            if table[place] == mark:
+                return False
+            place = (place + np.uint64(1)) & mask
+        table[place] = mark
+    return True

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from mpc import keys
 from mpc.errors import InputError
+from mpc.kernels.keys import all_differ
 from mpc.keys import Keys, Quality, append_digests, encode_keys, examine_keys
 from mpc.normalisation import profile
 
@@ -75,6 +76,23 @@ def test_rows_that_repeat_behind_the_sample_are_one_key() -> None:
     assert found.quality == Quality(len(ids) + 4, 1, 0, 2, len(ids) + 1)
     assert found.key_of_row[-4:].tolist() == [7, -1, 3, len(ids)]
     assert digests(found)[-1] == digests(keys_of({"a": ["new"]}, "exact/1"))[0]
+
+
+@pytest.mark.parametrize("shares", [1, 2, 3, 7])
+def test_digests_that_all_differ_are_known_to_and_any_two_equal_ones_noticed(shares: int) -> None:
+    rng = np.random.default_rng(shares)
+    words = rng.integers(0, 2**64, (3000, 4), np.uint64)
+    words[[2, 5, 17], 2] = 9  # whose marks would be zero
+
+    def certain(rows: np.ndarray, places: int = 2**12) -> list[bool]:
+        return [all_differ(rows, share, shares, np.zeros(places, np.uint32)) for share in range(shares)]
+
+    assert all(certain(words))
+    for first, second in ((0, 2999), (5, 6), (2, 1500), (17, 4)):
+        repeated = words.copy()
+        repeated[second] = words[first]
+        assert certain(repeated).count(False) == 1
+    assert not any(certain(words, 256))
 
 
 def test_digests_that_agree_in_most_words_are_told_apart() -> None:
