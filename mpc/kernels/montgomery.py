@@ -31,7 +31,10 @@ MIN_LIMBS = 2 * BLOCK
 _P, _N = ctypes.c_void_p, ctypes.c_int64
 _PARAMETERS = {
     "multiply": (_P, _P, _N, _P, _N, _N, _P, _P, _N),
+    "multiply_parts": (_P, _N, _P, _N, _P, _N, _N, _P, _P, _N),
     "products": (_P, _P, _P, _P, _P, _P, _N, _P, _P, _P, _N),
+    "powers_of_table": (_P, _P, _P, _N, _N, _N, _P, _N, _P, _N, _P, _P, _N),
+    "join": (_P, _P, _P, _N, _P, _P, _N, _P, _N, _P, _P, _N),
     "powers": (_P, _P, _P, _N, _P, _N, _N, _N, _N, _P, _P, _P, _N),
     "enter": (_P, _P, _N, _P, _P, _N, _N, _P, _P, _N),
     "leave": (_P, _N, _P, _N, _P, _P, _N),

@@ -25,9 +25,17 @@ class MontgomeryModule:
         self._groups = self._vector.as_pointer()
         self._code = Products(self.module, lanes, multiplier)
         self._multiply, self._square = self._code.function("multiply"), self._code.function("square")
-        self._reduce, self._dot = self._code.function("reduce"), self._code.root_function()
+        self._scale, self._reduce = self._code.function("scale"), self._code.function("reduce")
+        self._dot, self._part, self._joined = (
+            self._code.root_function(),
+            self._code.part_function(),
+            self._code.join_function(),
+        )
         self._multiply_rows()
+        self._multiply_parts()
         self._products()
+        self._powers_of_table()
+        self._join()
         self._powers()
         self._enter()
         self._leave()
@@ -54,6 +62,115 @@ class MontgomeryModule:
             builder.call(self._multiply, (x, x, y, zero, constants, sums, limbs))
             code.scatter(x, [code.row(out, item, limbs) for item in items], limbs)
         builder.ret_void()
+
+    def _multiply_parts(self) -> None:
+        """out[i] = a[i]·b[i]/R modulo N, of parts; a step is the number of limbs from one part to the next."""
+        rows, groups = self._rows, self._groups
+        code = self._function("multiply_parts", rows, I64, rows, I64, rows, I64, I64, groups, groups, I64)
+        out, out_step, a, a_step, b, b_step, count, constants, scratch, limbs = code.arguments
+        builder = code.builder
+        x, y, zero, sums = (code.group(scratch, code.number(i), limbs) for i in range(4))
+        half = builder.lshr(limbs, code.number(1))
+        code.clear(zero, half)
+        with code.loop(code.number(0), count, self._lanes) as first:
+            items = code.items(first, count)
+            for group, base, step in ((x, a, a_step), (y, b, b_step)):
+                code.gather(group, [code.row(base, item, step) for item in items], half)
+            builder.call(self._part, (x, x, y, zero, constants, sums, limbs))
+            code.scatter(x, [code.row(out, item, out_step) for item in items], half)
+        builder.ret_void()
+
+    def _powers_of_table(self) -> None:
+        """out[i] = the product of a row for each digit of exponents[i], times 1 + words[i]·N.
+
+        Exponents are little-endian integers of `octets` octets, of which eight more can be read; a digit has `bits` bits,
+        up to 57. The rows of digit k are those of `table` from k·2^bits on. They are pairs a, t that stand for
+        a·(1 + t·N), so that the t are but added up; the sum of all `digits` of them, and of the integer of `width`
+        64-bit words, must fit a part. The part `scale` is R² modulo N.
+        """
+        rows, groups, octets = self._rows, self._groups, ir.IntType(8).as_pointer()
+        kinds = (rows, rows, octets, I64, I64, I64, INTEGERS, I64, rows, I64, groups, groups, I64)
+        code = self._function("powers_of_table", *kinds)
+        out, table, exponents, step, bits, digits, words, width, scale, count, constants, scratch, limbs = (
+            code.arguments
+        )
+        x, y, zero, factors, sums = (code.group(scratch, code.number(i), limbs) for i in (0, 1, 2, 3, 4))
+        builder = code.builder
+        half = builder.lshr(limbs, code.number(1))
+        x_high, y_high = builder.gep(x, [half]), builder.gep(y, [half])
+        total = builder.gep(factors, [half])
+        mask = builder.sub(builder.shl(code.number(1), bits), code.number(1))
+        last = builder.sub(digits, code.number(1))
+        code.clear(zero, limbs)
+        code.gather(factors, [scale] * self._lanes, half)
+        with code.loop(code.number(0), count, self._lanes) as first:
+            items = code.items(first, count)
+            own = [builder.gep(exponents, [builder.mul(item, step)]) for item in items]
+
+            def at(digit: Value, own: list[Value] = own) -> list[Value]:
+                """The address of each exponent's row for a digit."""
+                bit, found = builder.mul(digit, bits), []
+                for exponent in own:
+                    octet = builder.gep(exponent, [builder.lshr(bit, code.number(3))])
+                    word = builder.load(builder.bitcast(octet, INTEGERS), align=1)
+                    value = builder.and_(builder.lshr(word, builder.and_(bit, code.number(7))), mask)
+                    found.append(code.row(table, builder.add(builder.shl(digit, bits), value), limbs))
+                return found
+
+            self._read_words(code, words, width, items, y, limbs)
+            self._split(code, y, code.number(0), total, half)
+            code.gather(y, at(code.number(0)), limbs)
+            code.copy(y, x, half)
+            code.clear(x_high, half)
+            self._add(code, total, y_high, half)
+            with code.loop(code.number(1), digits, 1) as digit:
+                code.gather(y, at(digit), limbs)
+                code.prefetch(at(code.minimum(builder.add(digit, code.number(1)), last)), limbs)
+                self._add(code, total, y_high, half)
+                builder.call(self._scale, (x, x, y, zero, constants, sums, limbs))
+            self._code.carry(code, total, lambda at: code.load(total, at), half)
+            builder.call(self._part, (y, total, factors, zero, constants, sums, limbs))
+            builder.call(self._part, (x_high, x, y, x_high, constants, sums, limbs))
+            code.scatter(x, [code.row(out, item, limbs) for item in items], limbs)
+        builder.ret_void()
+
+    def _join(self) -> None:
+        """out[i] = ((a[i] + a'[i]·p)·q² + (b[i] + b'[i]·q)·p²)/2^(limb_bits·own_limbs)·(1 + words[i]·N), N = p·q.
+
+        The parts of a[i] and b[i] have `own_limbs` limbs. `factors` are the pairs of q² and q, and of p² and p, `scale`
+        the part R² modulo N; words are integers of `width` 64-bit words, which must fit a part.
+        """
+        rows, groups = self._rows, self._groups
+        kinds = (rows, rows, rows, I64, rows, INTEGERS, I64, rows, I64, groups, groups, I64)
+        code = self._function("join", *kinds)
+        out, a, b, own_limbs, pairs, words, width, scale, count, constants, scratch, limbs = code.arguments
+        x, y, z, zero, first_pair, second_pair, factors, memory = (
+            code.group(scratch, code.number(i), limbs) for i in range(8)
+        )
+        builder = code.builder
+        half = builder.lshr(limbs, code.number(1))
+        own_row = builder.shl(own_limbs, code.number(1))
+        code.clear(zero, limbs)
+        for number, pair in enumerate((first_pair, second_pair)):
+            code.gather(pair, [code.row(pairs, code.number(number), limbs)] * self._lanes, limbs)
+        code.gather(factors, [scale] * self._lanes, half)
+        with code.loop(code.number(0), count, self._lanes) as first:
+            items = code.items(first, count)
+            for group, base in ((y, a), (z, b)):
+                code.gather(group, [code.row(base, item, own_row) for item in items], own_row)
+            builder.call(self._joined, (x, y, z, first_pair, second_pair, constants, memory, own_limbs, limbs))
+            self._read_words(code, words, width, items, z, limbs)
+            self._split(code, z, code.number(0), y, half)
+            builder.call(self._part, (y, y, factors, zero, constants, memory, limbs))
+            high = builder.gep(x, [half])
+            builder.call(self._part, (high, x, y, high, constants, memory, limbs))
+            code.scatter(x, [code.row(out, item, limbs) for item in items], limbs)
+        builder.ret_void()
+
+    def _add(self, code: VectorCode, total: Value, group: Value, limbs: Value) -> None:
+        """Add a group's limbs to those of another, without carries."""
+        with code.loop(code.number(0), limbs, 1) as limb:
+            code.store(code.builder.add(code.load(total, limb), code.load(group, limb)), total, limb)
 
     def _products(self) -> None:
         """out[i] = the product of the rows index[starts[i]] and following, lengths[i] of them, or `one` of none.

@@ -37,14 +37,15 @@ class Multiplier:
 
 @dataclass(frozen=True)
 class _Reduction:
-    """What one reduction works on: the constants, the sums, and how many limbs they have."""
+    """What one reduction works on: the constants, the sums, how many limbs they have, and how many it drops."""
 
     constants: Value
     sums: Value
     limbs: Value
+    dropped: Value
 
 
-Kind = Literal["multiply", "square", "reduce"]
+Kind = Literal["multiply", "scale", "square", "reduce"]
 
 _Pair = tuple[Value, Value, int]  # two factors, and how many times their product
 _Term = tuple[list[Value], Value, int]  # limbs of a factor, the other factor, and how many times their product
@@ -59,9 +60,9 @@ class Products:
         self._multiplier = multiplier
 
     def function(self, kind: Kind) -> ir.Function:
-        """out = (a + a'·N)·(b + b'·N)/R + c + c'·N for groups of pairs; b is not read but to multiply: it is a, or 1.
+        """out = (a + a'·N)·(b + b'·N)/R + c + c'·N for groups of pairs.
 
-        With a·b + m·N = r·R the product is r + ((a·b' + a'·b - m)/R)·N. The limbs of m are subtracted from those of a
+        To scale, b' is not read: it is 0. To square or to reduce, b is not: it is a, or 1. With a·b + m·N = r·R the product is r + ((a·b' + a'·b - m)/R)·N. The limbs of m are subtracted from those of a
         multiple of N, so that none is negative. `out` may be one of the others, and `memory` is for two groups.
         """
         groups = ir.VectorType(I64, self._lanes).as_pointer()
@@ -85,15 +86,16 @@ class Products:
             code.copy(a, sums, limbs)
         else:
             code.clear(sums, builder.add(limbs, code.number(BLOCK)))
-        self._product(code, _Reduction(constants, sums, limbs), kind, a, b, subtract)
+        self._product(code, _Reduction(constants, sums, limbs, limbs), kind, a, b, subtract)
         self.carry(code, low, lambda at: builder.add(code.load(sums, at), code.load(c, at)), limbs)
         crossed: Mapping[Kind, Sequence[_Pair]] = {
             "multiply": [(a, b_high, 1), (a_high, b, 1)],
+            "scale": [(a_high, b, 1)],
             "square": [(a, a_high, 2)],
             "reduce": [],
         }
 
-        self._add_products(code, _Reduction(constants, high, limbs), crossed[kind])
+        self._add_products(code, _Reduction(constants, high, limbs, limbs), crossed[kind])
         self.carry(code, out_high, lambda at: builder.add(code.load(high, at), code.load(c_high, at)), limbs)
         code.copy(low, out, limbs)
         builder.ret_void()
@@ -108,17 +110,71 @@ class Products:
         limbs = builder.lshr(width, code.number(1))
         code.clear(sums, builder.add(limbs, code.number(BLOCK)))
         pairs = [(a, b, 1), (builder.gep(a, [limbs]), builder.gep(b, [limbs]), 1)]
-        self._add_products(code, _Reduction(constants, sums, limbs), pairs)
+        self._add_products(code, _Reduction(constants, sums, limbs, limbs), pairs)
         self.carry(code, out, lambda at: code.load(sums, at), limbs)
         builder.ret_void()
         return code.function
 
-    def _add_products(self, code: VectorCode, reduction: "_Reduction", pairs: Sequence[_Pair]) -> None:
-        """Reduce the sums plus the products of up to two pairs of factors, each once or twice."""
+    def part_function(self) -> ir.Function:
+        """out = a·b/R + c modulo N for groups of first parts; of all only these are read and written."""
+        groups = ir.VectorType(I64, self._lanes).as_pointer()
+        code = VectorCode(self._module, "part_groups", [*[groups] * 6, I64], self._lanes, I64)
+        out, a, b, c, constants, sums, width = code.arguments
+        limbs = code.builder.lshr(width, code.number(1))
+        code.clear(sums, code.builder.add(limbs, code.number(BLOCK)))
+        self._add_products(code, _Reduction(constants, sums, limbs, limbs), [(a, b, 1)])
+        self.carry(code, out, lambda at: code.builder.add(code.load(sums, at), code.load(c, at)), limbs)
+        code.builder.ret_void()
+        return code.function
+
+    def join_function(self) -> ir.Function:
+        """out = ((a + a'·p)·q² + (b + b'·q)·p²)/2^(limb_bits·dropped) modulo N², where N = p·q, for groups of pairs.
+
+        The parts of `a` and `b` have `dropped` limbs. The pair `a_factors` is of q² and q, `b_factors` of p² and p:
+        what is computed is a·q² + b·p² + (a'·q + b'·p)·N, as `function` computes its two parts.
+        """
+        groups = ir.VectorType(I64, self._lanes).as_pointer()
+        code = VectorCode(self._module, "join_groups", [*[groups] * 7, I64, I64], self._lanes, I64)
+        out, a, b, a_factors, b_factors, constants, memory, dropped, width = code.arguments
+        builder = code.builder
+        limbs = builder.lshr(width, code.number(1))
+        multiple = builder.gep(constants, [builder.add(limbs, code.number(1))])
+        high, sums = code.group(memory, code.number(0), limbs), code.group(memory, code.number(1), limbs)
+        code.copy(multiple, high, limbs)
+        code.clear(sums, builder.add(limbs, code.number(BLOCK)))
+
+        def subtract(first: Value, quotients: list[Value]) -> None:
+            for r, quotient in enumerate(quotients):
+                at = builder.add(first, code.number(r))
+                code.store(builder.sub(code.load(multiple, at), quotient), high, at)
+
+        parts = [(a, a_factors, 1), (b, b_factors, 1)]
+        self._add_products(code, _Reduction(constants, sums, limbs, dropped), parts, subtract)
+        self.carry(code, out, lambda at: code.load(sums, at), limbs)
+        parts = [
+            (builder.gep(part, [dropped]), builder.gep(factors, [limbs]), 1)
+            for part, factors in ((a, a_factors), (b, b_factors))
+        ]
+        self._add_products(code, _Reduction(constants, high, limbs, dropped), parts)
+        self.carry(code, builder.gep(out, [limbs]), lambda at: code.load(high, at), limbs)
+        builder.ret_void()
+        return code.function
+
+    def _add_products(
+        self,
+        code: VectorCode,
+        reduction: "_Reduction",
+        pairs: Sequence[_Pair],
+        use: Callable[[Value, list[Value]], None] = lambda _first, _quotients: None,
+    ) -> None:
+        """Reduce the sums plus the products of up to two pairs of factors, each once or twice.
+
+        `use` is given the modulus's multiple, block by block.
+        """
 
         def block(i: Value) -> None:
             terms = [(self._limbs_from(code, first, i), second, times) for first, second, times in pairs]
-            self._block(code, reduction, terms, sums_go_on=False)
+            use(i, self._block(code, reduction, terms, sums_go_on=False))
 
         self._reduce(code, reduction, 3, block)
 
@@ -137,7 +193,7 @@ class Products:
             factors = self._limbs_from(code, a, i)
             if kind == "square":
                 self._add_squares(code, reduction, a, i, factors)
-            terms = [(factors, b, 1)] if kind == "multiply" else []
+            terms = [(factors, b, 1)] if kind in ("multiply", "scale") else []
             use(i, self._block(code, reduction, terms, sums_go_on=kind == "square"))
 
         self._reduce(code, reduction, 2, block)
@@ -169,7 +225,7 @@ class Products:
         """Do all blocks, each of which adds so many products, and carry the sums where they would overflow."""
         sums, limbs = reduction.sums, reduction.limbs
         self._in_stretches(
-            code, limbs, products, block, lambda: self.carry(code, sums, lambda at: code.load(sums, at), limbs)
+            code, reduction.dropped, products, block, lambda: self.carry(code, sums, lambda at: code.load(sums, at), limbs)
         )
 
     def _in_stretches(

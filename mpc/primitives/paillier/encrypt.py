@@ -3,6 +3,7 @@
 The owner computes modulo p² and modulo q² and puts the two together.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -14,15 +15,16 @@ from mpc.errors import InputError
 from mpc.primitives.paillier.arrays import Ciphertexts
 from mpc.primitives.paillier.keys import PrivateKey, PublicKey
 from mpc.primitives.paillier.residues import Residues, Rows
-from mpc.primitives.paillier.words import U64, above, in_pieces, rows_of_words
+from mpc.primitives.paillier.words import U64, above, in_pieces
 from mpc.rng import Rng
 
 Mode = Literal["strict", "fast"]
 
 FAST_BITS = 256  # of alpha: twice the security level
 
-_MAX_WINDOW = 12  # bits of alpha that index a row of a table
+_WINDOWS = range(5, 15)  # bits of alpha that index a row of a table; 5, as `powers_of_table` bounds their number
 _TABLE_BYTES = 2**27
+_ROW_COST = 2.25  # multiplications by a row that one more row of a table costs
 _AS_MANY_AGAIN = 16  # times as many powers as were asked for are expected to be
 
 
@@ -41,10 +43,12 @@ class Encryptor:
         self.mode = mode
         self._rng = rng
         self._alpha_bits = self.public.bits // 2 if mode == "strict" else FAST_BITS
-        self._key = key
-        self._fields = key.residues if isinstance(key, PrivateKey) else (self.public.residues,)
+        if isinstance(key, PrivateKey):
+            self._fields, self._joining = key.residues, self.public.residues.joining(key.p, key.q)
+        else:
+            self._fields, self._joining = (self.public.residues,), None
         self._asked = 0
-        self._windows = _Windows(self._alpha_bits, 1)
+        self._windows = _Windows(self._alpha_bits, _WINDOWS[0])
         self._tables: list[Rows] = []
         self._pool: list[Rows] = []
 
@@ -63,58 +67,65 @@ class Encryptor:
         if above(words, public.n - 1).any():
             raise InputError("a plaintext is not below the modulus n of its key")
 
-        return Ciphertexts(public, public.residues.shift(self._randomizers(len(words)), words))
+        parts: list[Rows] = []
+        at = 0
+        for ready in self._ready(len(words)):
+            parts.append(public.residues.shift(ready, words[at : at + len(ready)]))
+            at += len(ready)
+        return Ciphertexts(public, _joined([*parts, self._fresh(len(words) - at, words[at:])]))
 
     def rerandomise(self, ciphertexts: Ciphertexts) -> Ciphertexts:
         """Ciphertexts of the same plaintexts whose randomness says nothing of how they came about."""
         if ciphertexts.public != self.public:
             raise InputError("ciphertexts are of different Paillier keys")
 
-        randomizers = self._randomizers(len(ciphertexts))
+        ready = self._ready(len(ciphertexts))
+        randomizers = _joined([*ready, self._fresh(len(ciphertexts) - sum(map(len, ready)))])
         return Ciphertexts(self.public, self.public.residues.multiply(ciphertexts.rows, randomizers))
 
-    def _randomizers(self, count: int) -> Rows:
-        """As many randomizers as asked, from the pool as far as it reaches."""
+    def _ready(self, most: int) -> list[Rows]:
+        """Up to so many randomizers that were made ahead, which nobody gets again."""
         taken: list[Rows] = []
-        while count and self._pool:
+        while most and self._pool:
             rows = self._pool.pop()
-            if len(rows) > count:
-                self._pool.append(rows[count:])
-            taken.append(rows[:count])
-            count -= len(taken[-1])
-        return np.concatenate([*taken, self._fresh(count)]) if taken else self._fresh(count)
+            if len(rows) > most:
+                self._pool.append(rows[most:])
+            taken.append(rows[:most])
+            most -= len(taken[-1])
+        return taken
 
-    def _fresh(self, count: int) -> Rows:
-        """The base to the power of fresh exponents."""
+    def _fresh(self, count: int, words: U64 | None = None) -> Rows:
+        """The base to the power of fresh exponents: encryptions of `words`, or of zeros."""
+        self._grow(count)
+        size = -(-self._alpha_bits // 8)
+        alphas = np.frombuffer(self._rng(count * size), np.uint8).reshape(count, size)
+        if spare := -self._alpha_bits % 8:
+            alphas = alphas.copy()
+            alphas[:, -1] &= 0xFF >> spare
+        if self._joining is None:
+            return self._fields[0].powers_of_table(self._tables[0], self._windows.bits, alphas, words)
+        return in_pieces(lambda piece: self._by_owner(alphas[piece], None if words is None else words[piece]), count)
+
+    def _by_owner(self, alphas: NDArray[np.uint8], words: U64 | None) -> Rows:
+        powers = [
+            field.powers_of_table(table, self._windows.bits, alphas, None)
+            for field, table in zip(self._fields, self._tables, strict=True)
+        ]
+        assert self._joining is not None
+        return self.public.residues.join(self._joining, powers[0], powers[1], words)
+
+    def _grow(self, count: int) -> None:
+        """Make larger tables if so many powers more, and what is expected after them, are worth the time."""
         self._asked += count
         row_bytes = 8 * self.public.residues.words
         windows = _Windows.cheapest(self._alpha_bits, _AS_MANY_AGAIN * max(1, self._asked), row_bytes)
         if not self._tables or windows.bits > self._windows.bits:
+            factors = self._joining.factors if self._joining else (1,)
             self._windows = windows
-            self._tables = [_table(field, self.public.randomizer_base, windows) for field in self._fields]
-        size = -(-self._alpha_bits // 8)
-        alphas = np.frombuffer(self._rng(count * size), np.uint8).reshape(count, size)
-        return in_pieces(lambda piece: self._powers(alphas[piece]), count)
-
-    def _powers(self, alphas: NDArray[np.uint8]) -> Rows:
-        windows = self._windows
-        index = windows.digits(alphas) + (np.arange(windows.count) << windows.bits)
-        lengths = np.full(len(alphas), windows.count)
-        powers = [
-            field.products(table, index.ravel(), lengths)
-            for field, table in zip(self._fields, self._tables, strict=True)
-        ]
-        return self._combined(powers) if isinstance(self._key, PrivateKey) else powers[0]
-
-    def _combined(self, powers: list[Rows]) -> Rows:
-        """The residues modulo n² of residues modulo p² and q²."""
-        assert isinstance(self._key, PrivateKey)
-        squares = self._key.p**2, self._key.q**2
-        rows: Rows | int = 0
-        for field, power, own, other in zip(self._fields, powers, squares, squares[::-1], strict=True):
-            rows = self.public.residues.affine(field.leave(power), other * int(gmpy2.invert(other, own)), rows)
-        assert not isinstance(rows, int)
-        return rows
+            self._tables = [
+                _table(field, self.public.randomizer_base, windows, factor)
+                for field, factor in zip(self._fields, factors, strict=True)
+            ]
 
 
 @dataclass(frozen=True)
@@ -136,40 +147,22 @@ class _Windows:
     @classmethod
     def cheapest(cls, alpha_bits: int, powers: int, row_bytes: int) -> "_Windows":
         """Those with which a table and so many powers take the fewest multiplications, if the table fits its bytes."""
-        choices = (cls(alpha_bits, bits) for bits in range(1, _MAX_WINDOW + 1))
+        choices = (cls(alpha_bits, bits) for bits in _WINDOWS)
         fitting = [windows for windows in choices if windows.rows * row_bytes <= _TABLE_BYTES]
-        return min(fitting, key=lambda windows: windows.rows + powers * windows.count)
-
-    def digits(self, alphas: NDArray[np.uint8]) -> NDArray[np.int64]:
-        """The windows of little-endian exponents, the lowest first."""
-        starts = np.arange(self.count) * self.bits
-        masks = (1 << np.minimum(self.bits, self.alpha_bits - starts)) - 1
-        octets = np.zeros((len(alphas), alphas.shape[1] + 2), np.int64)
-        octets[:, : alphas.shape[1]] = alphas
-        first = starts // 8
-        bits: NDArray[np.int64] = octets[:, first] | octets[:, first + 1] << 8 | octets[:, first + 2] << 16
-        return bits >> starts % 8 & masks
+        return min(fitting, key=lambda windows: _ROW_COST * windows.rows + powers * windows.count)
 
 
-def _table(field: Residues, base: int, windows: _Windows) -> Rows:
-    """Row k·2^w + d is base^(d·2^(w·k)), for windows of w bits."""
+def _table(field: Residues, base: int, windows: _Windows, factor: int) -> Rows:
+    """The table of the base's powers 2^(w·k), for windows k of w bits each."""
     power = gmpy2.mpz(base % field.modulus)
-    starts = []
+    powers = []
     for _ in range(windows.count):
-        starts.append(int(power))
+        powers.append(int(power))
         power = gmpy2.powmod(power, 1 << windows.bits, field.modulus)
-    firsts = field.affine(rows_of_words(starts, field.words), 1, 0)
-    ones = field.power(firsts[:1], 0)
+    return field.table(powers, windows.bits, factor)
 
-    def work(piece: slice) -> Rows:
-        own = firsts[piece]
-        table = np.stack([np.repeat(ones, len(own), axis=0), own], axis=1)  # by window, then by digit
-        for bit in range(1, windows.bits):
-            next_power = field.multiply(table[:, -1], own)
-            factors = np.repeat(next_power, 1 << bit, axis=0)
-            more = field.multiply(table.reshape(factors.shape), factors)
-            table = np.concatenate([table, more.reshape(table.shape)], axis=1)
-        return table
 
-    table = in_pieces(work, windows.count, 1)
-    return table.reshape(windows.rows, *table.shape[2:])
+def _joined(parts: Sequence[Rows]) -> Rows:
+    """All rows, one after another, without a copy where one part has them all."""
+    some = [part for part in parts if len(part)] or parts[:1]
+    return some[0] if len(some) == 1 else np.concatenate(some)

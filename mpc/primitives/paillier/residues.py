@@ -4,15 +4,18 @@ A batch is an array of rows, one a residue, in a form of the backend's own; rows
 arrays along the first axis. Words are its canonical form: little-endian 64-bit words of the residue in [0, modulus).
 """
 
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mpc.primitives.paillier.joining import Joining
 from mpc.primitives.paillier.residues_gmp import GmpResidues
 from mpc.primitives.paillier.words import U64
 
 I64 = NDArray[np.int64]
+U8 = NDArray[np.uint8]
 Rows = NDArray[Any]
 
 
@@ -40,6 +43,30 @@ class Residues(Protocol):
 
     def products(self, rows: Rows, index: I64, lengths: I64) -> Rows:
         """The product of each list of rows: `index` holds the lists one after another. Of an empty list it is 1."""
+        ...
+
+    def table(self, bases: Sequence[int], bits: int, factor: int) -> Rows:
+        """2^bits rows for each base, which `powers_of_table` takes: base 0's with `factor`. All must be units."""
+        ...
+
+    def powers_of_table(self, table: Rows, bits: int, exponents: U8, words: U64 | None) -> Rows:
+        """The factor of the table times base k to the power of digit k, for each exponent and all k, times 1 + w·root.
+
+        An exponent is a row of octets, the lowest first; digits have `bits` bits, up to 16, the lowest first, and no
+        more than 900 of them. The w in `words` are below the root; without any, they are 0.
+        """
+        ...
+
+    def joining(self, p: int, q: int) -> Joining:
+        """What `join` joins residues modulo p² and modulo q² with, where p·q is the root, and p is as long as q."""
+        ...
+
+    def join(self, joining: Joining, a: Rows, b: Rows, words: U64 | None) -> Rows:
+        """Residues that are x modulo p² and y modulo q², times 1 + w·root.
+
+        `a`, of x times the first factor of `joining`, and `b`, of y times the second, are rows of the same backend
+        modulo p² and modulo q². The w in `words` are below the root; without any, they are 0.
+        """
         ...
 
     def power(self, rows: Rows, exponent: int) -> Rows:

@@ -7,10 +7,12 @@ import gmpy2
 import numpy as np
 from numpy.typing import NDArray
 
+from mpc.primitives.paillier.joining import Joining
 from mpc.primitives.paillier.words import U64, ints_from_words, rows_of_words
 from mpc.primitives.threads import spread
 
 I64 = NDArray[np.int64]
+U8 = NDArray[np.uint8]
 Rows = NDArray[Any]
 
 _PIECE = 64
@@ -64,6 +66,46 @@ class GmpResidues:
             product = product * row % self._modulus
         return product
 
+    def table(self, bases: Sequence[int], bits: int, factor: int) -> Rows:
+        table = np.empty((len(bases), 1 << bits), object)
+
+        def fill(piece: slice) -> None:
+            with _without_lock():
+                for at in range(piece.start, piece.stop):
+                    power = gmpy2.mpz(1 if at else factor)
+                    for digit in range(1 << bits):
+                        table[at, digit] = power
+                        power = power * bases[at] % self._modulus
+
+        spread(fill, len(bases), 1)
+        return table.reshape(-1)
+
+    def powers_of_table(self, table: Rows, bits: int, exponents: U8, words: U64 | None) -> Rows:
+        digits = len(table) >> bits
+
+        def work(piece: slice) -> Sequence[Any]:
+            found = []
+            for exponent in exponents[piece]:
+                value = int.from_bytes(exponent.tobytes(), "little")
+                index = [(at << bits) + (value >> at * bits & (1 << bits) - 1) for at in range(digits)]
+                found.append(self._product(table[index]))
+            return found
+
+        rows = _map(work, len(exponents))
+        return rows if words is None else self.shift(rows, words)
+
+    def joining(self, p: int, q: int) -> Joining:
+        return Joining.of(p, q, 1, np.array([gmpy2.mpz(q) ** 2, gmpy2.mpz(p) ** 2], object))
+
+    def join(self, joining: Joining, a: Rows, b: Rows, words: U64 | None) -> Rows:
+        first, second = joining.rows
+
+        def work(piece: slice) -> Sequence[Any]:
+            return [(x * first + y * second) % self._modulus for x, y in zip(a[piece], b[piece], strict=True)]
+
+        rows = _map(work, len(a))
+        return rows if words is None else self.shift(rows, words)
+
     def power(self, rows: Rows, exponent: int) -> Rows:
         return _map(lambda piece: gmpy2.powmod_base_list(list(rows[piece]), exponent, self._modulus), len(rows))
 
@@ -85,8 +127,13 @@ def _map(work: Callable[[slice], Sequence[Any]], count: int) -> Rows:
     out = np.empty(count, object)
 
     def fill(piece: slice) -> None:
-        with gmpy2.context(gmpy2.get_context(), allow_release_gil=True):
+        with _without_lock():
             out[piece] = work(piece)
 
     spread(fill, count, _PIECE)
     return out
+
+
+def _without_lock() -> Any:
+    """A context in which GMP computes without the interpreter's lock."""
+    return gmpy2.context(gmpy2.get_context(), allow_release_gil=True)

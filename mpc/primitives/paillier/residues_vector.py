@@ -1,7 +1,7 @@
 """Residues in Montgomery form in vector registers: rows of limbs, see `mpc.kernels.montgomery`."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -11,15 +11,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mpc.kernels.montgomery import Machine, functions
+from mpc.primitives.paillier.joining import Joining
 from mpc.primitives.paillier.words import U64, above, add_constant, ints_from_words, rows_of_words
 from mpc.primitives.threads import spread, usable_cores
 
 I64 = NDArray[np.int64]
+U8 = NDArray[np.uint8]
 Rows = NDArray[Any]
 
 _MULTIPLY_GROUPS = 16  # a task, at least: long against the cost of a task
 _CONVERT_GROUPS = 64
 _TASKS_A_CORE = 8  # at most, so that cores that started late or are slower do not hold up the others
+_OCTETS_AHEAD = 8  # beyond an exponent's that the kernel reads
 _MAX_WINDOW = 6  # bits
 _POWERS_WINDOW = 4  # bits of exponents of 64 bits, each its own
 _MIN_CHUNK = 16  # rows of a list that one lane multiplies, at least
@@ -44,6 +47,7 @@ class VectorResidues:
         self._constants = self._constant_groups()
         self._one, self._zero = self._row(self._radix), self._row(0)
         self._scales = self._row(self._radix**2 % root + self._radix % root * root)
+        self._scale = self._row(self._radix**2 % root)[:, : self._part]
         self._scratch = _Scratch()
         self._exponent = _Exponent.of(0)  # the last one, which often comes again
 
@@ -151,6 +155,76 @@ class VectorResidues:
         self._spread(work, len(lengths), 1)
         return out
 
+    def table(self, bases: Sequence[int], bits: int, factor: int) -> Rows:
+        """Rows a, t that stand for a·(1 + t·root): from a row a, a', t = a'/a.
+
+        1/a is a power of the base's inverse, found by products modulo the root alone, in step with a: the products that
+        double a base's rows are by its powers 2^i.
+        """
+        size, part = 1 << bits, self._part
+        table = np.empty((len(bases), size, self._limbs), self._type)
+        table[:, 0] = self._one
+        table[0, 0] = self._row(factor * self._radix)
+        inverse_of_first = np.zeros((len(bases), part), self._type)
+        inverse_of_first[:, 0] = 1  # not in Montgomery form, as t is not
+        inverse_of_first[0] = self._limbs_of(int(gmpy2.invert(factor, self._root)))
+        inverses = [int(gmpy2.invert(base, self._root)) for base in bases]
+        doubling = [self.affine(rows_of_words([*bases, *inverses], self.words), 1, 0)]
+        while len(doubling) < bits:
+            doubling.append(self.multiply(doubling[-1], doubling[-1]))
+        row = self._row_bytes
+        half = row // 2
+
+        def work(piece: slice) -> None:
+            at = piece.start
+            own = np.empty((size, part), self._type)
+            own[0] = inverse_of_first[at]
+            rows, reciprocals = _address(table[at]), _address(own)
+            for bit, powers in enumerate(doubling):
+                done = 1 << bit
+                base, inverse = _address(powers[at]), _address(powers[len(bases) + at])
+                self._call("multiply", 5, rows + done * row, rows, 1, base, 0, done)
+                self._call("multiply_parts", 4, reciprocals + done * half, part, reciprocals, part, inverse, 0, done)
+            high = rows + half, self._limbs
+            self._call("multiply_parts", 4, *high, *high, reciprocals, part, size)
+
+        spread(work, len(bases), 1)
+        return table.reshape(-1, self._limbs)
+
+    def powers_of_table(self, table: Rows, bits: int, exponents: U8, words: U64 | None) -> Rows:
+        octets = exponents.shape[1] + _OCTETS_AHEAD
+        padded = np.zeros((len(exponents), octets), np.uint8)
+        padded[:, : exponents.shape[1]] = exponents
+        out = np.empty((len(exponents), self._limbs), self._type)
+        to, rows, powers, scale = (_address(array) for array in (out, table, padded, self._scale))
+        plain = _Plain(words)
+
+        def work(at: int, count: int) -> None:
+            own = powers + at * octets, octets, bits, len(table) >> bits
+            self._call("powers_of_table", 6, to + at * self._row_bytes, rows, *own, *plain.at(at), scale, count)
+
+        self._spread(work, len(exponents), _MULTIPLY_GROUPS)
+        return out
+
+    def joining(self, p: int, q: int) -> Joining:
+        rows = np.array([[*self._limbs_of(y**2), *self._limbs_of(y)] for y in (q, p)], self._type)
+        return Joining.of(p, q, self._radix, rows)
+
+    def join(self, joining: Joining, a: Rows, b: Rows, words: U64 | None) -> Rows:
+        a, b = np.ascontiguousarray(a), np.ascontiguousarray(b)
+        out = np.empty((len(a), self._limbs), self._type)
+        to, first, second, pairs, scale = (_address(array) for array in (out, a, b, joining.rows, self._scale))
+        own_limbs, own_bytes = a.shape[1] // 2, a.shape[1] * self._type.itemsize
+        plain = _Plain(words)
+
+        def work(at: int, count: int) -> None:
+            skip = at * own_bytes
+            own = first + skip, second + skip, own_limbs, pairs
+            self._call("join", 9, to + at * self._row_bytes, *own, *plain.at(at), scale, count)
+
+        self._spread(work, len(a), _CONVERT_GROUPS)
+        return out
+
     def power(self, rows: Rows, exponent: int) -> Rows:
         made = self._exponent
         if made.value != exponent:
@@ -228,6 +302,19 @@ class VectorResidues:
             return
         groups = max(least_groups, count // (lanes * _TASKS_A_CORE * usable_cores()))
         spread(lambda piece: work(piece.start, piece.stop - piece.start), count, groups * lanes)
+
+
+class _Plain:
+    """Words of integers, or none, as the kernels take them."""
+
+    def __init__(self, words: U64 | None) -> None:
+        self._words = np.zeros((0, 0), np.uint64) if words is None else np.ascontiguousarray(words)
+        self._start = _address(self._words)
+
+    def at(self, item: int) -> tuple[int, int]:
+        """Where those from an item on are, and how many words each has."""
+        width = self._words.shape[1]
+        return self._start + 8 * item * width, width
 
 
 class _Scratch(threading.local):
