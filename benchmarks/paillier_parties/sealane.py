@@ -22,7 +22,7 @@ def works(bits):
         for mode in ("strict", "fast")
     }
     for encryptor in encryptors.values():
-        encryptor.encrypt(words[:2048])  # tables grow with use
+        encryptor.encrypt(words[: 5 * ROWS])  # tables grow with use, to their largest
     some = encryptors["encrypt fast owner"].encrypt(words[:ROWS])
     many = paillier.Ciphertexts.concatenate([some] * 10)  # the same again: no work depends on what is encrypted
     repeated = values[:ROWS] * 10

@@ -83,10 +83,10 @@ class MontgomeryModule:
     def _powers_of_table(self) -> None:
         """out[i] = the product of a row for each digit of exponents[i], times 1 + words[i]·N.
 
-        Exponents are little-endian integers of `octets` octets, of which eight more can be read; a digit has `bits` bits,
-        up to 57. The rows of digit k are those of `table` from k·2^bits on. They are pairs a, t that stand for
-        a·(1 + t·N), so that the t are but added up; the sum of all `digits` of them, and of the integer of `width`
-        64-bit words, must fit a part. The part `scale` is R² modulo N.
+        Exponents are little-endian integers, `step` octets from one to the next, which end in eight octets of zeros; a
+        digit has `bits` bits, up to 57. The rows of digit k are those of `table` from k·2^bits on. They are pairs a, t
+        that stand for a·(1 + t·N), so that the t are but added up; the sum of all `digits` of them, and of the integer
+        of `width` 64-bit words, must fit a part. The part `scale` is R² modulo N.
         """
         rows, groups, octets = self._rows, self._groups, ir.IntType(8).as_pointer()
         kinds = (rows, rows, octets, I64, I64, I64, INTEGERS, I64, rows, I64, groups, groups, I64)

@@ -62,8 +62,9 @@ class Products:
     def function(self, kind: Kind) -> ir.Function:
         """out = (a + a'·N)·(b + b'·N)/R + c + c'·N for groups of pairs.
 
-        To scale, b' is not read: it is 0. To square or to reduce, b is not: it is a, or 1. With a·b + m·N = r·R the product is r + ((a·b' + a'·b - m)/R)·N. The limbs of m are subtracted from those of a
-        multiple of N, so that none is negative. `out` may be one of the others, and `memory` is for two groups.
+        To scale, b' is not read: it is 0. To square or to reduce, b is not: it is a, or 1. With a·b + m·N = r·R the
+        product is r + ((a·b' + a'·b - m)/R)·N. The limbs of m are subtracted from those of a multiple of N, so that
+        none is negative. `out` may be one of the others, and `memory` is for two groups.
         """
         groups = ir.VectorType(I64, self._lanes).as_pointer()
         code = VectorCode(self._module, f"{kind}_groups", [*[groups] * 6, I64], self._lanes, I64)
@@ -225,7 +226,11 @@ class Products:
         """Do all blocks, each of which adds so many products, and carry the sums where they would overflow."""
         sums, limbs = reduction.sums, reduction.limbs
         self._in_stretches(
-            code, reduction.dropped, products, block, lambda: self.carry(code, sums, lambda at: code.load(sums, at), limbs)
+            code,
+            reduction.dropped,
+            products,
+            block,
+            lambda: self.carry(code, sums, lambda at: code.load(sums, at), limbs),
         )
 
     def _in_stretches(

@@ -1,6 +1,6 @@
 """Encryption with randomizers h_s^alpha by tables of powers of h_s (Damgard, Jurik, Nielsen): c = (1 + m·n)·h_s^alpha.
 
-The owner computes modulo p² and modulo q² and puts the two together.
+The owner computes modulo p² and modulo q² and puts the two together; the plaintext goes in with the last step.
 """
 
 from collections.abc import Sequence
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from mpc.errors import InputError
 from mpc.primitives.paillier.arrays import Ciphertexts
+from mpc.primitives.paillier.joining import Joining
 from mpc.primitives.paillier.keys import PrivateKey, PublicKey
 from mpc.primitives.paillier.residues import Residues, Rows
 from mpc.primitives.paillier.words import U64, above, in_pieces
@@ -43,10 +44,10 @@ class Encryptor:
         self.mode = mode
         self._rng = rng
         self._alpha_bits = self.public.bits // 2 if mode == "strict" else FAST_BITS
+        self._fields: tuple[Residues, ...] = (self.public.residues,)
+        self._joining: Joining | None = None
         if isinstance(key, PrivateKey):
             self._fields, self._joining = key.residues, self.public.residues.joining(key.p, key.q)
-        else:
-            self._fields, self._joining = (self.public.residues,), None
         self._asked = 0
         self._windows = _Windows(self._alpha_bits, _WINDOWS[0])
         self._tables: list[Rows] = []
@@ -117,9 +118,10 @@ class Encryptor:
     def _grow(self, count: int) -> None:
         """Make larger tables if so many powers more, and what is expected after them, are worth the time."""
         self._asked += count
-        row_bytes = 8 * self.public.residues.words
-        windows = _Windows.cheapest(self._alpha_bits, _AS_MANY_AGAIN * max(1, self._asked), row_bytes)
-        if not self._tables or windows.bits > self._windows.bits:
+        made = self._windows if self._tables else None
+        expected = _AS_MANY_AGAIN * max(1, self._asked)
+        windows = _Windows.cheapest(self._alpha_bits, expected, 8 * self.public.residues.words, made)
+        if windows != made:
             factors = self._joining.factors if self._joining else (1,)
             self._windows = windows
             self._tables = [
@@ -145,11 +147,14 @@ class _Windows:
         return self.count << self.bits
 
     @classmethod
-    def cheapest(cls, alpha_bits: int, powers: int, row_bytes: int) -> "_Windows":
-        """Those with which a table and so many powers take the fewest multiplications, if the table fits its bytes."""
+    def cheapest(cls, alpha_bits: int, powers: int, row_bytes: int, made: "_Windows | None") -> "_Windows":
+        """Those with which so many powers, and a table unless it is `made`, take the fewest multiplications.
+
+        The table fits its bytes.
+        """
         choices = (cls(alpha_bits, bits) for bits in _WINDOWS)
         fitting = [windows for windows in choices if windows.rows * row_bytes <= _TABLE_BYTES]
-        return min(fitting, key=lambda windows: _ROW_COST * windows.rows + powers * windows.count)
+        return min(fitting, key=lambda each: (each != made) * _ROW_COST * each.rows + powers * each.count)
 
 
 def _table(field: Residues, base: int, windows: _Windows, factor: int) -> Rows:

@@ -22,7 +22,7 @@ REAL_IFMA = next(machine for machine in MACHINES if machine.multiplier is IFMA)
 def test_the_emulated_code_is_the_real_one_but_for_two_instructions():
     assert (REAL_IFMA.lanes, REAL_IFMA.row_bits, REAL_IFMA.limb_bits) == (8, 64, 52)
     assert (EMULATED_IFMA.lanes, EMULATED_IFMA.row_bits, EMULATED_IFMA.limb_bits) == (8, 64, 52)
-    for function in ("products", "powers", "multiply", "enter", "shift"):
+    for function in ("products", "powers_of_table", "powers", "multiply", "multiply_parts", "enter", "shift", "join"):
         bodies = [
             re.search(rf'define void @"{function}".*?\n}}', m.text(), re.S)[0] for m in (REAL_IFMA, EMULATED_IFMA)
         ]

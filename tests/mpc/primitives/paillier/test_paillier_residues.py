@@ -2,6 +2,7 @@
 
 import random
 from concurrent.futures import ThreadPoolExecutor
+from math import gcd
 
 import numpy as np
 import pytest
@@ -103,6 +104,70 @@ def test_powers_to_long_exponents_are_those_of_integers(backend):
     for exponent in [*gaps, *long, (1 << 1024) - 1]:
         found = ints_from_words(residues.leave(residues.power(rows, exponent)))
         assert found == [pow(value, exponent, modulus) for value in values]
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("bits", [65, 257, 550, 1024, 2230])
+def test_powers_by_tables_are_those_of_integers(backend, bits):
+    for root in roots(bits):
+        modulus, residues, generator = root**2, BACKENDS[backend](root), random.Random(bits)
+        drawn = [generator.randrange(modulus) for _ in range(9)]
+        units = [x for x in (2, root - 1, root + 1, modulus - 1, *drawn) if gcd(x, root) == 1]
+        for width, factor in ((1, 1), (5, modulus - 2), (9, units[-1])):
+            table = residues.table(units, width, factor)
+            octets = -(-width * len(units) // 8)
+            edges = [0, 1, (1 << width * len(units)) - 1, 1 << width * (len(units) - 1)]
+            exponents = [*edges, *(generator.getrandbits(width * len(units)) for _ in range(20))]
+            raw = np.array([list(exponent.to_bytes(octets, "little")) for exponent in exponents], np.uint8)
+            plain = [[0, 1, root - 1, root // 2][at] if at < 4 else generator.randrange(root) for at in range(24)]
+            expected = []
+            for exponent in exponents:
+                product = factor
+                for at, unit in enumerate(units):
+                    product *= pow(unit, exponent >> at * width & (1 << width) - 1, modulus)
+                expected.append(product % modulus)
+            found = residues.powers_of_table(table, width, raw, None)
+            assert ints_from_words(residues.leave(found)) == expected
+            found = residues.powers_of_table(table, width, raw, rows_of_words(plain, -(-bits // 64)))
+            shifted = [x * (1 + w * root) % modulus for x, w in zip(expected, plain, strict=True)]
+            assert ints_from_words(residues.leave(found)) == shifted
+            assert ints_from_words(residues.leave(residues.multiply(found, found))) == [x**2 % modulus for x in shifted]
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_sums_of_as_many_digits_as_there_may_be_fit(backend):
+    root = (1 << 1024) - 1  # of which the registers leave the fewest bits free
+    modulus, residues = root**2, BACKENDS[backend](root)
+    unit = pow(2, 977, modulus) * (1 + (root - 1) * root) % modulus
+    table = residues.table([unit] * 900, 1, 1)
+    raw = np.full((2, 113), 255, np.uint8)
+    words = rows_of_words([root - 1] * 2, 16)
+    found = residues.powers_of_table(table, 1, raw, words)
+    expected = pow(unit, 900, modulus) * (1 + (root - 1) * root) % modulus
+    assert ints_from_words(residues.leave(found)) == [expected] * 2
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("bits", [64, 130, 272, 512, 1024, 1536])
+def test_residues_are_joined_as_the_chinese_remainder_theorem_says(backend, bits):
+    generator = random.Random(bits)
+    for p in roots(bits):
+        q = next(q for q in range(p - 2, 0, -2) if gcd(p, q) == 1 and q.bit_length() == bits)
+        both = [BACKENDS[backend](root) for root in (p, q)]
+        whole = BACKENDS[backend](p * q)
+        joining = whole.joining(p, q)
+        values = [0, 1, (p * q) ** 2 - 1, p, q, p**2, q**2, *(generator.randrange((p * q) ** 2) for _ in range(20))]
+        rows = [
+            field.affine(rows_of_words([v % field.modulus for v in values], field.words), factor, 0)
+            for field, factor in zip(both, joining.factors, strict=True)
+        ]
+        rows = [field.multiply(each, field.power(each, 0)) for field, each in zip(both, rows, strict=True)]
+        assert ints_from_words(whole.leave(whole.join(joining, *rows, None))) == values
+        plain = [generator.randrange(p * q) for _ in values]
+        found = whole.join(joining, *rows, rows_of_words(plain, -(-(p * q).bit_length() // 64)))
+        expected = [v * (1 + w * p * q) % whole.modulus for v, w in zip(values, plain, strict=True)]
+        assert ints_from_words(whole.leave(found)) == expected
+        assert ints_from_words(whole.leave(whole.multiply(found, found))) == [v**2 % whole.modulus for v in expected]
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
