@@ -1,6 +1,9 @@
 """What a process that runs one job and ends may do beforehand."""
 
-import ctypes
+#: For the environment of a process, before what reads them is loaded: numpy's linear algebra lets its threads sleep
+#: when they have nothing to do, instead of spin for some 60 ms from their start on; and pydantic does not read the
+#: metadata of every installed package to find plugins, of which none has a say in what is checked here.
+SETTINGS = {"OPENBLAS_THREAD_TIMEOUT": "10", "PYDANTIC_DISABLE_PLUGINS": "__all__"}
 
 #: What it may load while it waits: Arrow and its functions; then numba, of which the first kernel brings in all but the
 #: other kernels. Protocols load it only where they run.
@@ -15,6 +18,8 @@ def keep_freed_memory() -> None:
 
     For the whole process, to its end. Where the C library is not glibc nothing changes.
     """
+    import ctypes
+
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
         mallopt(_M_MMAP_MAX, 0)

@@ -12,21 +12,21 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cache
-from typing import Any
-
-from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from mpc.errors import InputError
+
+if TYPE_CHECKING:  # loaded by whoever has something to check
+    from pydantic import TypeAdapter, ValidationError
 
 DOMAIN = b"sealane/job/1\0"
 MAX_JOB_BYTES = 256 * 2**10  # fifty members with a hundred columns each fit
 MAX_DEADLINE = 253402300799  # the last second of the year 9999
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 
-_STRICT = ConfigDict(extra="forbid", strict=False, allow_inf_nan=False)
+_STRICT = {"extra": "forbid", "strict": False, "allow_inf_nan": False}  # for pydantic
 
 
-@with_config(_STRICT)
 @dataclass(frozen=True)
 class Member:
     """One party's part in a job.
@@ -35,13 +35,14 @@ class Member:
     `fingerprint` is the SHA-256 of the party's identity certificate in hexadecimal; empty in one process.
     """
 
+    __pydantic_config__: ClassVar = _STRICT
+
     role: str
     dataset: str = ""
     columns: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     fingerprint: str = ""
 
 
-@with_config(_STRICT)
 @dataclass(frozen=True)
 class Job:
     """One joint computation: who takes part, in which role, on what, for whom, and why.
@@ -49,6 +50,8 @@ class Job:
     `members` is keyed by party name; `receivers` are the names that learn the result; `params` are the protocol's
     own (see its `Spec.params`); `deadline` is in seconds since 1970 (0: none), after which nothing starts.
     """
+
+    __pydantic_config__: ClassVar = _STRICT
 
     protocol: str
     members: Mapping[str, Member]
@@ -91,6 +94,8 @@ class Job:
         """The job in `data`; raises `InputError` when it is too long, malformed or not canonical."""
         if len(data) > MAX_JOB_BYTES:
             raise InputError(f"a job of {len(data)} bytes is too long (at most {MAX_JOB_BYTES})")
+        from pydantic import ValidationError
+
         try:
             job = _adapter().validate_json(data)
         except ValidationError as error:
@@ -105,7 +110,9 @@ class Job:
 
 
 @cache
-def _adapter() -> TypeAdapter[Job]:
+def _adapter() -> "TypeAdapter[Job]":
+    from pydantic import TypeAdapter
+
     return TypeAdapter(Job)
 
 
@@ -119,7 +126,7 @@ def digest_of(data: bytes) -> str:
     return hashlib.sha256(DOMAIN + data).hexdigest()
 
 
-def explain(error: ValidationError) -> str:
+def explain(error: "ValidationError") -> str:
     """Where each problem is and what it is, without the offending values."""
     return "; ".join(
         f"{'.'.join(str(part) for part in item['loc']) or 'top level'}: {item['msg']}"

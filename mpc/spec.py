@@ -5,10 +5,8 @@ Each protocol module ends in its `SPEC`. `reveals` and `estimate` are what an ap
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass, field, fields
+from dataclasses import MISSING, Field, dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
-
-from pydantic import TypeAdapter, ValidationError
 
 from mpc.channel import Channel
 from mpc.conditions import Condition
@@ -186,13 +184,20 @@ class Spec(Generic[P]):
         unknown = sorted(set(job.params) - set(known))
         if unknown:
             raise InputError(f"{self.name} has no parameter {unknown[0]!r}, only {', '.join(known)}")
-        try:
-            params = TypeAdapter(self.params).validate_python(dict(job.params))
-        except ValidationError as error:
-            raise InputError(f"parameters of {self.name}: {explain(error)}") from None
+        params = self._checked(job.params)
         self._check_members(job)
         self.check(job, params)
         return params
+
+    def _checked(self, given: Mapping[str, Any]) -> P:
+        if not given and all(_has_default(field) for field in fields(self.params)):  # type: ignore[arg-type]
+            return self.params()
+        from pydantic import TypeAdapter, ValidationError
+
+        try:
+            return TypeAdapter(self.params).validate_python(dict(given))
+        except ValidationError as error:
+            raise InputError(f"parameters of {self.name}: {explain(error)}") from None
 
     def _check_members(self, job: Job) -> None:
         for name, member in job.members.items():
@@ -216,8 +221,14 @@ class Spec(Generic[P]):
                 raise InputError(f"{self.name} takes {role.least} to {role.most} of role {role_name}, not {count}")
 
 
+def _has_default(field: "Field[Any]") -> bool:
+    return not (field.default is MISSING and field.default_factory is MISSING)
+
+
 def describe_params(spec: Spec[Any]) -> dict[str, Any]:
     """The JSON schema of a protocol's parameters, for help texts and forms."""
+    from pydantic import TypeAdapter
+
     return TypeAdapter(spec.params).json_schema()
 
 

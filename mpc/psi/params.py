@@ -3,13 +3,14 @@
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from pydantic import Field, StrictInt
-
+from mpc.bounded import Between
 from mpc.errors import InputError
 from mpc.job import Job
 from mpc.normalisation import DEFAULT, profile
 
 MAX_KEYS = 2**26  # distinct keys a party: bounds what a peer's claim can make us prepare for
+
+Minimum = Annotated[int, Between(0, MAX_KEYS)]
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,7 @@ class Params:
     """
 
     normalisation: tuple[str, ...] = ()
-    min_result: Annotated[StrictInt, Field(ge=0, le=MAX_KEYS)] = 1
+    min_result: Minimum = 1
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class VoleParams:
     """
 
     normalisation: tuple[str, ...] = ()
-    min_result: Annotated[StrictInt, Field(ge=0, le=MAX_KEYS)] = 1
+    min_result: Minimum = 1
     release: Literal["rows", "aligned", "count"] = "rows"
     code: Literal["standard", "conservative"] = "standard"
 
@@ -50,7 +51,7 @@ class MultiParams:
     """Parameters of psi.multi: `normalisation` and `min_result` as in `Params`, `code` as in `VoleParams`."""
 
     normalisation: tuple[str, ...] = ()
-    min_result: Annotated[StrictInt, Field(ge=0, le=MAX_KEYS)] = 1
+    min_result: Minimum = 1
     code: Literal["standard", "conservative"] = "standard"
 
     @property

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import structlog
 
+from mpc import ahead
 from parties.worker.task import Task, pack
 
 _LOG = structlog.get_logger()
@@ -58,7 +59,7 @@ class WorkerProcess:
                     stderr=asyncio.subprocess.DEVNULL,  # a library's words may hold data
                     pass_fds=[theirs.fileno()],
                     cwd=folder,
-                    env={key: os.environ[key] for key in _PASSED_ENVIRONMENT if key in os.environ},
+                    env={key: os.environ[key] for key in _PASSED_ENVIRONMENT if key in os.environ} | ahead.SETTINGS,
                     start_new_session=True,
                 )
         except BaseException:

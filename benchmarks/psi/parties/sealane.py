@@ -7,14 +7,16 @@ import resource
 import socket
 import sys
 
+from mpc import ahead
+
 
 def run(name: str, descriptor: str, source: str, target: str, session: str) -> None:
+    os.environ.update(ahead.SETTINGS)
     gc.disable()  # as much is imported, and nothing of it is garbage
     import pyarrow as pa
     from pyarrow import csv
 
     from benchmarks.pipes import SocketPipe
-    from mpc import ahead
     from mpc.channel import CountingPipe, MessageChannel
     from mpc.job import Job, Member
     from mpc.psi.vole import SPEC
