@@ -9,18 +9,19 @@ SETTINGS = {"OPENBLAS_THREAD_TIMEOUT": "10", "PYDANTIC_DISABLE_PLUGINS": "__all_
 #: other kernels. Protocols load it only where they run.
 MODULES = ("mpc.psi.table", "mpc.kernels.tags")
 
-_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # mallopt(3)
+_M_TRIM_THRESHOLD, _M_MMAP_MAX, _M_ARENA_MAX = -1, -4, -8  # mallopt(3)
 _NEVER = -1
 
 
 def keep_freed_memory() -> None:
-    """Reuse memory that is freed instead of returning it: the kernel clears whatever a process gets anew.
+    """Reuse memory that any thread freed instead of returning it: the kernel clears whatever a process gets anew.
 
-    For the whole process, to its end. Where the C library is not glibc nothing changes.
+    For the whole process, to its end, and best before it has threads. Where the C library is not glibc nothing changes.
     """
     import ctypes
 
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
+        mallopt(_M_ARENA_MAX, 1)
         mallopt(_M_MMAP_MAX, 0)
         mallopt(_M_TRIM_THRESHOLD, _NEVER)

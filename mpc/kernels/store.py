@@ -1,4 +1,5 @@
-"""Where compiled kernels are kept between processes: a folder that only its owner, or root, has written to.
+"""Where machine code is kept between processes, compiled kernels above all: a folder that only its owner, or root, has
+written to.
 
 What is read here is executed. A file is used only if its folder and itself belong to this user or to root, nobody
 else may write to them, and its content has the digest that it begins with. Whatever is wrong with the folder or a file,
@@ -37,10 +38,11 @@ def read(key: str) -> bytes | None:
         if not _trusted(place.lstat(), stat.S_ISDIR):
             return None
         with os.fdopen(os.open(place / key, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC), "rb") as file:
-            content = file.read() if _trusted(os.fstat(file.fileno()), stat.S_ISREG) else b""
+            if not _trusted(os.fstat(file.fileno()), stat.S_ISREG):
+                return None
+            digest, code = file.read(_DIGEST_BYTES), file.read()
     except OSError:
         return None
-    digest, code = content[:_DIGEST_BYTES], content[_DIGEST_BYTES:]
     return code if digest == _digest(key, code) else None
 
 
@@ -57,7 +59,7 @@ def write(key: str, code: bytes) -> None:
         descriptor, name = tempfile.mkstemp(dir=place)
         try:
             with os.fdopen(descriptor, "wb") as file:
-                file.write(_digest(key, code) + code)
+                file.writelines((_digest(key, code), code))
             Path(name).replace(place / key)
         except OSError:
             Path(name).unlink()
@@ -65,7 +67,9 @@ def write(key: str, code: bytes) -> None:
 
 
 def _digest(key: str, code: bytes) -> bytes:
-    return hashlib.sha256(key.encode("ascii") + code).digest()
+    state = hashlib.sha256(key.encode("ascii"))
+    state.update(code)
+    return state.digest()
 
 
 def _trusted(status: os.stat_result, is_kind: Callable[[int], bool]) -> bool:

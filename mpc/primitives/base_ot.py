@@ -13,9 +13,11 @@ from hashlib import blake2b
 
 from mpc.errors import ProtocolError
 from mpc.primitives.ristretto import POINT_BYTES, hash_to_group, multiply, multiply_base, random_scalar, subtract
+from mpc.primitives.threads import spread
 from mpc.rng import Rng
 
 KEY_BYTES = 16
+_PIECE = 16  # transfers a task: a millisecond
 _DOMAIN = b"sealane/base_ot/1/ristretto255_XMD:SHA-512_R255MAP_RO_/"
 _DOMAIN_KEY = b"sealane/base_ot.key/1\0"
 
@@ -40,13 +42,17 @@ def choose(offered: bytes, choices: Sequence[bool], session: bytes, rng: Rng) ->
     Raises `ProtocolError` unless `offered` is an element other than the identity.
     """
     common = hash_to_group(b"C", _DOMAIN)
-    chosen, message = [], []
-    for index, choice in enumerate(choices):
-        scalar = random_scalar(rng)
-        point = multiply_base(scalar)
-        first = subtract(common, point) if choice else point
-        chosen.append(_key(session, index, first, multiply(scalar, offered)))
-        message.append(first)
+    scalars = [random_scalar(rng) for _ in choices]
+    chosen, message = [b""] * len(choices), [b""] * len(choices)
+
+    def work(piece: slice) -> None:
+        for index in range(piece.start, piece.stop):
+            point = multiply_base(scalars[index])
+            first = subtract(common, point) if choices[index] else point
+            chosen[index] = _key(session, index, first, multiply(scalars[index], offered))
+            message[index] = first
+
+    spread(work, len(choices), _PIECE)
     return chosen, b"".join(message)
 
 
@@ -55,11 +61,15 @@ def keys(offered: Offer, message: bytes, count: int, session: bytes) -> list[tup
     if len(message) != count * POINT_BYTES:
         raise ProtocolError(f"expected {count} points for base oblivious transfers, got {len(message)} bytes")
     second = multiply(offered.scalar, hash_to_group(b"C", _DOMAIN))
-    pairs = []
-    for index in range(count):
-        point = message[index * POINT_BYTES : (index + 1) * POINT_BYTES]
-        shared = multiply(offered.scalar, point)
-        pairs.append((_key(session, index, point, shared), _key(session, index, point, subtract(second, shared))))
+    pairs = [(b"", b"")] * count
+
+    def work(piece: slice) -> None:
+        for index in range(piece.start, piece.stop):
+            point = message[index * POINT_BYTES : (index + 1) * POINT_BYTES]
+            shared = multiply(offered.scalar, point)
+            pairs[index] = _key(session, index, point, shared), _key(session, index, point, subtract(second, shared))
+
+    spread(work, count, _PIECE)
     return pairs
 
 

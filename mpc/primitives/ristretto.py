@@ -7,19 +7,10 @@ checked by using it.
 
 import ctypes
 import hashlib
-import os
-from contextlib import suppress
-
-import rbcl
-from rbcl._sodium import _sodium as _libsodium
-from rbcl._sodium import lib_path as _libsodium_file
 
 from mpc.errors import ProtocolError
+from mpc.primitives import libsodium
 from mpc.rng import Rng
-
-# rbcl loads libsodium from a temporary file of a few megabytes, one a process, and would leave it behind.
-with suppress(OSError):
-    os.unlink(_libsodium_file)  # noqa: PTH108 (pathlib is for those who work with files)
 
 POINT_BYTES = 32
 SCALAR_BYTES = 32
@@ -31,11 +22,17 @@ _ZERO_SCALAR = bytes(SCALAR_BYTES)
 _AFTER_PADDING = hashlib.sha512(bytes(_SHA512_BLOCK_BYTES))  # Z_pad of RFC 9380, the same for every message
 _NO_POINT = "32 bytes are not the canonical encoding of an element of ristretto255 other than the identity"
 
-# For batches: rbcl's functions make several objects an element. Looked up by name, these are not those that rbcl calls.
-_from_hash = _libsodium["crypto_core_ristretto255_from_hash"]
+_LIBRARY = libsodium.load()
+_from_hash = _LIBRARY["crypto_core_ristretto255_from_hash"]
 _from_hash.argtypes = (ctypes.c_void_p, ctypes.c_char_p)
-_multiply = _libsodium["crypto_scalarmult_ristretto255"]
+_multiply = _LIBRARY["crypto_scalarmult_ristretto255"]
 _multiply.argtypes = (ctypes.c_void_p, ctypes.c_char_p, ctypes.c_void_p)
+_multiply_base = _LIBRARY["crypto_scalarmult_ristretto255_base"]
+_multiply_base.argtypes = (ctypes.c_void_p, ctypes.c_char_p)
+_subtract = _LIBRARY["crypto_core_ristretto255_sub"]
+_subtract.argtypes = (ctypes.c_void_p, ctypes.c_char_p, ctypes.c_char_p)
+_reduce = _LIBRARY["crypto_core_ristretto255_scalar_reduce"]
+_reduce.argtypes = (ctypes.c_void_p, ctypes.c_char_p)
 
 
 def expand_message_xmd(message: bytes, dst: bytes, length: int) -> bytes:
@@ -61,7 +58,9 @@ def expand_message_xmd(message: bytes, dst: bytes, length: int) -> bytes:
 
 def point_from_uniform(uniform: bytes) -> bytes:
     """The element derived from 64 uniform bytes: RFC 9496, section 4.3.4."""
-    return bytes(rbcl.crypto_core_ristretto255_from_hash(uniform))
+    point = ctypes.create_string_buffer(POINT_BYTES)
+    _from_hash(ctypes.addressof(point), _sized(uniform, UNIFORM_BYTES))
+    return point.raw
 
 
 def hash_to_group(message: bytes, dst: bytes) -> bytes:
@@ -84,10 +83,11 @@ def hash_each_to_group(messages: bytes, width: int, dst: bytes) -> bytes:
 
 def random_scalar(rng: Rng) -> bytes:
     """A uniform scalar other than zero."""
-    scalar = bytes(rbcl.crypto_core_ristretto255_scalar_reduce(rng(UNIFORM_BYTES)))
-    if scalar == _ZERO_SCALAR:
+    scalar = ctypes.create_string_buffer(SCALAR_BYTES)
+    _reduce(ctypes.addressof(scalar), _sized(rng(UNIFORM_BYTES), UNIFORM_BYTES))
+    if scalar.raw == _ZERO_SCALAR:
         raise AssertionError("the source of randomness gave the zero scalar")
-    return scalar
+    return scalar.raw
 
 
 def multiply(scalar: bytes, point: bytes) -> bytes:
@@ -99,12 +99,12 @@ def multiply(scalar: bytes, point: bytes) -> bytes:
         raise ProtocolError(f"a point of ristretto255 has {POINT_BYTES} bytes, not {len(point)}")
     if point[-1] & 0x80:  # libsodium ignores this bit, which would give each element a second encoding
         raise ProtocolError(_NO_POINT)
-    try:
-        # libsodium refuses other encodings that are not canonical, and a product that is the identity. The order of
-        # the group is prime, so with a scalar other than zero that happens for no point but the identity.
-        return bytes(rbcl.crypto_scalarmult_ristretto255(scalar, point))
-    except RuntimeError:
-        raise ProtocolError(_NO_POINT) from None
+    product = ctypes.create_string_buffer(POINT_BYTES)
+    # libsodium refuses other encodings that are not canonical, and a product that is the identity. The order of
+    # the group is prime, so with a scalar other than zero that happens for no point but the identity.
+    if _multiply(ctypes.addressof(product), _sized(scalar, SCALAR_BYTES), point):
+        raise ProtocolError(_NO_POINT)
+    return product.raw
 
 
 def multiply_each(scalar: bytes, points: bytes) -> bytes:
@@ -126,9 +126,22 @@ def multiply_each(scalar: bytes, points: bytes) -> bytes:
 
 def multiply_base(scalar: bytes) -> bytes:
     """`scalar` times the group's generator, for a scalar other than zero."""
-    return bytes(rbcl.crypto_scalarmult_ristretto255_base(scalar))
+    product = ctypes.create_string_buffer(POINT_BYTES)
+    if _multiply_base(ctypes.addressof(product), _sized(scalar, SCALAR_BYTES)):
+        raise ValueError("the scalar is zero")
+    return product.raw
 
 
 def subtract(point: bytes, other: bytes) -> bytes:
     """`point` minus `other`, two encodings that were made or checked here."""
-    return bytes(rbcl.crypto_core_ristretto255_sub(point, other))
+    difference = ctypes.create_string_buffer(POINT_BYTES)
+    if _subtract(ctypes.addressof(difference), _sized(point, POINT_BYTES), _sized(other, POINT_BYTES)):
+        raise ValueError(_NO_POINT)
+    return difference.raw
+
+
+def _sized(data: bytes, size: int) -> bytes:
+    """`data`, of which libsodium reads `size` bytes."""
+    if len(data) != size:
+        raise ValueError(f"expected {size} bytes, not {len(data)}")
+    return data

@@ -46,3 +46,36 @@ def test_memory_that_was_freed_is_used_again() -> None:
         for how in ("keep", "return")
     ]
     assert counts[0] < 100 < 1000 < counts[1]
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="a setting of glibc")
+def test_memory_that_one_thread_freed_is_used_by_another() -> None:
+    program = """
+import resource
+import threading
+
+import numpy as np
+
+from mpc.ahead import keep_freed_memory
+
+keep_freed_memory()
+faults = []
+
+
+def touch():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(8):
+        np.empty(2**20, np.uint8)[:: 2**10] = 1
+    faults.append(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+
+
+for _ in range(3):
+    thread = threading.Thread(target=touch)
+    thread.start()
+    thread.join()
+touch()
+print(min(faults[1:]), faults[-1])
+"""
+    environment = {**os.environ, "NUMPY_MADVISE_HUGEPAGE": "0"}
+    found = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
+    assert all(int(count) < 100 for count in found.stdout.split())

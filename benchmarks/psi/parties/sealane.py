@@ -12,6 +12,7 @@ from mpc import ahead
 
 def run(name: str, descriptor: str, source: str, target: str, session: str) -> None:
     os.environ.update(ahead.SETTINGS)
+    ahead.keep_freed_memory()
     gc.disable()  # as much is imported, and nothing of it is garbage
     import pyarrow as pa
     from pyarrow import csv
@@ -26,7 +27,6 @@ def run(name: str, descriptor: str, source: str, target: str, session: str) -> N
 
     gc.freeze()
     gc.enable()
-    ahead.keep_freed_memory()
     members = {party: Member(role, columns={"key": ("id",)}) for party, role in (("a", "receiver"), ("b", "sender"))}
     job = Job("psi.vole", members, ("a", "b"), id="0" * 32)
     table = csv.read_csv(source, convert_options=csv.ConvertOptions(column_types={"id": pa.string()}))
