@@ -12,14 +12,18 @@ What jobs write that are computed in memory only is in a folder outside, which i
 """
 
 import json
+import os
+import pwd
 import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Annotated, Literal
 
-from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
+from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError, with_config
 
 from mpc.errors import InputError
 from mpc.job import explain
+from parties.addresses import check_own_address
 from parties.memory import folder_of
 from parties.store import Store
 
@@ -30,21 +34,35 @@ _SETTINGS_HEAD = """\
 """
 
 
+def _own_address(address: str) -> str:
+    try:
+        check_own_address(address)
+    except InputError as error:
+        raise ValueError(str(error)) from None
+    return address
+
+
+LogLevel = Literal["debug", "info", "warning", "error"]
+_OwnAddress = Annotated[str, AfterValidator(_own_address)]
+_AtLeastZero = Annotated[int, Field(strict=True, ge=0)]
+_AtLeastOne = Annotated[int, Field(strict=True, ge=1)]
+
+
 @with_config(ConfigDict(extra="forbid"))
 @dataclass(frozen=True)
 class Settings:
     """What an operator may set. Times in seconds, sizes in bytes."""
 
     name: str
-    listen: str = ""  # host:port to accept peers on; empty: only dial out
-    advertise: str = ""  # host:port that peers dial; empty: as `listen`
-    metrics_listen: str = ""  # host:port for /metrics, /healthz, /readyz; empty: none
-    max_running_jobs: int = 2
-    spare_workers: int = 1  # processes started ahead of the jobs that they will run
-    max_open_jobs: int = 1000
-    max_connections: int = 100
-    keepalive_s: float = 10.0
-    log_level: str = "info"
+    listen: _OwnAddress = ""  # host:port to accept peers on; empty: only dial out
+    advertise: _OwnAddress = ""  # host:port that peers dial; empty: as `listen`
+    metrics_listen: _OwnAddress = ""  # host:port for /metrics, /healthz, /readyz; empty: none
+    max_running_jobs: _AtLeastOne = 2
+    spare_workers: _AtLeastZero = 1  # processes started ahead of the jobs that they will run
+    max_open_jobs: _AtLeastOne = 1000
+    max_connections: _AtLeastOne = 100
+    keepalive_s: Annotated[float, Field(strict=True, ge=0.1, le=3600)] = 10.0
+    log_level: LogLevel = "info"
 
 
 @dataclass(frozen=True)
@@ -56,8 +74,9 @@ class Home:
 
     @classmethod
     def load(cls, path: Path) -> "Home":
-        """The node in `path`; raises `InputError` when there is none or its settings cannot be used."""
+        """The node in `path`; raises `InputError` when there is none, it is another user's, or its settings are bad."""
         file = path / "settings.toml"
+        _check_user(path)
         try:
             settings = TypeAdapter(Settings).validate_python(tomllib.loads(file.read_text()))
         except FileNotFoundError:
@@ -66,8 +85,10 @@ class Home:
             ) from None
         except tomllib.TOMLDecodeError as error:
             raise InputError(f"{file}: not TOML: {error}") from None
+        except UnicodeDecodeError:
+            raise InputError(f"{file}: is not UTF-8", hint="save the file as UTF-8") from None
         except ValidationError as error:
-            raise InputError(f"{file}: {explain(error)}") from None
+            raise InputError(f"{file}: {explain(error)}", hint="docs/operating.md lists the settings") from None
         return cls(path, settings)
 
     @staticmethod
@@ -101,3 +122,28 @@ class Home:
     def store(self) -> Store:
         """The node's database."""
         return Store(self.path / "sealane.db")
+
+
+def _check_user(path: Path) -> None:
+    """Raises `InputError` if the node in `path` is another user's, for whom files made now would be lost.
+
+    Whose it is says the folder of its keys, which only that user can read.
+    """
+    try:
+        owner = (path / "identity").stat().st_uid
+    except PermissionError:
+        owner = path.stat().st_uid
+    except OSError:
+        return  # there is none: others say so
+    if owner != os.geteuid():
+        raise InputError(
+            f"the node in {path} is of user {_user(owner)}, and this is {_user(os.geteuid())}",
+            hint=f"run this as that user: sudo -u {_user(owner)} sealane --home {path} ...",
+        )
+
+
+def _user(number: int) -> str:
+    try:
+        return pwd.getpwuid(number).pw_name
+    except KeyError:
+        return f"#{number}"

@@ -1,5 +1,6 @@
 """Numbers for Prometheus, and whether the node is alive and ready, over plain HTTP on an operator's address."""
 
+import socket
 from collections.abc import Callable, Iterable
 from socketserver import ThreadingMixIn
 from threading import Thread
@@ -9,10 +10,15 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 from prometheus_client import CollectorRegistry, Counter, Gauge, make_wsgi_app
 
 from mpc.errors import InputError
+from parties.addresses import split
 
 
 class _Server(ThreadingMixIn, WSGIServer):
     daemon_threads = True
+
+
+class _Server6(_Server):
+    address_family = socket.AF_INET6
 
 
 class _Handler(WSGIRequestHandler):
@@ -55,11 +61,16 @@ class Metrics:
             "sealane_calls_refused", "Calls by parties that are not peers.", registry=self._registry
         )
 
+    def forget(self, peer: str) -> None:
+        """A peer was removed: nobody is to be called out of bed because its link is down."""
+        for gauge in (self.links, self.sent, self.received):
+            gauge.remove(peer)
+
     def serve(self, address: str, ready: Callable[[], bool]) -> Listener:
         """Answer /metrics, /healthz (the process runs) and /readyz (it takes new work) on host:port."""
         if not address:
             return Listener(None)
-        host, _, port = address.rpartition(":")
+        host, port = split(address)
         metrics = make_wsgi_app(self._registry)
 
         def app(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
@@ -73,8 +84,12 @@ class Metrics:
             return [status.encode() + b"\n"]
 
         try:
-            server = make_server(host or "127.0.0.1", int(port), app, server_class=_Server, handler_class=_Handler)
-        except (OSError, ValueError) as error:
-            raise InputError(f"metrics_listen {address!r} cannot be listened on: {error}") from None
+            server = make_server(host, port, app, server_class=_kind_for(host), handler_class=_Handler)
+        except OSError as error:
+            raise InputError(f"metrics_listen {address} cannot be listened on: {error.strerror}") from None
         Thread(target=server.serve_forever, name="metrics", daemon=True).start()
         return Listener(server)
+
+
+def _kind_for(host: str) -> type[_Server]:
+    return _Server6 if ":" in host else _Server

@@ -18,6 +18,7 @@ from mpc.psi.choose import FAMILY, Choice, resolve
 from mpc.rng import system_rng
 from mpc.tables import as_arrow
 from parties import budgets, calls, choosing, column_rules, datasets, grants, memory, models, programs, schedules
+from parties.addresses import check_own_address, dial_address
 from parties.datasets import Dataset
 from parties.evidence import log, receipt
 from parties.evidence.export import export
@@ -54,7 +55,7 @@ class Node:
     def __init__(self, home: Path) -> None:
         """Raises `InputError` when there is no node in `home`."""
         self.home = Home.load(home)
-        self._identity = keys.load(self.home.identity)
+        self._identity = keys.load(self.home.identity, self.home.settings.name)
         self._store = self.home.store()
 
     @classmethod
@@ -66,7 +67,8 @@ class Node:
         `listen` is where it accepts peers (empty: it only dials out), `advertise` where peers reach it if that differs.
         """
         for address in (listen, advertise, metrics_listen):
-            peers.check_address(address.removesuffix(":0") + ":1" if address.endswith(":0") else address)
+            check_own_address(address)
+        dial_address(listen, advertise)
         if home.exists() and any(home.iterdir()):
             raise InputError(f"{home} exists and is not empty", hint="choose another folder")
         home.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -536,9 +538,7 @@ class Node:
 
     @property
     def _dial_address(self) -> str:
-        settings = self.home.settings
-        # A port of 0 is chosen anew at every start, so peers cannot be told it.
-        return settings.advertise or ("" if settings.listen.endswith(":0") else settings.listen)
+        return dial_address(self.home.settings.listen, self.home.settings.advertise)
 
     def _keep(self, name: str, table: Any) -> Path:
         from parties.results import write_result

@@ -59,7 +59,7 @@ class Server:
     on_ready: Callable[[int], None] = lambda _port: None
 
     def __post_init__(self) -> None:
-        self._identity = keys.load(self.home.identity)
+        self._identity = keys.load(self.home.identity, self.home.settings.name)
         self._store = self.home.store()
         # All writing goes through one thread, so that a slow disk delays nothing else.
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="database")
@@ -330,6 +330,8 @@ class Server:
                 self._metrics.links.labels(peer.name).set(status.connected)
                 self._metrics.sent.labels(peer.name).set(status.sent_bytes)
                 self._metrics.received.labels(peer.name).set(status.received_bytes)
+            else:
+                self._metrics.forget(peer.name)
 
     async def _send(self, peer: str, envelope: control_pb2.Envelope) -> None:
         await self._transport.send(peer, envelope.SerializeToString())

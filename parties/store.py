@@ -10,6 +10,7 @@ import sqlite3
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TypeGuard
 
 from mpc.errors import InputError, SealaneError
 
@@ -59,16 +60,16 @@ class Store:
         try:
             db = self.connection()
             db.execute("BEGIN IMMEDIATE")
-        except sqlite3.OperationalError as error:
-            raise _explained(error) from error
+        except sqlite3.DatabaseError as error:
+            raise explained(error) from error
         try:
             yield db
             db.execute("COMMIT")
         except BaseException as error:
             if db.in_transaction:
                 db.execute("ROLLBACK")
-            if isinstance(error, sqlite3.OperationalError):
-                raise _explained(error) from error
+            if is_unusable(error):
+                raise explained(error) from error
             raise
 
     def connection(self) -> sqlite3.Connection:
@@ -92,8 +93,10 @@ class Store:
             empty = self._path.stat().st_size == 0
             version = 0 if empty else int(self.connection().execute("PRAGMA user_version").fetchone()[0])
         except sqlite3.OperationalError as error:
-            raise _explained(error) from error
-        except sqlite3.DatabaseError:
+            raise explained(error) from error
+        except sqlite3.DatabaseError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_NOTADB:
+                raise explained(error) from error
             version = 0
         if version == 0:  # a database that was made has at least 1
             raise InputError(f"{self._path} is not a node's database", hint="restore it from a backup")
@@ -120,8 +123,24 @@ def _bring_up(db: sqlite3.Connection, version: int) -> None:
     db.execute(f"PRAGMA user_version = {len(_SCRIPTS)}")
 
 
-def _explained(error: sqlite3.OperationalError) -> StoreError:
+def is_unusable(error: BaseException) -> TypeGuard[sqlite3.DatabaseError]:
+    """Whether SQLite says that the file or the disk is at fault; the other kinds of `sqlite3.Error` are bugs."""
+    return type(error) in (sqlite3.OperationalError, sqlite3.DatabaseError)
+
+
+def explained(error: sqlite3.DatabaseError) -> StoreError:
+    """What SQLite says, for an operator."""
+    kind = error.sqlite_errorname
+    if kind.startswith("SQLITE_CORRUPT"):
+        return StoreError(
+            "the node's database is damaged",
+            hint="stop the node and check the disk; docs/operating.md says what may be restored from a copy",
+        )
+    hint = "free space or check the disk"
+    if kind.startswith(("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM")):
+        hint = "make the node's folder and sealane.db writable for its user, on a file system that is not read-only"
+    elif kind.startswith("SQLITE_BUSY"):
+        hint = "another process has locked it for long"
     return StoreError(
-        f"the node's database could not be written: {error}",
-        hint="nothing was recorded; free space or check the disk, then try again",
+        f"the node's database could not be written: {error}", hint=f"nothing was recorded; {hint}, then try again"
     )

@@ -45,7 +45,7 @@ class Session:
 def home_option(*, default: Callable[[], Path] | None, envvar: str | None) -> click.Option:
     """`--home`: before the command with its default, after it to override that."""
     shown = f"~/.sealane, or {envvar}" if envvar else False
-    kind = click.Path(file_okay=False, path_type=Path)
+    kind = click.Path(file_okay=False, readable=False, path_type=Path)
     return click.Option(["--home"], type=kind, default=default, envvar=envvar, show_default=shown, help=_HOME_HELP)
 
 

@@ -29,6 +29,7 @@ from parties.cli import (
     sql,
 )
 from parties.cli.exits import Exit
+from parties.store import explained, is_unusable
 
 __all__ = ["main", "sealane"]
 
@@ -41,7 +42,7 @@ def sealane(context: click.Context, home: Path, as_json: bool) -> None:
 
     \b
     A first job, on each side:
-      sealane init hk-bank --listen 0.0.0.0:7443
+      sealane init hk-bank --listen 0.0.0.0:7443 --advertise node.hk-bank.example:7443
       sealane serve
       sealane peer invite --out for-cn-bank.json        (the other: sealane peer accept)
       sealane dataset add cards cards.csv --key id
@@ -112,6 +113,10 @@ def _run(words: list[str], *, as_json: bool) -> int:
         exits.tell("OSError", f"{where}{error.strerror or type(error).__name__}", "", as_json=as_json)
         return Exit.INPUT
     except Exception as error:
+        if is_unusable(error):
+            unusable = explained(error)
+            exits.tell(type(unusable).__name__, str(unusable), unusable.hint, as_json=as_json)
+            return Exit.STORE
         # Its words may hold data, so only its type and place are told.
         place = traceback.extract_tb(error.__traceback__)[-1]
         name = type(error).__name__

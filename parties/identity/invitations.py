@@ -15,6 +15,7 @@ from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, with_confi
 from mpc.errors import InputError, ProtocolError
 from mpc.job import canonical_json, explain
 from mpc.rng import Rng
+from parties.addresses import check_address
 from parties.identity import peers
 from parties.identity.certificates import CLOCK_TOLERANCE, IdentityCertificate, read_identity
 from parties.identity.keys import Identity, verify
@@ -100,7 +101,7 @@ def read(data: bytes, now: datetime) -> Invitation:
     except ProtocolError:
         raise InputError("the file was changed after it was signed", hint="ask for the file again") from None
     certificate.check_validity(now)
-    peers.check_address(file.address)
+    check_address(file.address)
     expires = datetime.fromtimestamp(file.expires, UTC)
     if now > expires + CLOCK_TOLERANCE:
         raise InputError(f"the {file.kind} expired on {expires:%Y-%m-%d %H:%M} UTC", hint=_ASK_AGAIN)
@@ -163,7 +164,7 @@ def _consume(identity: Identity, db: sqlite3.Connection, reply: Invitation, now:
 
 
 def _write(identity: Identity, *, kind: Kind, address: str, nonce: str, expires: int, to: str) -> bytes:
-    peers.check_address(address)
+    check_address(address)
     unsigned = _File(
         kind=kind,
         version=1,

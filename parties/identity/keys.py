@@ -130,8 +130,11 @@ def create(folder: Path, name: str, now: datetime) -> Identity:
     return Identity(read_identity(pem), key)
 
 
-def load(folder: Path) -> Identity:
-    """The identity in `folder`; raises `InputError` when it is missing, damaged or readable by other users."""
+def load(folder: Path, name: str = "") -> Identity:
+    """The identity in `folder`; raises `InputError` when it is missing, damaged or readable by other users.
+
+    And when it is of a party that has not the `name`, if one is given.
+    """
     key_file, certificate_file = folder / _KEY_FILE, folder / _CERTIFICATE_FILE
     try:
         if key_file.stat().st_mode & 0o077:
@@ -146,6 +149,11 @@ def load(folder: Path) -> Identity:
         raise InputError(f"{key_file} is not a private key", hint="restore it from a backup") from None
     if not isinstance(key, ec.EllipticCurvePrivateKey) or key.public_key() != certificate.public_key:
         raise InputError(f"{key_file} and {certificate_file.name} do not belong together", hint="restore both")
+    if name and name != certificate.name:
+        raise InputError(
+            f"settings.toml calls this party {name}, its certificate {certificate.name}",
+            hint=f'set name = "{certificate.name}"; another name takes a new node',
+        )
     return Identity(certificate, key)
 
 

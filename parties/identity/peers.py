@@ -13,6 +13,7 @@ from datetime import datetime
 from typing import Literal
 
 from mpc.errors import InputError, PolicyDenied
+from parties.addresses import check_address
 from parties.identity.certificates import (
     CLOCK_TOLERANCE,
     IdentityCertificate,
@@ -21,7 +22,6 @@ from parties.identity.certificates import (
 )
 
 MAX_PEERS = 1000
-_ADDRESS = re.compile(r"(?:\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?):([1-9][0-9]{0,4})")
 _FINGERPRINT_PREFIX = re.compile(r"[0-9a-f]{16,64}")
 
 
@@ -159,13 +159,6 @@ def authenticate(auth_context: Mapping[str, Sequence[bytes]], peers: Collection[
             peer=peer.fingerprint,
         )
     return peer.fingerprint
-
-
-def check_address(address: str) -> None:
-    """Raises `InputError` unless `address` is empty or host:port, with IPv6 addresses in brackets."""
-    match = _ADDRESS.fullmatch(address)
-    if address and (match is None or int(match[1]) > 65535):
-        raise InputError("an address is host:port, e.g. node.example.org:7443 or [2001:db8::1]:7443, or empty")
 
 
 def _peer(row: sqlite3.Row) -> Peer:

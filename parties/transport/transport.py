@@ -1,6 +1,7 @@
 """The transport of a node: accepts and dials peers, carries control messages, relays workers."""
 
 import asyncio
+import errno
 import socket
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -11,6 +12,7 @@ import structlog
 
 from mpc.errors import ChannelError, InputError, PolicyDenied, ProtocolError
 from mpc.rng import Rng, system_rng
+from parties.addresses import split
 from parties.transport import tls
 from parties.transport.frames import SESSION_BYTES
 from parties.transport.peer import PeerLink, Stream, SupersededError
@@ -68,8 +70,8 @@ class Transport:
         server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(tls.SERVICE, {tls.METHOD: handler}),))
         try:
             port = server.add_secure_port(listen, tls.server_credentials(self._credentials, self._trusted))
-        except RuntimeError as error:
-            raise InputError(f"cannot listen on {listen}: {error}", hint="is the port taken?") from None
+        except RuntimeError:
+            raise _cannot_listen(listen) from None
         await server.start()
         self._server = server
         return int(port)
@@ -264,3 +266,18 @@ async def _refusal(call: Any, error: Exception) -> str:
         return ""
     details = "".join(c if c.isprintable() else " " for c in (await call.details() or ""))
     return f"{code.name}: {details[:300]}"
+
+
+def _cannot_listen(listen: str) -> InputError:
+    """Why nobody can listen there, which gRPC tells its log only."""
+    hint = "listen in settings.toml is an address of this machine, or 0.0.0.0:port for all of them"
+    try:
+        family, kind, _, _, address = socket.getaddrinfo(*split(listen), type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind) as sock:
+            sock.bind(address)
+        why = "gRPC refused it"
+    except OSError as error:
+        why = error.strerror or "unknown"
+        if error.errno == errno.EADDRINUSE:
+            hint = "another process listens there: stop it, or set another port in settings.toml"
+    return InputError(f"cannot listen on {listen}: {why}", hint=hint)

@@ -170,3 +170,24 @@ def test_each_thread_has_a_connection_of_its_own(store: Store) -> None:
     thread.start()
     thread.join()
     assert seen[0] is not store.connection()
+
+
+def test_a_damaged_database_is_a_store_error_that_does_not_ask_to_try_again(store: Store, tmp_path: Path) -> None:
+    with store.transaction() as db:
+        for number in range(1000):
+            _add(db, f"{number:0100}")
+    store.connection().execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    store.close()
+    path = tmp_path / "sealane.db"
+    whole = path.read_bytes()
+    path.write_bytes(whole[:8192] + b"\xa5" * (len(whole) - 8192))
+    with pytest.raises(StoreError, match="is damaged") as caught, store.transaction() as db:
+        _add(db, "a")
+    assert "try again" not in caught.value.hint
+
+
+def test_a_database_that_may_only_be_read_is_not_taken_for_a_full_disk(store: Store) -> None:
+    store.connection().execute("PRAGMA query_only = ON")
+    with pytest.raises(StoreError, match="readonly") as caught, store.transaction() as db:
+        _add(db, "a")
+    assert "writable" in caught.value.hint

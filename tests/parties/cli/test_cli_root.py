@@ -2,6 +2,7 @@
 
 import json
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -190,6 +191,36 @@ def test_an_unknown_log_level_in_the_settings_is_refused(world: World) -> None:
     with (world.hk.home / "settings.toml").open("a") as settings:
         settings.write('log_level = "loud"\n')
     assert "log_level" in world.hk("serve", code=2).err
+
+
+@pytest.mark.parametrize(
+    ("listen", "why"),
+    [("taken", "Address already in use"), ("192.0.2.1:7443", "Cannot assign"), ("nowhere.invalid:7443", "")],
+)
+def test_where_nobody_can_listen_the_reason_is_told(world: World, listen: str, why: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        if listen == "taken":
+            listen = f"127.0.0.1:{taken.getsockname()[1]}"
+        settings = world.hk.home / "settings.toml"
+        settings.write_text(settings.read_text().replace("127.0.0.1:7443", listen))
+        told = world.hk("--json", "serve", code=2).error
+    assert f"cannot listen on {listen}: {why}" in told["message"]
+    assert "GRPC" not in told["message"]
+
+
+def test_a_damaged_database_is_told_as_that_also_where_it_is_only_read(world: World) -> None:
+    database = world.hk.home / "sealane.db"
+    whole = database.read_bytes()
+    database.write_bytes(whole[:4096] + b"\xa5" * (len(whole) - 4096))
+    told = world.hk("--json", "dataset", "list", code=7).error
+    assert (told["kind"], told["message"]) == ("StoreError", "the node's database is damaged")
+
+
+def test_peers_are_not_invited_to_dial_all_addresses_of_their_own_machine(tmp_path: Path) -> None:
+    party = Party(tmp_path / "hk")
+    assert "--advertise" in party("init", "hk-bank", "--listen", "0.0.0.0:7443", code=2).err
+    assert not party.home.exists()
+    party("init", "hk-bank", "--listen", "0.0.0.0:7443", "--advertise", "node.hk-bank.example:7443")
 
 
 @pytest.mark.nodes

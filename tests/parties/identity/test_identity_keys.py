@@ -47,6 +47,13 @@ def test_a_key_that_others_can_read_is_refused(tmp_path: Path, now: datetime) ->
         load(tmp_path / "identity")
 
 
+def test_an_identity_of_another_party_than_the_settings_name_is_refused(tmp_path: Path, now: datetime) -> None:
+    create(tmp_path / "identity", "alice", now)
+    assert load(tmp_path / "identity", "alice").name == "alice"
+    with pytest.raises(InputError, match="calls this party bob, its certificate alice"):
+        load(tmp_path / "identity", "bob")
+
+
 def test_an_identity_is_never_overwritten(tmp_path: Path, now: datetime) -> None:
     first = create(tmp_path / "identity", "alice", now)
     with pytest.raises(InputError, match="exists already"):

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from mpc.errors import InputError
 from mpc.job import canonical_json
 from mpc.rng import system_rng
+from parties.addresses import check_address
 from parties.identity import invitations, peers
 from parties.identity.invitations import LIFETIME, accept, invite
 from parties.identity.keys import Identity
@@ -320,4 +321,4 @@ def test_signed_nonsense_is_refused_with_an_input_error_or_well_formed(
     except InputError:
         return
     assert seen.certificate.fingerprint == alice.fingerprint
-    peers.check_address(seen.address)
+    check_address(seen.address)

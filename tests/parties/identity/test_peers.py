@@ -13,7 +13,7 @@ from parties.evidence.kinds import check_fields
 from parties.identity import peers
 from parties.identity.certificates import issue_tls, read_identity
 from parties.identity.keys import Identity, TlsCredentials
-from parties.identity.peers import CallerRefused, Peer, authenticate, check_address
+from parties.identity.peers import CallerRefused, Peer, authenticate
 from parties.store import Store
 
 
@@ -89,34 +89,6 @@ def test_the_address_can_be_changed(bob: Identity, alice_store: Store, now: date
 def test_an_expired_identity_is_not_pinned(bob: Identity, alice_store: Store, now: datetime) -> None:
     with pytest.raises(InputError, match="expired"):
         _add(alice_store, bob, now + timedelta(days=3651))
-
-
-@pytest.mark.parametrize("address", ["", "a:1", "127.0.0.1:7443", "node-1.example.org:65535", "[::1]:80"])
-def test_addresses(address: str) -> None:
-    check_address(address)
-
-
-@pytest.mark.parametrize(
-    "address",
-    [
-        "a",
-        "a:",
-        ":1",
-        "a:0",
-        "a:65536",
-        "a:01",
-        "a:1\n",
-        "unix:/x",
-        "dns:///a:1",
-        "::1:80",
-        "a b:1",
-        "é:1",
-        "a" * 300 + ":1",
-    ],
-)
-def test_what_is_no_address(address: str) -> None:
-    with pytest.raises(InputError, match="host:port"):
-        check_address(address)
 
 
 def _context(pem: bytes, version: bytes = b"TLSv1.3") -> dict[str, list[bytes]]:
