@@ -19,6 +19,7 @@ Source:   Raghuraman, Rindal, Tanguy, CRYPTO 2023, eprint.iacr.org/2023/882; reg
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 
@@ -79,11 +80,19 @@ class Sparse:
     values: U64 = field(repr=False)
 
 
-def encode(noise: U64, code: Code, out: U64, at: int = 0, sparse: tuple[Sparse, U64] | None = None) -> None:
+def encode(
+    noise: U64,
+    code: Code,
+    out: U64,
+    at: int = 0,
+    sparse: tuple[Sparse, U64] | None = None,
+    wanted: Sequence[slice] | None = None,
+) -> None:
     """Write the code's outputs to out[:, at : at + outputs], a plane (row) of `out` for each of up to 4 of `noise`.
 
     `noise` (2·outputs x planes) holds the planes side by side, each of which is encoded alike. A vector that is mostly
-    zeros may come in `sparse` instead, with the plane for its outputs.
+    zeros may come in `sparse` instead, with the plane for its outputs. With `wanted`, slices of outputs, only these are
+    written, which saves the greater part of the work if they are few.
     """
     from mpc.kernels import lpn
 
@@ -101,7 +110,9 @@ def encode(noise: U64, code: Code, out: U64, at: int = 0, sparse: tuple[Sparse, 
     mixed[:PADDING] = mixed[-PADDING:]
     lpn.convolve(mixed, code.taps[1])
     sums = np.empty(lpn.LANES, np.uint64)
-    lpn.expand(noise, mixed, code.choices, code.weight, STEP, out, further, at, sums)
+    for each in [slice(0, count)] if wanted is None else wanted:
+        own = code.choices[each]
+        lpn.expand(noise[each], mixed, own, code.weight, STEP, out, further, at + each.start, sums)
     if sparse is not None:
         further[at + vector.positions[:first]] ^= vector.values[:first]
 

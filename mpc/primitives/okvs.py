@@ -57,6 +57,15 @@ class Rows:
         return starts
 
 
+def spans(rows: Rows) -> list[slice]:
+    """The columns that the rows' bands are in, as slices in ascending order that do not meet."""
+    starts = np.sort(rows.starts(slice(None)))
+    gaps = np.flatnonzero(starts[1:] > starts[:-1] + BAND_BITS) + 1
+    firsts = np.concatenate([starts[:1], starts[gaps]]).tolist()
+    lasts = np.concatenate([starts[gaps - 1], starts[-1:]]).tolist()
+    return [slice(first, last + BAND_BITS) for first, last in zip(firsts, lasts, strict=True)]
+
+
 def columns(keys: int) -> int:
     """Length of the vector that stores `keys` values."""
     return keys + -(-keys // 10) + BAND_BITS + _SPARE_COLUMNS

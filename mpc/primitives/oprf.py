@@ -13,7 +13,7 @@ Source:   Rindal, Schoppmann, EUROCRYPT 2021, eprint.iacr.org/2021/266; Raghuram
           eprint.iacr.org/2022/320 (subfields).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -108,16 +108,25 @@ def each_receiver_output(keys: Keys, shares: U64, use: Callable[[slice, U64], No
     _evaluate(keys, shares, _as_decoded, None, use)
 
 
-def sender_outputs(keys: Keys, masked: U64, delta: tuple[int, int], shares: U64, *, overwrite: bool = False) -> U64:
+def sender_outputs(
+    keys: Keys,
+    masked: U64,
+    delta: tuple[int, int],
+    shares: U64,
+    *,
+    overwrite: bool = False,
+    spans: Sequence[slice] | None = None,
+) -> U64:
     """F of the sender's keys (n x 4 words) from p + a, delta and its b (2 x columns), which is overwritten.
 
-    `overwrite` is as in `receiver_outputs`.
+    `overwrite` is as in `receiver_outputs`. With `spans`, `okvs.spans` of the keys, b is read there alone.
     """
     from mpc.kernels import gf64
 
     tables = np.stack([gf64.table_of(part) for part in delta])
     for plane, table in zip(shares, tables, strict=True):
-        gf64.add_products(plane[: len(masked)], masked, table)
+        for each in [slice(0, len(masked))] if spans is None else spans:
+            gf64.add_products(plane[each], masked[each], table)
 
     def add_hashes(piece: slice, messages: U64) -> None:
         gf64.add_pairs_of_products(messages, np.ascontiguousarray(keys.hashes[piece]), tables)

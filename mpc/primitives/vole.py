@@ -144,15 +144,19 @@ def answer(keys: Sequence[bytes], secret: bytes, message: U8, plan: Sequence[Lev
     return Sender(session, (low, high), _recombine(rows), pads)
 
 
+def draw_seeds(rng: Rng) -> U64:
+    """The seeds of the sender's trees for a chunk."""
+    return np.frombuffer(bytearray(rng(16 * lpn.BLOCKS)), np.uint64).reshape(-1, 2)
+
+
 def plant_chunk(
-    sender: Sender, plan: Sequence[Level], index: int, chunk: int, shares: U64, rng: Rng
+    sender: Sender, plan: Sequence[Level], index: int, chunk: int, shares: U64, seeds: U64
 ) -> tuple[U64, U64]:
     """The sender's message for a chunk of level `index`, and the leaves that `encode_leaves` turns into its b.
 
     `shares` (2 x trees) are its b of the noise of the whole level.
     """
     level, trees = plan[index], slice(chunk * lpn.BLOCKS, (chunk + 1) * lpn.BLOCKS)
-    seeds = np.frombuffer(bytearray(rng(16 * lpn.BLOCKS)), np.uint64).reshape(-1, 2)
     leaves, sums = ggm.plant(ggm.Trees.of_session(sender.session), seeds, level.depth)
     totals = sums[:, -1, 0] ^ sums[:, -1, 1]
     for side in (0, 1):
@@ -184,6 +188,22 @@ def puncture_chunk(
 def encode_leaves(level: Level, chunk: int, leaves: U64, out: U64) -> None:
     """Write the sender's b of a chunk to its part of `out` (2 x outputs)."""
     lpn.encode(leaves.reshape(-1, 2), level.code, out, level.part(chunk).start)
+
+
+def encode_wanted(sender: Sender, level: Level, chunk: int, seeds: U64, wanted: Sequence[slice], out: U64) -> None:
+    """Write the sender's b, where its outputs are `wanted`, of a chunk of the last level to `out` (2 x outputs).
+
+    Trees grow once more from the seeds: that takes far less time than to encode, and the leaves need not be kept.
+    """
+    part = level.part(chunk)
+    own = [
+        slice(max(each.start, part.start) - part.start, min(each.stop, part.stop) - part.start)
+        for each in wanted
+        if each.start < part.stop and each.stop > part.start
+    ]
+    if own:
+        leaves, _ = ggm.plant(ggm.Trees.of_session(sender.session), seeds, level.depth)
+        lpn.encode(leaves.reshape(-1, 2), level.code, out, part.start, wanted=own)
 
 
 def _totals(leaves: U64) -> U64:

@@ -197,16 +197,7 @@ def other_prf(party: Party[MultiParams], link: steps.Link, offered: bytes, diges
     with naming(link.peer):
         base_keys, points = base_ot.choose(offered, fast.base_choices(secret), pair.session, party.rng)
     link.channel.send(psi_multi_pb2.Choices(points=points))
-    leader_keys = link.theirs + fast.CANARIES
-    levels, columns = fast.plan(pair.params, leader_keys), okvs.columns(leader_keys)
-    request = fast.receive_bytes(link, "a request for a correlation", vole.request_bytes(levels))
-    sender = vole.answer(base_keys, secret, request, levels, pair.session)
-    shares = sender.shares
-    for index in range(len(levels)):
-        shares = fast.send_level(link, pair, sender, levels, index, shares)
-    keys = oprf.arrange(digests, columns, _receive_seed(link))
-    masked = fast.receive_bytes(link, "a masked vector", 8 * columns).view(np.uint64)
-    outputs = oprf.sender_outputs(keys, masked, sender.delta, shares, overwrite=True)
+    keys, outputs = fast.evaluate(link, pair, base_keys, secret, digests, overwrite=False)
     return _in_order_of_digests(keys, outputs)
 
 
@@ -214,13 +205,6 @@ def _in_order_of_digests(keys: oprf.Keys, outputs: fast.U64) -> fast.U64:
     placed = np.empty((len(outputs), 2), np.uint64)
     placed[keys.rows.order] = outputs[:, :2]
     return placed
-
-
-def _receive_seed(link: steps.Link) -> bytes:
-    seed = link.channel.recv(psi_vole_pb2.Seed).seed
-    if len(seed) != okvs.SEED_BYTES:
-        raise ProtocolError(f"{link.peer}: sent a seed of {len(seed)} bytes, not {okvs.SEED_BYTES}")
-    return seed
 
 
 def send_shares(link: steps.Link, digests: fast.U64, values: fast.U64, rng: Rng) -> int:
@@ -233,7 +217,7 @@ def send_shares(link: steps.Link, digests: fast.U64, values: fast.U64, rng: Rng)
 
 def receive_shares(link: steps.Link, digests: fast.U64) -> fast.U64:
     """The word that the peer stored under each key; under a key that it does not have, one that looks random."""
-    seed = _receive_seed(link)
+    seed = fast.receive_seed(link)
     columns = okvs.columns(link.theirs + fast.CANARIES)
     vector = fast.receive_bytes(link, "masked shares", 8 * columns).view(np.uint64)
     rows, bands = oprf.arrange(digests, columns, seed).rows, okvs.band_bits(seed)

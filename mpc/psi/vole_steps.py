@@ -13,7 +13,7 @@ from mpc.channel import Channel
 from mpc.errors import InputError, ProtocolError
 from mpc.primitives import lpn, okvs, oprf, vole
 from mpc.primitives.ordering import sort_rows
-from mpc.primitives.threads import usable_cores
+from mpc.primitives.threads import spread, usable_cores
 from mpc.psi import steps
 from mpc.psi.params import VoleParams
 from mpc.spec import Party
@@ -27,7 +27,9 @@ NONCE_BYTES = 16
 STATISTICAL_BITS = 40
 PIECE_BYTES = 2**20
 
-_MUCH_LARGER = 16  # times as many keys: to wait for the sender's tags then takes less time than to sort one's own
+# A receiver with this many times as many keys waits for the sender's tags, which takes less time than to sort its own;
+# one whose encoding has this many times as many columns as the sender's keys have band bits leaves most of them unread.
+_MUCH_LARGER = 16
 
 _KEYS = b"sealane/psi.vole.keys/1\0"
 _CANARY = b"sealane/psi.vole.canary/1\0"
@@ -196,20 +198,50 @@ def sender_tags(
 
     With `overwrite`, the memory of the digests is used for other things from then on.
     """
+    arranged, outputs = evaluate(link, party, keys, secret, digests, overwrite=overwrite)
+    bits = prefix_bits(link.theirs + CANARIES, len(digests), link.pairs)
+    return cut_tags(outputs, arranged.rows.order, bits)
+
+
+def evaluate(
+    link: steps.Link,
+    party: Party[VoleParams],
+    keys: Sequence[bytes],
+    secret: bytes,
+    digests: U64,
+    *,
+    overwrite: bool,
+) -> tuple[oprf.Keys, U64]:
+    """F of the sender's keys under the key that it draws here: the arranged keys, and outputs in their order.
+
+    The receiver has then evaluated F on its own keys. Arguments are as in `sender_tags`.
+    """
     receiver_keys = link.theirs + CANARIES
     levels, columns = plan(party.params, receiver_keys), okvs.columns(receiver_keys)
     request = receive_bytes(link, "a request for a correlation", vole.request_bytes(levels))
     sender = vole.answer(keys, secret, request, levels, party.session)
     shares = sender.shares
-    for index in range(len(levels)):
-        shares = send_level(link, party, sender, levels, index, shares)
+    for index in range(len(levels) - 1):
+        shares = _send_level(link, party, sender, levels, index, shares)
+    few = _MUCH_LARGER * okvs.BAND_BITS * len(digests) <= columns
+    if few:
+        seeds = _send_last_level(link, party, sender, levels, shares)
+    else:
+        shares = _send_level(link, party, sender, levels, len(levels) - 1, shares)
+    arranged = oprf.arrange(digests, columns, receive_seed(link), overwrite=overwrite)
+    spans = okvs.spans(arranged.rows) if few else None
+    if spans is not None:
+        shares = _encode_spans(sender, levels[-1], seeds, spans)
+    masked = receive_bytes(link, "a masked vector", 8 * columns).view(np.uint64)
+    return arranged, oprf.sender_outputs(arranged, masked, sender.delta, shares, overwrite=True, spans=spans)
+
+
+def receive_seed(link: steps.Link) -> bytes:
+    """The peer's seed for an encoding of its keys."""
     seed = link.channel.recv(psi_vole_pb2.Seed).seed
     if len(seed) != okvs.SEED_BYTES:
         raise ProtocolError(f"{link.peer}: sent a seed of {len(seed)} bytes, not {okvs.SEED_BYTES}")
-    arranged = oprf.arrange(digests, columns, seed, overwrite=overwrite)
-    masked = receive_bytes(link, "a masked vector", 8 * columns).view(np.uint64)
-    outputs = oprf.sender_outputs(arranged, masked, sender.delta, shares, overwrite=True)
-    return cut_tags(outputs, arranged.rows.order, prefix_bits(receiver_keys, len(digests), link.pairs))
+    return seed
 
 
 def receive_correlation(
@@ -248,7 +280,7 @@ def _receive_level(
     return planes
 
 
-def send_level(
+def _send_level(
     link: steps.Link,
     party: Party[VoleParams],
     sender: vole.Sender,
@@ -269,10 +301,39 @@ def send_level(
         for chunk in range(level.chunks):
             if chunk >= cores:
                 work[chunk - cores].result()  # bounds the leaves that wait
-            message, leaves = vole.plant_chunk(sender, levels, index, chunk, shares, party.rng)
+            seeds = vole.draw_seeds(party.rng)
+            message, leaves = vole.plant_chunk(sender, levels, index, chunk, shares, seeds)
             send_bytes(link.channel, message.view(np.uint8))
             work.append(pool.submit(finish, chunk, leaves))
         _await(work, party)
+    return planes
+
+
+def _send_last_level(
+    link: steps.Link, party: Party[VoleParams], sender: vole.Sender, levels: Sequence[vole.Level], shares: U64
+) -> list[U64]:
+    """The sender's messages of the last level, for a sender of few keys, which does not know yet where it needs b.
+
+    Gives the seeds from which `_encode_spans` grows the trees once more.
+    """
+    seeds = []
+    for chunk in range(levels[-1].chunks):
+        seeds.append(vole.draw_seeds(party.rng))
+        message, _ = vole.plant_chunk(sender, levels, len(levels) - 1, chunk, shares, seeds[-1])
+        send_bytes(link.channel, message.view(np.uint8))
+        party.progress("correlate", chunk + 1, levels[-1].chunks)
+    return seeds
+
+
+def _encode_spans(sender: vole.Sender, level: vole.Level, seeds: Sequence[U64], spans: Sequence[slice]) -> U64:
+    """The sender's planes of the last level, which hold anything outside of the spans."""
+    level.code  # noqa: B018 (as in _receive_level)
+    planes = np.empty((2, level.chunks * level.chunk_outputs), np.uint64)
+
+    def work(chunks: slice) -> None:
+        vole.encode_wanted(sender, level, chunks.start, seeds[chunks.start], spans, planes)
+
+    spread(work, level.chunks, 1)
     return planes
 
 

@@ -120,3 +120,18 @@ def test_a_sparse_vector_is_encoded_as_if_it_were_written_out() -> None:
     lpn.encode(dense, code, found[1:], 5, (lpn.Sparse(positions, values[0, positions]), found[0]))
     assert (found[[1, 2, 0], 5:] == expected).all()
     assert not found[:, :5].any()
+
+
+def test_outputs_that_are_wanted_are_those_of_the_whole_and_no_others_are_written() -> None:
+    code, rng = lpn.code(OUTPUTS, lpn.WEIGHT), np.random.default_rng(4)
+    values = rng.integers(0, 2**64, (2 * OUTPUTS, 2), np.uint64)
+    whole, some = np.zeros((2, 5 + OUTPUTS), np.uint64), np.zeros((2, 5 + OUTPUTS), np.uint64)
+    wanted = [slice(0, 3), slice(7, 8), slice(100, 230), slice(OUTPUTS - 2, OUTPUTS)]
+    lpn.encode(values, code, whole, 5)
+    lpn.encode(values, code, some, 5, wanted=wanted)
+    for each in wanted:
+        here = slice(5 + each.start, 5 + each.stop)
+        assert (some[:, here] == whole[:, here]).all()
+        whole[:, here] = some[:, here] = 0
+    assert not some.any()
+    assert whole[:, 5:].any()

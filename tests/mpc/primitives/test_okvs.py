@@ -1,5 +1,7 @@
 """The store gives every value back, refuses what it cannot solve, and fails no more often than its bound says."""
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -88,6 +90,20 @@ def test_rows_decode_alike_in_any_order(total: int) -> None:
         results.append(np.empty((len(key_words), 2), np.uint64))
         results[-1][rows.order] = decode(rows, bytes(16), *vectors)
     assert (results[0] == results[1]).all()
+
+
+@pytest.mark.parametrize(("keys", "total"), [(0, 400), (1, 400), (30, 400), (30, 100_000), (3000, 100_000)])
+def test_spans_are_the_columns_that_bands_are_in(keys: int, total: int) -> None:
+    rows = arrange(words(np.random.default_rng(keys), keys, 4), total)
+    inside = np.zeros(total, bool)
+    for start in rows.starts(slice(None)).tolist():
+        inside[start : start + okvs.BAND_BITS] = True
+    marked = np.zeros(total, int)
+    found = okvs.spans(rows)
+    for span in found:
+        marked[span] += 1
+    assert (marked == inside).all()
+    assert all(one.stop < other.start for one, other in itertools.pairwise(found))
 
 
 def test_another_seed_decodes_nothing() -> None:

@@ -28,7 +28,7 @@ def correlate(outputs: int, weight: int = lpn.WEIGHT) -> tuple[tuple[int, int], 
         received = np.empty((3, level.chunks * level.chunk_outputs), np.uint64)
         sent = np.empty((2, level.chunks * level.chunk_outputs), np.uint64)
         for chunk in range(level.chunks):
-            message, leaves = vole.plant_chunk(sender, plan, index, chunk, own, rng)
+            message, leaves = vole.plant_chunk(sender, plan, index, chunk, own, vole.draw_seeds(rng))
             assert len(message) == level.message_words
             vole.encode_leaves(level, chunk, leaves, sent)
             vole.puncture_chunk(receiver, plan, index, chunk, message, noise, shares, received)
@@ -82,3 +82,25 @@ def test_base_transfers_give_the_chosen_key_and_another() -> None:
     pairs = base_ot.keys(offered, reply, 3, SESSION)
     assert chosen == [pairs[0][0], pairs[1][1], pairs[2][1]]
     assert len({key for pair in pairs for key in pair}) == 6
+
+
+def test_what_is_wanted_of_a_chunk_is_what_its_leaves_give() -> None:
+    rng = InsecureSeededRng(b"wanted")
+    level = vole.Level(2, 3, lpn.WEIGHT)
+    pads = np.zeros((level.trees, level.depth, 2), np.uint64)
+    shares = np.zeros((2, level.trees), np.uint64)
+    sender = vole.Sender(SESSION, (1, 2), shares, ((pads, pads),))
+    size = level.chunk_outputs
+    whole, some = np.empty((2, 2 * size), np.uint64), np.zeros((2, 2 * size), np.uint64)
+    wanted = [slice(1, 9), slice(size - 5, size + 4), slice(size + 10, 2 * size)]
+    for chunk in range(2):
+        seeds = vole.draw_seeds(rng)
+        _, leaves = vole.plant_chunk(sender, [level], 0, chunk, shares, seeds)
+        vole.encode_leaves(level, chunk, leaves, whole)
+        vole.encode_wanted(sender, level, chunk, seeds, wanted, some)
+    for each in wanted:
+        assert (some[:, each] == whole[:, each]).all()
+        some[:, each] = 0
+    assert not some.any()
+    vole.encode_wanted(sender, level, 0, seeds, [slice(size, size + 1)], some)
+    assert not some.any()
