@@ -81,13 +81,13 @@ class LocalSide:
         return [self.columns.decide(node.rows, int(candidates.min())) for _, node, candidates in nodes]
 
     def _sums(self, rows: I64) -> I64:
-        own, values = self.columns, self._gradients.values[rows].astype(np.float64)
+        own, values = self.columns, self._gradients.values.take(rows, axis=0).T.astype(np.float64)
         width = own.layout.width
         cells = np.empty((len(own.chosen) * width, 2), np.int64)
         for place, column in enumerate(own.chosen):
-            binned = own.binned[column, rows]
+            binned = own.binned[column].take(rows)
             for index in (0, 1):  # float64 adds integers below 2^53 exactly
-                found = np.bincount(binned, weights=values[:, index], minlength=width)
+                found = np.bincount(binned, weights=values[index], minlength=width)
                 cells[place * width : (place + 1) * width, index] = found
         return own.layout.left_sums(cells, np.add, lambda a, index: a[index], np.concatenate)
 

@@ -23,6 +23,7 @@ from protos import federated_trees_pb2 as wire
 
 I64 = npt.NDArray[np.int64]
 BOOL = npt.NDArray[np.bool_]
+RowBins = npt.NDArray[np.uint8] | npt.NDArray[np.uint16]
 
 
 @dataclass(frozen=True)
@@ -41,18 +42,20 @@ class Grown:
     ciphertexts: Ciphertexts  # of the counted rows
     own: OwnColumns
     place: I64 = field(init=False)  # of a counted row among the ciphertexts
+    bins: RowBins = field(init=False)  # of each row, by chosen column
     nodes: list[Node] = field(default_factory=list)  # judged
     lefts: dict[int, BOOL] = field(default_factory=dict)  # by judged node that this party split
 
     def __post_init__(self) -> None:
         self.place = np.cumsum(self.counted) - 1
+        kind = np.uint8 if self.own.layout.width <= 2**8 else np.uint16
+        self.bins = np.ascontiguousarray(self.own.binned[self.own.chosen].astype(kind).T)
 
     def sums(self, rows: I64) -> Ciphertexts:
         """What counted rows that go left add up to, by candidate of the layout."""
-        own = self.own
-        binned = np.ascontiguousarray(own.binned.take(rows, axis=1)[own.chosen].T)
-        cells = sum_by_index(self.ciphertexts, binned, own.layout.width, self.place[rows])
-        return own.layout.left_sums(cells, add, Ciphertexts.__getitem__, Ciphertexts.concatenate)
+        layout = self.own.layout
+        cells = sum_by_index(self.ciphertexts, self.bins.take(rows, axis=0), layout.width, self.place[rows])
+        return layout.left_sums(cells, add, Ciphertexts.__getitem__, Ciphertexts.concatenate)
 
 
 class Chooser(Protocol):
@@ -108,6 +111,7 @@ class FeatureSide:
         self._public = receive_key(self._link, self._params.key_bits)
         self._chooser = chooser(party, self._link, self._public, rows)
         self._fitted = training_rows(self._params, rows)
+        self._received: Ciphertexts | None = None  # for a tree; the next one's take their place
 
     def serve(self) -> Ended:
         """Take part in every tree until the label holder says that training has ended."""
@@ -143,7 +147,8 @@ class FeatureSide:
         return counted
 
     def _serve_tree(self, tree: int, counted: BOOL) -> None:
-        ciphertexts = receive_ciphertexts(self._link, self._public, int(np.count_nonzero(counted)))
+        count = int(np.count_nonzero(counted))
+        self._received = ciphertexts = receive_ciphertexts(self._link, self._public, count, self._received)
         self._own.start(tree)
         self._chooser.start(len(self._own.layout.splits))
         self._link.send(wire.Layout(candidates=len(self._own.layout.splits)))

@@ -337,7 +337,7 @@ class _Draft:
 
     def node(self, rows: I64) -> Node:
         counted = self._gradients.counted[rows]
-        return Node(rows, self._gradients.values[rows].sum(axis=0), int(np.count_nonzero(counted)))
+        return Node(rows, self._gradients.values.take(rows, axis=0).sum(axis=0), int(np.count_nonzero(counted)))
 
     def add(self, node: Node) -> int:
         """Put the node into the tree, as a leaf for now; gives its number."""
@@ -367,7 +367,8 @@ class _Draft:
         for index, (node, place, best, left) in enumerate(zip(nodes, places, bests, lefts, strict=True)):
             if best is None:
                 continue
-            children = (self.node(node.rows[left]), self.node(node.rows[~left]))
+            first = self.node(node.rows[left])
+            children = (first, Node(node.rows[~left], node.sums - first.sums, node.counted - first.counted))
             added = [self.add(child) for child in children]
             self._owner[place], self._rule[place] = best.side, used[best.side]
             self._children[place], self._gain[place] = (added[0], added[1]), best.gain
