@@ -13,11 +13,16 @@ A message names the file, row, column, peer or step, and never a value. `hint` s
 
 
 class SealaneError(Exception):
-    """An error with a sentence for people (`str(error)`) and a `hint` that says what to do next."""
+    """An error with a sentence for people (`str(error)`) and a `hint` that says what to do next.
+
+    The hint is a note, so that Python's traceback, which a researcher sees, shows it too.
+    """
 
     def __init__(self, message: str, *, hint: str = "") -> None:
         super().__init__(message)
         self.hint = hint
+        if hint:
+            self.add_note(hint)
 
 
 class InputError(SealaneError):

@@ -1,6 +1,7 @@
 """Reports from Python: the same text for tables in one process, spawned nodes and real ones."""
 
 from collections.abc import Mapping, Sequence
+from decimal import Decimal
 from typing import Any
 
 from mpc.errors import InputError
@@ -8,7 +9,7 @@ from mpc.job import Job, Member
 from mpc.reports.compiling import compile_sql
 from mpc.reports.params import Level
 
-#: What a column holds: (lower, upper) bounds as text, or a sequence of values to group by.
+#: What a column holds, as `mpc.reports.params.Declared` has it; bounds may be integers and decimals instead of text.
 Declaration = Mapping[str, Any]
 
 
@@ -36,7 +37,8 @@ def report_job(
 ) -> Job:
     """The job that computes the report `sql`, for `mpc.local.run_job`, a sandbox or a node.
 
-    `columns` says what columns hold, by "party.column": {"lower": "0.00", "upper": "1000000.00"} or {"values": [...]}.
+    `columns` says what columns hold, by "party.column": {"lower": "0.00", "upper": "1000000.00"}, whose decimals are
+    those that the column has, or {"values": [...]}.
     `noise`, at J3 only, is e.g. {"epsilon": "0.5", "rows_of_person": {"cn": 3}}. The `asker`, the first receiver unless
     named, learns at J1 which of its keys are common. Two parties `join` at J1 and more at J3 unless told otherwise.
     With `verified`, of three parties, shares that one of them falsifies end the report.
@@ -56,7 +58,7 @@ def report_job(
     }
     params: dict[str, Any] = {
         "sql": sql,
-        "columns": {name: dict(declared) for name, declared in (columns or {}).items()},
+        "columns": _written_out(columns or {}),
         "join": join or ("J1" if len(plan.tables) == 2 else "J3"),
         "minimum_group": minimum_group,
         "normalisation": tuple(normalisation),
@@ -108,7 +110,7 @@ def union_job(
     }
     params = {
         "sql": sql,
-        "columns": {name: dict(declared) for name, declared in (columns or {}).items()},
+        "columns": _written_out(columns or {}),
         "minimum_group": minimum_group,
         "separate_people": separate_people,
         "in_memory": in_memory,
@@ -117,3 +119,20 @@ def union_job(
     job = Job("report.union", members, tuple(receivers), params, purpose, deadline=deadline)
     SPEC.parse(job)
     return job
+
+
+def _written_out(columns: Mapping[str, Declaration]) -> dict[str, dict[str, Any]]:
+    """Declarations with their bounds as text; raises `InputError` for floats, which do not say how many decimals."""
+    written = {}
+    for name, declared in columns.items():
+        if not isinstance(declared, Mapping):
+            raise InputError(f"column {name} is declared by neither bounds nor values", hint=_EXAMPLES)
+        bounds = {bound: declared[bound] for bound in ("lower", "upper") if bound in declared}
+        if any(isinstance(bound, float) for bound in bounds.values()):
+            raise InputError(f"bounds of {name} are floats, which do not say how many decimals it has", hint=_EXAMPLES)
+        texts = {bound: str(value) for bound, value in bounds.items() if isinstance(value, int | Decimal)}
+        written[name] = {**declared, **texts}
+    return written
+
+
+_EXAMPLES = 'e.g. {"hk.balance": {"lower": "0.00", "upper": "1000000.00"}, "hk.product": {"values": ["a", "b"]}}'

@@ -15,7 +15,6 @@ from dataclasses import replace
 from typing import Any, Literal, TypeVar, overload
 
 import numpy as np
-import numpy.typing as npt
 
 from mpc.channel import Channel
 from mpc.errors import InputError, ProtocolError
@@ -28,15 +27,22 @@ from mpc.sharing.replicated import Replicated
 from mpc.sharing.ring import U64, as_words, signed
 from mpc.sharing.transfers import Transferred
 from mpc.sharing.two_party import TwoParty
-from mpc.sharing.values import INT64_MAX, INT64_MIN, Bits, Secret
+from mpc.sharing.values import (
+    BOOL,
+    I64,
+    INT64_MAX,
+    INT64_MIN,
+    Bits,
+    Public,
+    Secret,
+    truth_values,
+    whole_numbers,
+)
 from mpc.sharing.verified import Verified
 from mpc.sharing.wire import Wire
 
 Setting = Literal["no_helper", "helper", "replicated"]
 V = TypeVar("V", Secret, Bits)
-
-I64 = npt.NDArray[np.int64]
-BOOL = npt.NDArray[np.bool_]
 
 
 def choose_setting(parties: Sequence[str], helper: str = "", inputs: Sequence[str] = ()) -> Setting:
@@ -81,14 +87,22 @@ class Engine:
         self.costs = costs
         self._planned = planned
 
-    def share(self, owner: str, values: Any, *, shape: Shape, low: int, high: int, decimals: int = 0) -> Secret:
-        """Shares of the integers that `owner` brings; `values` is None at the others."""
+    def share(self, owner: str, values: Any, *, shape: int | Shape, low: int, high: int, decimals: int = 0) -> Secret:
+        """Shares of the integers that `owner` brings, low to high; `values` is None at the others.
+
+        They are what numpy makes an array of `shape` of: a list, a column of pandas, polars or Arrow without NULLs.
+        With `decimals` they stand for value / 10^decimals.
+        """
+        shape = _shape(shape)
         target = Secret(self, (), shape, low, high, decimals)
         words = None
         if self._brings(owner, values):
             own = np.asarray(values)
             if own.shape != shape or own.dtype.kind not in "iub":
-                raise InputError(f"{owner} declared integers of shape {shape} and has {own.dtype} of {own.shape}")
+                raise InputError(
+                    f"{owner} declared integers of shape {shape} and has {own.dtype} of {own.shape}",
+                    hint="fill in what is missing, and scale decimals to integers: with decimals=2, 2.50 is 250",
+                )
             if own.size and not (low <= int(own.min()) and int(own.max()) <= high):
                 raise InputError(f"{owner} has values outside the declared range of {low} to {high}")
             words = as_words(own)
@@ -99,19 +113,19 @@ class Engine:
         own = words if self._brings(owner, words) else None
         return Secret(self, self.sharing.share(owner, own, shape), shape, INT64_MIN, INT64_MAX)
 
-    def share_bits(self, owner: str, values: Any, *, shape: Shape) -> Bits:
+    def share_bits(self, owner: str, values: Any, *, shape: int | Shape) -> Bits:
         """Shares of the truth values that `owner` brings; `values` is None at the others."""
-        bits = None
+        shape, bits = _shape(shape), None
         if self._brings(owner, values):
             own = np.asarray(values)
             if own.shape != shape or own.dtype != np.bool_:
                 raise InputError(f"{owner} declared truth values of shape {shape} and has {own.dtype} of {own.shape}")
-            bits = own.view(np.uint8)
+            bits = np.ascontiguousarray(own).view(np.uint8)
         return Bits(self, self.sharing.share_bits(owner, bits, shape), shape)
 
     def constant(self, values: Any, decimals: int = 0) -> Secret:
         """Public integers, which all parties give alike."""
-        array = np.asarray(values, np.int64)
+        array = whole_numbers(values)
         low, high = (int(array.min()), int(array.max())) if array.size else (0, 0)
         return Secret(
             self, self.sharing.constant(as_words(array).reshape(array.shape)), array.shape, low, high, decimals
@@ -119,7 +133,7 @@ class Engine:
 
     def constant_bits(self, values: Any) -> Bits:
         """Public truth values."""
-        array = np.ascontiguousarray(values, np.bool_)
+        array = truth_values(values)
         return Bits(self, self.sharing.constant_bits(array.view(np.uint8)), array.shape)
 
     @overload
@@ -144,9 +158,10 @@ class Engine:
         words = self.sharing.open(x.parts, x.shape, to)
         return None if words is None else signed(words)
 
-    def where(self, bits: Bits, x: Secret, y: Secret) -> Secret:
-        """x where a bit is set, y elsewhere."""
-        x, y = x.alike(y)
+    def where(self, bits: Bits, x: Secret | Public, y: Secret | Public) -> Secret:
+        """x where a bit is set, y elsewhere; if one of them is public, it is in the units of the other."""
+        decimals = next((each.decimals for each in (x, y) if isinstance(each, Secret)), 0)
+        x, y = (x if isinstance(x, Secret) else self.constant(x, decimals)).alike(y)
         chosen = self.select(bits, x - y)
         return replace((y + chosen.within(0, 0)), low=min(x.low, y.low), high=max(x.high, y.high))
 
@@ -170,9 +185,10 @@ class Engine:
         return replace(target, parts=self.sharing.sums_by(owner, groups, count, x.parts, (rows, columns)))
 
     def shuffle(self, x: Secret) -> Secret:
-        """The rows (rows x columns) in a random order that no party knows."""
-        rows, columns = x.shape
-        return replace(x, parts=self.sharing.shuffle(x.parts, (rows, columns)))
+        """A vector's elements, or the rows of an array of two dimensions, in a random order that no party knows."""
+        table = x if len(x.shape) == 2 else x.reshape(-1, 1)
+        rows, columns = table.shape
+        return replace(table, parts=self.sharing.shuffle(table.parts, (rows, columns))).reshape(x.shape)
 
     def concatenate(self, arrays: Sequence[V], axis: int = 0) -> V:
         """Arrays joined along an axis."""
@@ -199,11 +215,14 @@ class Engine:
         return x.parts[0]
 
     def announce(self, owner: str, value: int | None, *, most: int) -> int:
-        """A public number that `owner` brings, None at the others: a count that shapes depend on."""
+        """A public number that `owner` brings (what the others give is ignored): a count that shapes depend on."""
         self._check_party(owner)
-        found = self.sharing.announce(owner, value if owner == self.name else None)
+        own = value if owner == self.name else None
+        if (own is None and owner == self.name and not self._planned) or (own is not None and not _is_count(own, most)):
+            raise InputError(f"{owner}: what it announces is a whole number from 0 to {most}")
+        found = self.sharing.announce(owner, None if own is None else int(own))
         if found > most:
-            raise (InputError if owner == self.name else ProtocolError)(f"{owner}: brings {found} (at most {most})")
+            raise ProtocolError(f"{owner}: brings {found} (at most {most})")
         return found
 
     def finish(self) -> None:
@@ -262,6 +281,14 @@ def start(
     computing = [party for party in parties if party != helper]
     sharing = Verified(wire, computing, rng) if verified else _sharing(wire, computing, setting, helper, session, rng)
     return Engine(name, computing, setting, sharing, wire.costs)
+
+
+def _is_count(value: Any, most: int) -> bool:
+    return isinstance(value, int | np.integer) and 0 <= int(value) <= most
+
+
+def _shape(shape: int | Sequence[int]) -> Shape:
+    return tuple(int(size) for size in shape) if isinstance(shape, Sequence) else (int(shape),)
 
 
 def _with_guests(

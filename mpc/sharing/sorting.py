@@ -17,13 +17,21 @@ from mpc.sharing.ring import I64
 from mpc.sharing.values import Secret
 
 
+def sort(engine: Engine, values: Secret) -> Secret:
+    """A vector in ascending order; raises `InputError` as `sort_by`."""
+    return sort_by(engine, values, replace(values.reshape(-1, 1)[:, :0], low=0, high=0))[0]
+
+
 def sort_by(engine: Engine, keys: Secret, rows: Secret) -> tuple[Secret, Secret]:
     """Keys (a vector) in ascending order, and the rows (rows x columns) that belong to them.
 
     Rows with equal keys come in any order. Raises `InputError` when keys and row numbers together exceed 63 bits.
     """
-    if len(keys) != len(rows) or len(keys.shape) != 1 or len(rows.shape) != 2:
-        raise InputError("sorting takes a vector of keys and one row for each")
+    if len(keys.shape) != 1 or len(rows.shape) != 2 or len(keys) != len(rows):
+        raise InputError(
+            f"sorting takes keys (n) and rows (n x columns), not {keys.shape} and {rows.shape}",
+            hint="a vector as rows of one column: values.reshape(-1, 1)",
+        )
     if len(keys) < 2:
         return keys, rows
     both = engine.shuffle(_beside(engine, keys, rows))
@@ -34,7 +42,9 @@ def sort_by(engine: Engine, keys: Secret, rows: Secret) -> tuple[Secret, Secret]
 
 
 def top_k(engine: Engine, keys: Secret, rows: Secret, k: int) -> tuple[Secret, Secret]:
-    """The k largest keys in descending order, and their rows."""
+    """The k largest keys in descending order, and their rows (rows x columns); all if there are fewer."""
+    if k < 0:
+        raise InputError("there are no fewer than 0 largest keys")
     sorted_keys, sorted_rows = sort_by(engine, keys, rows)
     return sorted_keys[::-1][:k], sorted_rows[::-1][:k]
 

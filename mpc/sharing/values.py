@@ -2,10 +2,14 @@
 
 A `Secret` holds integers with public bounds. Bounds follow every operation, so that a result that might not fit 64
 bits is an `InputError` before anything is sent, and comparisons pay for the bits there are. `Bits` hold truth values.
+
+Operands may be public: whole numbers in the units of the array (with 2 decimals, `x + 1` adds a hundredth), or plain
+factors of a product; truth values beside `Bits`. Others, as fractions, are an `InputError`: nothing is rounded.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from operator import index as as_index
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import numpy as np
@@ -13,7 +17,7 @@ import numpy.typing as npt
 
 from mpc.errors import InputError
 from mpc.sharing.protocol import BitParts, Shape, Words
-from mpc.sharing.ring import as_words
+from mpc.sharing.ring import as_words, matmul
 
 if TYPE_CHECKING:
     from mpc.sharing.engine import Engine
@@ -22,7 +26,28 @@ INT64_MIN, INT64_MAX = -(2**63), 2**63 - 1
 MAX_DECIMALS = 18
 
 V = TypeVar("V", "Secret", "Bits")
-Public = int | npt.NDArray[np.int64]
+I64 = npt.NDArray[np.int64]
+BOOL = npt.NDArray[np.bool_]
+Public = npt.ArrayLike  # of whole numbers, as `whole_numbers` takes them
+
+
+def whole_numbers(values: Any) -> I64:
+    """Public numbers as 64-bit integers; raises `InputError` for others, which numpy would cut off or wrap."""
+    array = np.asarray(values)
+    if array.size and (array.dtype.kind not in "iub" or int(array.max()) > INT64_MAX):
+        raise InputError(
+            f"public numbers beside shared ones are whole and of 64 bits, not {array.dtype}",
+            hint="scale decimals to integers and round them yourself: with decimals=2, 2.50 is 250",
+        )
+    return array.astype(np.int64)
+
+
+def truth_values(values: Any) -> BOOL:
+    """Public truth values; raises `InputError` for anything else."""
+    array = np.asarray(values)
+    if array.size and array.dtype != np.bool_:
+        raise InputError(f"public operands of shared bits are truth values, not {array.dtype}")
+    return array.astype(np.bool_)
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,28 +58,43 @@ class Bits:
     parts: BitParts = field(repr=False)
     shape: Shape
 
+    __array_ufunc__ = None  # numpy leaves its operators to ours, instead of making an array of objects
+
     def __len__(self) -> int:
         return self.shape[0]
 
     def __getitem__(self, index: Any) -> "Bits":
-        return self._map(lambda part: part[index])
+        return self._map(lambda part: part[_public_index(index)])
 
-    def __and__(self, other: "Bits") -> "Bits":
-        x, y = _same_shape(self, other)
+    def __and__(self, other: "Bits | npt.ArrayLike") -> "Bits":
+        x, y = _same_shape(self, self._bits(other))
         return replace(x, parts=self.engine.sharing.conjoin(x.parts, y.parts, x.shape))
 
-    def __xor__(self, other: "Bits") -> "Bits":
-        x, y = _same_shape(self, other)
-        return replace(x, parts=tuple(p ^ q for p, q in zip(x.parts, y.parts, strict=True)))
+    def __xor__(self, other: "Bits | npt.ArrayLike") -> "Bits":
+        x, y = _same_shape(self, self._bits(other))
+        return replace(x, parts=tuple(np.asarray(p ^ q) for p, q in zip(x.parts, y.parts, strict=True)))
 
-    def __or__(self, other: "Bits") -> "Bits":
-        return ~(~self & ~other)
+    def __or__(self, other: "Bits | npt.ArrayLike") -> "Bits":
+        return ~(~self & ~self._bits(other))
+
+    __rand__, __rxor__, __ror__ = __and__, __xor__, __or__
 
     def __invert__(self) -> "Bits":
-        return self ^ self.engine.constant_bits(np.ones(self.shape, np.bool_))
+        return self ^ np.ones(self.shape, np.bool_)
+
+    def __eq__(self, other: "Bits | npt.ArrayLike") -> "Bits":  # type: ignore[override]
+        return ~(self ^ other)
+
+    def __ne__(self, other: "Bits | npt.ArrayLike") -> "Bits":  # type: ignore[override]
+        return self ^ other
+
+    __hash__ = None  # type: ignore[assignment]
 
     def __bool__(self) -> NoReturn:
         raise TypeError("a shared bit decides nothing in a program until it is opened")
+
+    def __array__(self, *_args: Any, **_kwargs: Any) -> NoReturn:
+        raise TypeError("shared bits are no array of numpy's until they are opened")
 
     def integers(self) -> "Secret":
         """The same as 0 and 1."""
@@ -64,14 +104,17 @@ class Bits:
         """How many are set."""
         return self.integers().sum(axis)
 
-    def reshape(self, *shape: int) -> "Bits":
-        return self._map(lambda part: part.reshape(shape))
+    def reshape(self, *shape: int | Shape) -> "Bits":
+        return self._map(lambda part: part.reshape(_flat(shape)))
 
     def ravel(self) -> "Bits":
         return self.reshape(-1)
 
     def broadcast_to(self, shape: Shape) -> "Bits":
         return self._map(lambda part: np.broadcast_to(part, shape))
+
+    def _bits(self, other: "Bits | npt.ArrayLike") -> "Bits":
+        return other if isinstance(other, Bits) else self.engine.constant_bits(other)
 
     def _map(self, change: Callable[[Any], Any]) -> "Bits":
         parts = tuple(np.asarray(change(part)) for part in self.parts)
@@ -89,7 +132,16 @@ class Secret:
     high: int
     decimals: int = 0
 
+    __array_ufunc__ = None  # as for `Bits`
+
     def __post_init__(self) -> None:
+        for name in ("low", "high"):  # numpy's integers would wrap where bounds must not
+            try:
+                object.__setattr__(self, name, as_index(getattr(self, name)))
+            except TypeError:
+                raise InputError("bounds of shared values are whole numbers") from None
+        if self.low > self.high:
+            raise InputError(f"no value lies within {self.low} and {self.high}, the bounds of a shared array")
         if not INT64_MIN <= self.low <= self.high <= INT64_MAX:
             raise InputError(
                 "a shared value could leave the range of 64-bit integers",
@@ -118,7 +170,13 @@ class Secret:
         return replace(self, low=max(self.low, low), high=min(self.high, high))
 
     def __getitem__(self, index: Any) -> "Secret":
-        return self._map(lambda part: part[index])
+        return self._map(lambda part: part[_public_index(index)])
+
+    def __bool__(self) -> NoReturn:
+        raise TypeError("a shared number decides nothing in a program until it is opened")
+
+    def __array__(self, *_args: Any, **_kwargs: Any) -> NoReturn:
+        raise TypeError("shared numbers are no array of numpy's until they are opened")
 
     def __add__(self, other: "Secret | Public") -> "Secret":
         x, y = self.alike(other)
@@ -131,6 +189,9 @@ class Secret:
     def __neg__(self) -> "Secret":
         return self._with(tuple(-p for p in self.parts), -self.high, -self.low)
 
+    def __abs__(self) -> "Secret":
+        return self.maximum(-self).within(0, INT64_MAX)
+
     def __radd__(self, other: Public) -> "Secret":
         return self + other
 
@@ -142,26 +203,36 @@ class Secret:
             x, y = _same_shape(self, other)
             target = x._with((), *_hull(x, y), decimals=x.decimals + y.decimals)
             return replace(target, parts=self.engine.sharing.multiply(x.parts, y.parts, x.shape))
-        factors = np.asarray(other, np.int64)
-        x = self.broadcast_to(np.broadcast_shapes(self.shape, factors.shape))
-        bounds = (int(factors.min(initial=0)), int(factors.max(initial=0))) if factors.ndim else (int(other),) * 2
-        words = as_words(factors)
-        low, high = _products((x.low, x.high), bounds)
+        factors = whole_numbers(other)
+        words = as_words(factors).reshape(factors.shape)
+        x = self.broadcast_to(_common_shape(self.shape, factors.shape))
+        low, high = _products((x.low, x.high), _range(factors))
         return x._with(tuple(p * words for p in x.parts), low, high)
 
     __rmul__ = __mul__
 
-    def __matmul__(self, other: "Secret") -> "Secret":
+    def __matmul__(self, other: "Secret | Public") -> "Secret":
         """The matrix product of arrays of one or two dimensions."""
-        left = self if len(self.shape) == 2 else self.reshape(1, -1)
-        right = other if len(other.shape) == 2 else other.reshape(-1, 1)
-        (m, k), (other_k, n) = left.shape, right.shape
-        if k != other_k:
-            raise InputError(f"arrays of shapes {self.shape} and {other.shape} have no matrix product")
-        low, high = _hull(left, right)
-        target = Secret(self.engine, (), (m, n), low * k, high * k, self.decimals + other.decimals)
-        found = replace(target, parts=self.engine.sharing.matmul(left.parts, right.parts, (m, k, n)))
-        return found.reshape(*self.shape[:-1], *other.shape[1:])
+        if isinstance(other, Secret):
+            shape, bounds, decimals = other.shape, (other.low, other.high), other.decimals
+        else:
+            factors = whole_numbers(other)
+            shape, bounds, decimals = factors.shape, _range(factors), 0
+        if not (1 <= len(self.shape) <= 2 and 1 <= len(shape) <= 2 and self.shape[-1] == shape[0]):
+            raise InputError(f"arrays of shapes {self.shape} and {shape} have no matrix product")
+        m, k, n = (1, *self.shape)[-2], shape[0], (*shape, 1)[1]
+        low, high = _products((self.low, self.high), bounds)
+        target = Secret(self.engine, (), (m, n), low * k, high * k, self.decimals + decimals)
+        left = self.reshape(m, k)
+        if isinstance(other, Secret):
+            parts = self.engine.sharing.matmul(left.parts, other.reshape(k, n).parts, (m, k, n))
+        else:
+            words = as_words(factors).reshape(k, n)
+            parts = tuple(matmul((part, words)) for part in left.parts)
+        return replace(target, parts=parts).reshape(*self.shape[:-1], *shape[1:])
+
+    def __rmatmul__(self, other: Public) -> "Secret":
+        return (self.T @ whole_numbers(other).T).T
 
     dot = __matmul__
 
@@ -174,7 +245,8 @@ class Secret:
         )
 
     def __gt__(self, other: "Secret | Public") -> Bits:
-        return (-self) < (-other)
+        x, y = self.alike(other)
+        return y < x
 
     def __le__(self, other: "Secret | Public") -> Bits:
         return ~(self > other)
@@ -199,7 +271,7 @@ class Secret:
         """Sums along an axis, or of all."""
         count = self.size if axis is None else self.shape[axis]
         summed = self._map(lambda part: part.sum(axis, dtype=np.uint64))
-        return replace(summed, low=min(self.low * count, 0) if count == 0 else self.low * count, high=self.high * count)
+        return replace(summed, low=self.low * count, high=self.high * count)
 
     def cumsum(self) -> "Secret":
         """Running sums along the first axis."""
@@ -207,15 +279,15 @@ class Secret:
         summed = self._map(lambda part: part.cumsum(axis=0, dtype=np.uint64))
         return replace(summed, low=min(self.low, self.low * count), high=max(self.high, self.high * count))
 
-    def minimum(self, other: "Secret") -> "Secret":
+    def minimum(self, other: "Secret | Public") -> "Secret":
         """The smaller of each pair."""
-        smaller = self.engine.where(self < other, self, other)
-        return smaller.within(min(self.low, other.low), min(self.high, other.high))
+        x, y = self.alike(other)
+        return self.engine.where(x < y, x, y).within(min(x.low, y.low), min(x.high, y.high))
 
-    def maximum(self, other: "Secret") -> "Secret":
+    def maximum(self, other: "Secret | Public") -> "Secret":
         """The larger of each pair."""
-        larger = self.engine.where(self > other, self, other)
-        return larger.within(max(self.low, other.low), max(self.high, other.high))
+        x, y = self.alike(other)
+        return self.engine.where(x > y, x, y).within(max(x.low, y.low), max(x.high, y.high))
 
     def min(self, axis: int | None = None) -> "Secret":
         """The smallest along an axis, or of all."""
@@ -225,19 +297,22 @@ class Secret:
         """The largest along an axis, or of all."""
         return self._fold(axis, Secret.maximum)
 
-    def clip(self, low: int, high: int) -> "Secret":
-        """What lies outside moved to the nearest bound, which are public."""
-        raised = self.maximum(self.engine.constant(np.full(self.shape, low), self.decimals))
-        return raised.minimum(self.engine.constant(np.full(self.shape, high), self.decimals))
+    def clip(self, low: "Secret | Public", high: "Secret | Public") -> "Secret":
+        """What lies outside of the bounds moved to the nearest."""
+        return self.maximum(low).minimum(high)
 
-    def reshape(self, *shape: int) -> "Secret":
-        return self._map(lambda part: part.reshape(shape))
+    def reshape(self, *shape: int | Shape) -> "Secret":
+        return self._map(lambda part: part.reshape(_flat(shape)))
 
     def ravel(self) -> "Secret":
         return self.reshape(-1)
 
     def transpose(self) -> "Secret":
         return self._map(lambda part: part.T)
+
+    @property
+    def T(self) -> "Secret":  # noqa: N802 (numpy's name)
+        return self.transpose()
 
     def _fold(self, axis: int | None, choose: Callable[["Secret", "Secret"], "Secret"]) -> "Secret":
         """`choose` over pairs, again and again."""
@@ -251,8 +326,8 @@ class Secret:
         return items[0]
 
     def alike(self, other: "Secret | Public") -> tuple["Secret", "Secret"]:
-        """Both with one shape and one number of decimals."""
-        y = other if isinstance(other, Secret) else self.engine.constant(np.asarray(other, np.int64), self.decimals)
+        """Both with one shape and one number of decimals, which a public one has from this array."""
+        y = other if isinstance(other, Secret) else self.engine.constant(other, self.decimals)
         decimals = max(self.decimals, y.decimals)
         x, y = _same_shape(self._with_decimals(decimals), y._with_decimals(decimals))
         return x, y
@@ -263,7 +338,8 @@ class Secret:
         return replace(self * int(10 ** (decimals - self.decimals)), decimals=decimals)
 
     def _with(self, parts: Words, low: int, high: int, decimals: int | None = None) -> "Secret":
-        return Secret(self.engine, parts, self.shape, low, high, self.decimals if decimals is None else decimals)
+        arrays = tuple(np.asarray(part) for part in parts)  # one element would be a scalar, which warns of wrapping
+        return Secret(self.engine, arrays, self.shape, low, high, self.decimals if decimals is None else decimals)
 
     def broadcast_to(self, shape: Shape) -> "Secret":
         return self._map(lambda part: np.broadcast_to(part, shape))
@@ -278,14 +354,34 @@ def _shape_after(change: Callable[[Any], Any], shape: Shape) -> Shape:
     return tuple(np.shape(change(np.broadcast_to(np.uint64(0), shape))))
 
 
+def _flat(shape: tuple[int | Shape, ...]) -> Shape:
+    """The shape that was given as numpy takes it: one tuple, or its numbers."""
+    return tuple(size for each in shape for size in (each if isinstance(each, tuple) else (each,)))
+
+
+def _public_index(index: Any) -> Any:
+    if any(isinstance(each, (Secret, Bits)) for each in (index if isinstance(index, tuple) else (index,))):
+        raise TypeError("nobody can read a shared index: take engine.select or engine.where, or open it first")
+    return index
+
+
 def _same_shape(x: V, y: V) -> tuple[V, V]:
     if x.shape == y.shape:
         return x, y
-    try:
-        shape = np.broadcast_shapes(x.shape, y.shape)
-    except ValueError:
-        raise InputError(f"arrays of shapes {x.shape} and {y.shape} do not fit together") from None
+    shape = _common_shape(x.shape, y.shape)
     return x.broadcast_to(shape), y.broadcast_to(shape)
+
+
+def _common_shape(x: Shape, y: Shape) -> Shape:
+    try:
+        return np.broadcast_shapes(x, y)
+    except ValueError:
+        raise InputError(f"arrays of shapes {x} and {y} do not fit together") from None
+
+
+def _range(numbers: I64) -> tuple[int, int]:
+    """The smallest and the largest, 0 if there are none."""
+    return (int(numbers.min()), int(numbers.max())) if numbers.size else (0, 0)
 
 
 def _hull(x: Secret, y: Secret) -> tuple[int, int]:

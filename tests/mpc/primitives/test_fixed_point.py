@@ -11,12 +11,12 @@ from mpc.primitives.fixed_point import scaled, to_scaled, unscaled
 LARGEST = 2**63 - 1
 
 
-def convert(values: list, kind: pa.DataType, decimals: int) -> list:
+def convert(values: list, kind: pa.DataType, decimals: int, *, exact: bool = False) -> list:
     # Chunked and sliced, so that offsets into buffers count.
     array = pa.array([None, *values, None], kind)
     half = 1 + len(values) // 2
     column = pa.chunked_array([array.slice(1, half - 1), array.slice(half, len(values) + 1 - half)], kind)
-    numbers, valid = to_scaled(column, decimals, "x")
+    numbers, valid = to_scaled(column, decimals, "x", exact=exact)
     return [int(n) if v else None for n, v in zip(numbers, valid, strict=True)]
 
 
@@ -50,6 +50,32 @@ def test_floats_that_stand_for_decimals_convert_exactly(units, decimals):
 def test_floats_between_two_are_rounded_and_halves_go_to_even():
     assert convert([0.125, 0.375, -0.125, 0.1249, 1e-300], pa.float64(), 2) == [12, 38, -12, 12, 0]
     assert convert([0.1, -2.5], pa.float32(), 1) == [1, -25]
+
+
+@settings(deadline=None)
+@given(st.lists(st.none() | st.integers(-(2**44), 2**44)), st.integers(0, 15))
+def test_floats_that_stand_for_decimals_are_exact_however_they_were_computed(units, decimals):
+    values = [None if u is None else (u / 10**decimals + 10.0**-decimals) - 10.0**-decimals for u in units]
+    assert convert(values, pa.float64(), decimals, exact=True) == units
+
+
+@pytest.mark.parametrize(
+    "kind, values",
+    [
+        (pa.float64(), [0.10, None, 0.125]),
+        (pa.float64(), [0.10, None, 1_234_567.891]),
+        (pa.float32(), [0.10, None, 1.234]),
+        (pa.decimal128(12, 3), [Decimal("0.10"), None, Decimal("-0.001")]),
+        (pa.decimal128(38, 18), [Decimal("0.10"), None, Decimal("0.000000000000000001")]),
+    ],
+    ids=str,
+)
+def test_more_decimals_than_declared_are_refused_where_numbers_must_be_exact(kind, values):
+    assert convert(values[:2], kind, 2, exact=True) == [10, None]
+    with pytest.raises(InputError) as caught:
+        convert(values, kind, 2, exact=True)
+    assert str(caught.value) == "row 3 of column 'x' has more than 2 decimals"
+    assert caught.value.hint
 
 
 @pytest.mark.parametrize(

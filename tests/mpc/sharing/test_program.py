@@ -133,16 +133,18 @@ def test_what_a_program_may_not_return_is_named_without_its_values(expression: s
 )
 def test_an_exception_of_a_program_is_told_by_type_and_line_alone(lines: str, said: str) -> None:
     source = f"import numpy as np\n\ndef program(engine, table):\n    {lines}\n".encode()
-    with pytest.raises(ProgramError, match=f"^the program {said}$") as caught:
+    with pytest.raises(ProgramError) as caught:
         run(source, PAIR)
+    assert str(caught.value) == f"the program {said}"
     assert "secret" not in str(caught.value) + caught.value.hint
     assert caught.value.__cause__ is None
     assert caught.value.__suppress_context__
 
 
 def test_an_exception_outside_the_function_is_told_alike() -> None:
-    with pytest.raises(ProgramError, match=r"^the program raised ZeroDivisionError in line 1$"):
+    with pytest.raises(ProgramError) as caught:
         run(b"X = 1 / 0\ndef program(engine, table):\n    return None\n", PAIR)
+    assert str(caught.value) == "the program raised ZeroDivisionError in line 1"
 
 
 def test_what_the_engine_refuses_is_said_as_the_engine_says_it() -> None:

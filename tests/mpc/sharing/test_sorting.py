@@ -131,8 +131,10 @@ def test_what_cannot_be_sorted_is_refused():
         keys, rows = secret(engine, "hk", [1, 2, 3], 0, 2**62), secret(engine, "cn", [[1], [2], [3]], 0, 9)
         with pytest.raises(InputError, match="64-bit"):
             sort_by(engine, keys, rows)
-        with pytest.raises(InputError, match="one row for each"):
+        with pytest.raises(InputError, match=r"not \(3,\) and \(2, 1\)"):
             sort_by(engine, keys, rows[:2])
+        with pytest.raises(InputError, match=r"not \(3,\) and \(3,\)"):
+            group_sums(engine, keys, 2, rows[:, 0])
         with pytest.raises(InputError, match="ascending edges"):
             histogram(keys, [3, 1])
         with pytest.raises(InputError, match="fractions"):

@@ -91,8 +91,9 @@ def test_bounds_belong_to_the_range():
 @pytest.mark.parametrize("bad", [-1.26, 1.26])
 def test_a_value_outside_its_bounds_is_refused_by_row_and_column(bad):
     p = params(values=[value("x", "-1.25", "1.25")])
-    with pytest.raises(InputError, match=r"^row 3 of column 'amount' is outside the agreed bounds of 'x'$"):
+    with pytest.raises(InputError) as caught:
         one_party(p, value=pa.table({"amount": [None, 0.0, bad]}))
+    assert str(caught.value) == "row 3 of column 'amount' is outside the agreed bounds of 'x'"
 
 
 def test_bins_hold_their_lower_edge_and_the_last_one_its_upper_edge():
@@ -127,8 +128,9 @@ def test_keys_of_any_kind_are_compared_as_text(keys, groups):
 
 @pytest.mark.parametrize("bad", ["A", "a ", "", None])
 def test_a_key_outside_the_agreed_groups_is_refused_by_row_and_column(bad):
-    with pytest.raises(InputError, match=r"^row 2 of column 'branch' has a key that is not among the agreed groups$"):
+    with pytest.raises(InputError) as caught:
         one_party(params(groups=["a", "b"]), group=pa.table({"branch": ["a", bad, "b"]}))
+    assert str(caught.value) == "row 2 of column 'branch' has a key that is not among the agreed groups"
 
 
 def test_no_rows_give_zeros():
