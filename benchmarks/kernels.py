@@ -96,7 +96,7 @@ def _loops(count: int) -> Iterator[tuple[str, str, int, Callable[[], object]]]:
     yield "numbering digests", "", count, number
     yield "order by a word, one core's or all", "", count, partial(sort_rows, rows, 0, more_room)
     high, low, order = np.empty(count, np.uint64), np.empty(count, np.uint64), sort_rows(rows, 0, more_room)
-    yield "cutting tags", "", count, partial(tags.cut, rows, 16, high, low, order)
+    yield "cutting tags", "", count, partial(tags.cut, rows, 0, 16, high, low, order)
 
 
 def _decode_all(rows: okvs.Rows, seed: bytes, pair: np.ndarray) -> None:

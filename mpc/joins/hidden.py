@@ -134,12 +134,12 @@ def _ask(
     for other in widths:
         party.peers[other].send(psi_vole_pb2.Seed(seed=placed.seed))
         queries.append(Link(party.peers[other], other, count, bins.FUNCTIONS * sizes[other] - fast.CANARIES))
-    outputs, _ = prf.leader_prfs(party, queries, placed.digests)
+    prfs = prf.leader_prfs(party, queries, placed.digests, [2] * len(queries))
     words = {}
-    for link, output in zip(queries, outputs, strict=True):
+    for link, output in zip(queries, prfs.outputs, strict=True):
         words[link.peer] = np.empty((1 + widths[link.peer], count), np.uint64)
         for index, pad in enumerate(_pads(output, party.session, 1 + widths[link.peer])):
-            words[link.peer][index] = prf.receive_shares(link, placed.digests) ^ pad
+            words[link.peer][index, prfs.keys.rows.order] = prf.receive_shares(link, prfs.keys, placed.digests) ^ pad
     return words, placed.key_in
 
 
@@ -151,17 +151,17 @@ def _answer(
     seed = channel.recv(psi_vole_pb2.Seed).seed
     if len(seed) != bins.SEED_BYTES:
         raise ProtocolError(f"{asker}: sent a seed of {len(seed)} bytes, not {bins.SEED_BYTES}")
-    keys, places = bins.asked(table.keys, seed), bins.places(table.keys, seed, count).reshape(-1)
+    digests, places = bins.asked(table.keys, seed), bins.places(table.keys, seed, count).reshape(-1)
     queries = Link(channel, asker, bins.FUNCTIONS * sizes[party.name], count - fast.CANARIES)
     with prf.naming(asker):
         offered = channel.recv(psi_multi_pb2.Offer).point
-    outputs = prf.other_prf(party, queries, offered, keys)
+    keys, outputs = prf.other_prf(party, queries, offered, digests)
     words = np.frombuffer(bytearray(party.rng(8 * (1 + len(names)) * count)), np.uint64).reshape(-1, count)
-    for index, pad in enumerate(_pads(outputs, party.session, 1 + len(names))):
+    for index, pad in enumerate(_pads(outputs[:, :2], party.session, 1 + len(names))):
         values = -words[index][places]
         if index:
             values += np.repeat(table.columns[names[index - 1]].view(np.uint64), bins.FUNCTIONS)
-        prf.send_shares(queries, keys, values ^ pad, party.rng)
+        prf.send_shares(queries, keys, digests, values[keys.rows.order] ^ pad, party.rng)
     return words
 
 

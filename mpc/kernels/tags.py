@@ -12,16 +12,16 @@ BOOL = npt.NDArray[np.bool_]
 _ONE = np.uint64(1)
 
 
-@kernel("void(const uint64[:, ::1], int64, uint64[::1], uint64[::1], int64[::1])")
-def cut(words: U64, bits: int, high: U64, low: U64, labels: I64) -> None:
-    """Tags of `bits` and then 64 bits from the first two columns of `words`, in ascending order.
+@kernel("void(const uint64[:, ::1], int64, int64, uint64[::1], uint64[::1], int64[::1])")
+def cut(words: U64, column: int, bits: int, high: U64, low: U64, labels: I64) -> None:
+    """Tags of `bits` and then 64 bits from two columns of `words`, `column` and the next, in ascending order.
 
-    The rows are in the order of as much of the first column as makes repetitions rare. `labels`, one a row, are put in
+    The rows are in the order of as much of the first of them as makes repetitions rare. `labels`, one a row, are put in
     the order of the tags.
     """
     up, down = np.uint64(bits), np.uint64(63 - bits)
     for i in range(words.shape[0]):
-        first, second, label = words[i, 0], words[i, 1], labels[i]
+        first, second, label = words[i, column], words[i, column + 1], labels[i]
         upper = (first >> _ONE) >> down
         lower = (first << up) | ((second >> _ONE) >> down)
         at = i
@@ -71,7 +71,7 @@ def mark_common(high: U64, low: U64, other_high: U64, other_low: U64, hits: BOOL
     "int64(const uint64[:, ::1], int64, int64, const int64[::1], const uint64[::1], const uint64[::1], int64[:, ::1])"
 )
 def look_up(words: U64, bits: int, index_bits: int, index: I64, high: U64, low: U64, found: I64) -> int:
-    """Find the tags that `cut` would make of `words` in an ascending list; gives how often a row has a tag of the list.
+    """Find the tags that `cut` would make of the first columns in an ascending list; gives how often one is there.
 
     Tags whose leading bits, `index_bits` of them, at least 1, are i stand in the list from index[i] to index[i + 1].
     `found` (rows x 2) receives the first pairs of a place in the list and a row.

@@ -71,6 +71,11 @@ def columns(keys: int) -> int:
     return keys + -(-keys // 10) + BAND_BITS + _SPARE_COLUMNS
 
 
+def positions(total_columns: int) -> int:
+    """How many columns a row may start at."""
+    return total_columns - BAND_BITS + 1
+
+
 def failure_bits(keys: int, band_bits: int = BAND_BITS) -> float:
     """-log2 of a bound on the probability that `keys` keys cannot be encoded under a random seed.
 
@@ -93,14 +98,14 @@ def arrange(words: U64, total_columns: int, room: U64) -> Rows:
     They are put in ascending order of their start columns, in place, so that what works on one after the other finds
     its part of a vector in the cache. `room` (n x 4) is overwritten.
     """
-    return Rows(sort_rows(words, 2, room), words, total_columns - BAND_BITS + 1)
+    return Rows(sort_rows(words, 2, room), words, positions(total_columns))
 
 
 def arrange_to_decode(words: U64, total_columns: int) -> Rows:
     """As `arrange`, but the words stay in their order if all vectors fit the cache."""
     if total_columns > CACHED_COLUMNS:
         return arrange(words, total_columns, np.empty_like(words))
-    return Rows(np.arange(len(words)), words, total_columns - BAND_BITS + 1)
+    return Rows(np.arange(len(words)), words, positions(total_columns))
 
 
 def encode(rows: Rows, values: U64, seed: bytes, free: U64, room: U64) -> U64:

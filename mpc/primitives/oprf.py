@@ -14,7 +14,7 @@ Source:   Rindal, Schoppmann, EUROCRYPT 2021, eprint.iacr.org/2021/266; Raghuram
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -66,6 +66,28 @@ def arrange(digests: U64, total_columns: int, seed: bytes, *, overwrite: bool = 
     """
     words = hash_rows(digests, seed[:8], _PERSON_KEY, digests if overwrite else None)
     return Keys(okvs.arrange_to_decode(words, total_columns), seed)
+
+
+def arrange_to_encode(digests: U64, total_columns: int, seed: bytes) -> Keys:
+    """As `arrange`, in an order in which a word can be stored under each of these keys, too (see `store`)."""
+    words = hash_rows(digests, seed[:8], _PERSON_KEY)
+    return Keys(okvs.arrange(words, total_columns, np.empty_like(words)), seed)
+
+
+def in_columns(keys: Keys, total_columns: int) -> Keys:
+    """The same keys under the same seed in a matrix of another size: their order does not depend on it."""
+    return replace(keys, rows=replace(keys.rows, positions=okvs.positions(total_columns)))
+
+
+def store(keys: Keys, values: U64, rng: Rng) -> U64:
+    """A vector that stores a word under each key, in the order of their rows, as `encode` makes it.
+
+    Its length is `okvs.columns` of their number. Raises `okvs.Unsolvable`.
+    """
+    total = okvs.columns(len(values))
+    room, free = np.empty((total, 4), np.uint64), np.empty(total + okvs.BAND_BITS, np.uint64)
+    Prg(rng(SEED_BYTES)).fill(free[:total])
+    return okvs.encode(in_columns(keys, total).rows, values, keys.seed, free, room)
 
 
 def query(digests: U64, rng: Rng) -> Query:

@@ -88,27 +88,31 @@ def find_common(party: Party[MultiParams], group: multi_steps.Group) -> Found:
         for link in links:
             link.channel.send(psi_multi_pb2.Offer(withheld=True))
         raise steps.too_small(params.matching, smallest)
-    outputs, retries = multi_steps.leader_prfs(party, links, group.digests)
-    sums = multi_steps.shares_of_zero(group.shared, group.digests)
-    for index, (link, output) in enumerate(zip(links, outputs, strict=True)):
-        sums ^= output[:, 0] ^ multi_steps.receive_shares(link, group.digests)
+    widths = [multi_steps.TAGGED_WORDS if link.peer in party.job.receivers else 1 for link in links]
+    prfs = multi_steps.leader_prfs(party, links, group.digests, widths)
+    order = prfs.keys.rows.order
+    sums = multi_steps.shares_of_zero(group.shared, group.digests)[order]
+    for index, (link, output) in enumerate(zip(links, prfs.outputs, strict=True)):
+        sums ^= output[:, 0] ^ multi_steps.receive_shares(link, prfs.keys, group.digests)
         party.progress("collect shares", index + 1, len(links))
-    found = multi_steps.found_by_all(", ".join(sorted(party.peers)), sums)
-    common = found[: -fast.CANARIES]
+    rows = multi_steps.found_by_all(", ".join(sorted(party.peers)), sums, order)
+    common = np.sort(order[rows])[: -fast.CANARIES]
     if len(common) < params.min_result:
         for link in links:
             link.channel.send(psi_multi_pb2.Verdict(withheld=True))
         raise steps.too_small(params.matching, len(common))
     as_told = {}
-    for link, output in zip(links, outputs, strict=True):
+    for link, output in zip(links, prfs.outputs, strict=True):
         if link.peer not in party.job.receivers:
             link.channel.send(psi_multi_pb2.Verdict())
             continue
         link.channel.send(psi_multi_pb2.Verdict(keys=len(common)))
-        tags = multi_steps.tags(party, link, found, group.digests, output, len(found))
+        words = np.zeros((len(rows), 4), np.uint64)
+        words[:, : multi_steps.TAGGED_WORDS] = output[rows]
+        tags = multi_steps.tags(party, link, words, order[rows], len(rows))
         fast.send_tags(link, tags)
         as_told[link.peer] = tags.order[tags.order < own]
-    return Found(common, as_told, retries)
+    return Found(common, as_told, prfs.retries)
 
 
 def help_find(party: Party[MultiParams], group: multi_steps.Group) -> tuple[fast.I64 | None, int]:
@@ -121,9 +125,9 @@ def help_find(party: Party[MultiParams], group: multi_steps.Group) -> tuple[fast
     offer = link.channel.recv(psi_multi_pb2.Offer)
     if offer.withheld:
         raise steps.too_small(params.matching, 1)
-    outputs = multi_steps.other_prf(party, link, offer.point, group.digests)
-    masked = outputs[:, 0] ^ multi_steps.shares_of_zero(group.shared, group.digests)
-    retries = multi_steps.send_shares(link, group.digests, masked, party.rng)
+    keys, outputs = multi_steps.other_prf(party, link, offer.point, group.digests)
+    masked = outputs[:, 0] ^ multi_steps.shares_of_zero(group.shared, group.digests)[keys.rows.order]
+    retries = multi_steps.send_shares(link, keys, group.digests, masked, party.rng)
     verdict = link.channel.recv(psi_multi_pb2.Verdict)
     if verdict.withheld:
         raise steps.too_small(params.matching, 1)
@@ -133,8 +137,7 @@ def help_find(party: Party[MultiParams], group: multi_steps.Group) -> tuple[fast
         return None, retries
     if not params.min_result <= verdict.keys <= min(link.own, link.theirs):
         raise ProtocolError(f"{link.peer}: sent a result that the sizes of the sets and the minimum exclude")
-    told, every = verdict.keys + fast.CANARIES, np.arange(len(group.digests))
-    own = multi_steps.tags(party, link, every, group.digests, outputs, told)
+    own = multi_steps.tags(party, link, outputs, keys.rows.order, verdict.keys + fast.CANARIES)
     hits, their_hits = fast.match(link, own, *fast.receive_tags(replace(link, theirs=verdict.keys)))
     if not their_hits.all():
         raise ProtocolError(f"{link.peer}: names common keys that this party does not have")

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from hashlib import blake2b
 from typing import TypeVar
 
@@ -14,7 +15,6 @@ from mpc.channel import Channel
 from mpc.errors import ChannelError, InputError, ProtocolError
 from mpc.primitives import base_ot, key_agreement, okvs, oprf, vole
 from mpc.primitives.aes import KEY_BYTES, FixedKey
-from mpc.primitives.row_hash import hash_rows
 from mpc.primitives.threads import spread
 from mpc.psi import steps
 from mpc.psi import vole_steps as fast
@@ -26,9 +26,10 @@ from protos import psi_multi_pb2, psi_vole_pb2
 MOST_KEYS = oprf.MAX_KEYS - fast.CANARIES  # shares of 64 bits then make false matches with probability at most 2^-40
 START_BYTES = key_agreement.KEY_BYTES + fast.NONCE_BYTES
 
+TAGGED_WORDS = 3  # of F: one that masks a share, two for tags
+
 _DOMAIN_SHARE = b"sealane/psi.multi.share/1"
 _DOMAIN_PAIR = b"sealane/psi.multi.pair/1\0"
-_PERSON_TAG = b"slnMPSI1"
 _PIECE_KEYS = 2**15
 
 M = TypeVar("M", bound=Message)
@@ -119,7 +120,8 @@ def start(party: Party[MultiParams], digests: fast.U8) -> Group:
     nonces = {party.name: nonce, **{peer: message.nonce for peer, message in starts.items()}}
     others = b"".join(nonces[name] for name in sorted(nonces) if name != leader)
     links = tuple(steps.Link(channels[peer], peer, own, starts[peer].keys) for peer in sorted(told))
-    return Group(links, fast.with_canaries(digests, party.session, nonces[leader], others), shared)
+    whole = fast.with_canaries(digests, party.session, nonces[leader], others, overwrite=True)
+    return Group(links, whole, shared)
 
 
 def _check_start(peer: str, message: psi_multi_pb2.Start, told: bool) -> None:
@@ -152,10 +154,22 @@ def shares_of_zero(shared: Sequence[bytes], digests: fast.U64) -> fast.U64:
     return shares
 
 
+@dataclass(frozen=True)
+class Prfs:
+    """The leader's keys under the PRFs of all other parties, in the order of the rows of `keys`.
+
+    `outputs` are the first words of F, a row a key, for each party; `retries` is how often a seed was drawn in vain.
+    """
+
+    keys: oprf.Keys = field(repr=False)
+    outputs: tuple[fast.U64, ...] = field(repr=False)
+    retries: int
+
+
 def leader_prfs(
-    party: Party[MultiParams], links: Sequence[steps.Link], digests: fast.U64
-) -> tuple[list[fast.U64], int]:
-    """F (two words) of the leader's keys under each other party's PRF, and how often a seed was drawn in vain."""
+    party: Party[MultiParams], links: Sequence[steps.Link], digests: fast.U64, widths: Sequence[int]
+) -> Prfs:
+    """The leader's part in the PRFs of all other parties, of whose outputs it keeps as many words as `widths` says."""
     pairs = [pair_with(party, link.peer) for link in links]
     levels = fast.plan(pairs[0].params, len(digests))
     offers = [base_ot.offer(party.rng) for _ in links]
@@ -182,58 +196,86 @@ def leader_prfs(
             planes = correlation.result()
             fast.send_bytes(link.channel, (query.vector ^ planes[0, : len(query.vector)]).view(np.uint8))
             shares.append(planes[1:])
-    outputs = []
-    while shares:  # the last outputs take the place of the keys
-        each = shares.pop(0)
-        found = oprf.receiver_outputs(query.keys, each, overwrite=not shares)
-        outputs.append(_in_order_of_digests(query.keys, found))
-    return outputs, query.retries
+    outputs = tuple(_outputs(query.keys, shares.pop(0), width) for width in widths)
+    return Prfs(query.keys, outputs, query.retries)
 
 
-def other_prf(party: Party[MultiParams], link: steps.Link, offered: bytes, digests: fast.U64) -> fast.U64:
-    """F (two words) of the party's own keys under its own PRF, which the leader has then evaluated too."""
+def _outputs(keys: oprf.Keys, shares: fast.U64, width: int) -> fast.U64:
+    """The first `width` words of F of each of the leader's keys."""
+    kept = np.empty((len(keys.rows.order), width), np.uint64)
+
+    def use(piece: slice, outputs: fast.U64) -> None:
+        kept[piece] = outputs[:, :width]
+
+    oprf.each_receiver_output(keys, shares, use)
+    return kept
+
+
+def other_prf(
+    party: Party[MultiParams], link: steps.Link, offered: bytes, digests: fast.U64
+) -> tuple[oprf.Keys, fast.U64]:
+    """The party's own keys under the leader's seed, and F of them (four words) in the order of their rows.
+
+    The PRF is the party's own, which the leader has then evaluated too.
+    """
     pair = pair_with(party, party.name)
     secret = party.rng(vole.BASE_COUNT // 8)
     with naming(link.peer):
         base_keys, points = base_ot.choose(offered, fast.base_choices(secret), pair.session, party.rng)
     link.channel.send(psi_multi_pb2.Choices(points=points))
-    keys, outputs = fast.evaluate(link, pair, base_keys, secret, digests, overwrite=False)
-    return _in_order_of_digests(keys, outputs)
+    arrange = partial(oprf.arrange_to_encode, digests)
+    return fast.evaluate(link, pair, base_keys, secret, len(digests), arrange, overwrite=False)
 
 
-def _in_order_of_digests(keys: oprf.Keys, outputs: fast.U64) -> fast.U64:
-    placed = np.empty((len(outputs), 2), np.uint64)
-    placed[keys.rows.order] = outputs[:, :2]
-    return placed
+def send_shares(link: steps.Link, keys: oprf.Keys, digests: fast.U64, values: fast.U64, rng: Rng) -> int:
+    """Store a word under each of the `keys`, in the order of their rows, and send the vector to the leader.
+
+    It is encoded under the seed of `keys`, in whose order they are already; should that fail, under another. Gives how
+    often a seed was drawn in vain.
+    """
+    seed, retries = keys.seed, 0
+    try:
+        vector = oprf.store(keys, values, rng)
+    except okvs.Unsolvable:
+        placed = np.empty_like(values)
+        placed[keys.rows.order] = values
+        stored = oprf.encode(digests, lambda again: placed[again.rows.order], rng)
+        seed, vector, retries = stored.keys.seed, stored.vector, 1 + stored.retries
+    link.channel.send(psi_vole_pb2.Seed(seed=seed))
+    fast.send_bytes(link.channel, vector.view(np.uint8))
+    return retries
 
 
-def send_shares(link: steps.Link, digests: fast.U64, values: fast.U64, rng: Rng) -> int:
-    """Store a word under each key and send the vector to the leader; gives how often a seed was drawn in vain."""
-    stored = oprf.encode(digests, lambda keys: values[keys.rows.order], rng)
-    link.channel.send(psi_vole_pb2.Seed(seed=stored.keys.seed))
-    fast.send_bytes(link.channel, stored.vector.view(np.uint8))
-    return stored.retries
+def receive_shares(link: steps.Link, keys: oprf.Keys, digests: fast.U64) -> fast.U64:
+    """The word that the peer stored under each of `keys`, in the order of their rows.
 
-
-def receive_shares(link: steps.Link, digests: fast.U64) -> fast.U64:
-    """The word that the peer stored under each key; under a key that it does not have, one that looks random."""
+    Under a key that it does not have, it is one that looks random.
+    """
     seed = fast.receive_seed(link)
     columns = okvs.columns(link.theirs + fast.CANARIES)
     vector = fast.receive_bytes(link, "masked shares", 8 * columns).view(np.uint64)
-    rows, bands = oprf.arrange(digests, columns, seed).rows, okvs.band_bits(seed)
+    under = oprf.in_columns(keys, columns) if seed == keys.seed else oprf.arrange(digests, columns, seed)
+    rows, bands = under.rows, okvs.band_bits(seed)
     values = np.empty(len(digests), np.uint64)
 
     def work(piece: slice) -> None:
-        values[rows.order[piece]] = okvs.decode(rows, piece, bands, vector, vector)[:, 0]
+        values[piece] = okvs.decode(rows, piece, bands, vector, vector)[:, 0]
 
     spread(work, len(digests), okvs.PIECE_ROWS)
-    return values
+    if seed == keys.seed:
+        return values
+    placed = np.empty_like(values)
+    placed[rows.order] = values
+    return placed[keys.rows.order]
 
 
-def found_by_all(peers: str, sums: fast.U64) -> fast.I64:
-    """The leader's keys whose shares add up to zero, then all canaries; raises `ProtocolError` if one is missing."""
+def found_by_all(peers: str, sums: fast.U64, order: fast.I64) -> fast.I64:
+    """The rows whose shares add up to zero; `order` gives the key of each, canaries being last.
+
+    Raises `ProtocolError` if a canary is not among them.
+    """
     found = np.flatnonzero(sums == 0)
-    missing = fast.CANARIES - np.count_nonzero(found >= len(sums) - fast.CANARIES)
+    missing = fast.CANARIES - np.count_nonzero(order[found] >= len(sums) - fast.CANARIES)
     if missing:
         raise ProtocolError(
             f"{peers}: {missing} of the {fast.CANARIES} keys that all parties added were not found",
@@ -242,17 +284,14 @@ def found_by_all(peers: str, sums: fast.U64) -> fast.I64:
     return found
 
 
-def tags(
-    party: Party[MultiParams], link: steps.Link, chosen: fast.I64, digests: fast.U64, outputs: fast.U64, told: int
-) -> fast.Tags:
-    """Tags of the chosen keys for a comparison in which the leader sends `told` of them.
+def tags(party: Party[MultiParams], link: steps.Link, outputs: fast.U64, keys: fast.I64, told: int) -> fast.Tags:
+    """Tags of keys for a comparison in which the leader sends `told` of them, from the second and third word of F.
 
-    Made from digests and F, so that only the leader and the other party of the link can make them.
+    Only the leader and the other party of the link can make them: the first word masks a share. `outputs` (four words a
+    key) are put in the order of the tags.
     """
-    rows = np.concatenate([outputs[chosen, 1:], digests[chosen]], axis=1)  # the first word of F masks a share
-    words = hash_rows(rows, party.session[:8], _PERSON_TAG)
     others = link.theirs if party.name == leader_of(party) else link.own
-    return fast.cut_tags(words, chosen, fast.prefix_bits(others + fast.CANARIES, told))
+    return fast.cut_tags(outputs, keys, fast.prefix_bits(others + fast.CANARIES, told), column=1)
 
 
 def wire_bytes(params: MultiParams, leader_keys: int, other_keys: int) -> tuple[int, int]:

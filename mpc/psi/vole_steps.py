@@ -1,8 +1,9 @@
 """The steps of psi.vole between messages: correlations, masked vectors, tags. Contract and sources: `mpc.psi.vole`."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from hashlib import blake2b
 from typing import TYPE_CHECKING, TypeVar
 
@@ -198,7 +199,8 @@ def sender_tags(
 
     With `overwrite`, the memory of the digests is used for other things from then on.
     """
-    arranged, outputs = evaluate(link, party, keys, secret, digests, overwrite=overwrite)
+    arrange = partial(oprf.arrange, digests, overwrite=overwrite)
+    arranged, outputs = evaluate(link, party, keys, secret, len(digests), arrange, overwrite=True)
     bits = prefix_bits(link.theirs + CANARIES, len(digests), link.pairs)
     return cut_tags(outputs, arranged.rows.order, bits)
 
@@ -208,13 +210,15 @@ def evaluate(
     party: Party[VoleParams],
     keys: Sequence[bytes],
     secret: bytes,
-    digests: U64,
+    count: int,
+    arrange: Callable[[int, bytes], oprf.Keys],
     *,
     overwrite: bool,
 ) -> tuple[oprf.Keys, U64]:
     """F of the sender's keys under the key that it draws here: the arranged keys, and outputs in their order.
 
-    The receiver has then evaluated F on its own keys. Arguments are as in `sender_tags`.
+    The receiver has then evaluated F on its own keys. `count` is how many keys `arrange` arranges for a number of
+    columns and a seed; with `overwrite` the outputs take their place. Other arguments are as in `sender_tags`.
     """
     receiver_keys = link.theirs + CANARIES
     levels, columns = plan(party.params, receiver_keys), okvs.columns(receiver_keys)
@@ -223,17 +227,17 @@ def evaluate(
     shares = sender.shares
     for index in range(len(levels) - 1):
         shares = _send_level(link, party, sender, levels, index, shares)
-    few = _MUCH_LARGER * okvs.BAND_BITS * len(digests) <= columns
+    few = _MUCH_LARGER * okvs.BAND_BITS * count <= columns
     if few:
         seeds = _send_last_level(link, party, sender, levels, shares)
     else:
         shares = _send_level(link, party, sender, levels, len(levels) - 1, shares)
-    arranged = oprf.arrange(digests, columns, receive_seed(link), overwrite=overwrite)
+    arranged = arrange(columns, receive_seed(link))
     spans = okvs.spans(arranged.rows) if few else None
     if spans is not None:
         shares = _encode_spans(sender, levels[-1], seeds, spans)
     masked = receive_bytes(link, "a masked vector", 8 * columns).view(np.uint64)
-    return arranged, oprf.sender_outputs(arranged, masked, sender.delta, shares, overwrite=True, spans=spans)
+    return arranged, oprf.sender_outputs(arranged, masked, sender.delta, shares, overwrite=overwrite, spans=spans)
 
 
 def receive_seed(link: steps.Link) -> bytes:
@@ -350,17 +354,17 @@ def prefix_bits(x: int, y: int, pairs: int = 1) -> int:
     return max(0, STATISTICAL_BITS + (pairs * x * y - 1).bit_length() - _WORD_BITS)
 
 
-def cut_tags(outputs: U64, places: I64, bits: int) -> Tags:
+def cut_tags(outputs: U64, places: I64, bits: int, *, column: int = 0) -> Tags:
     """The tags of PRF outputs (n x 4 words) of keys at `places`: `bits` bits of prefix, then 64 more.
 
-    The outputs are put in the order of their tags.
+    They are cut from the words in `column` and the next. The outputs are put in the order of their tags.
     """
     from mpc.kernels.tags import cut
 
     count = len(outputs)
-    order = sort_rows(outputs, 0, np.empty_like(outputs), places)
+    order = sort_rows(outputs, column, np.empty_like(outputs), places)
     tags = Tags(np.empty(count, np.uint64), np.empty(count, np.uint64), order)
-    cut(outputs, bits, tags.high, tags.low, order)
+    cut(outputs, column, bits, tags.high, tags.low, order)
     return tags
 
 

@@ -59,3 +59,18 @@ def test_a_seed_that_fails_is_replaced_and_counted(monkeypatch: pytest.MonkeyPat
     assert query.retries == 2
     assert len(set(seeds)) == 3
     assert query.keys.seed == seeds[2]
+
+
+def test_keys_arranged_for_one_vector_can_have_words_stored_in_another_of_their_own_size() -> None:
+    rng = np.random.default_rng(4)
+    digests, values, seed = words(rng, 3000, 4), words(rng, 3000), bytes(range(16))
+    for columns in (400, 3620, 100_000):
+        keys = oprf.arrange_to_encode(digests, columns, seed)
+        assert keys.rows.positions == columns - okvs.BAND_BITS + 1
+        vector = oprf.store(keys, values, InsecureSeededRng(b"store"))
+        assert len(vector) == okvs.columns(3000)
+        again = oprf.in_columns(keys, len(vector))
+        assert (again.rows.starts(slice(None)) == np.sort(again.rows.starts(slice(None)))).all()
+        decoded = okvs.decode(again.rows, slice(None), okvs.band_bits(seed), vector, vector)
+        assert (decoded[:, 0] == values).all()
+        assert (again.rows.order == keys.rows.order).all()

@@ -251,10 +251,10 @@ def test_bytes_in_each_direction_stay_as_they_are() -> None:
     run_pair(multi_job(3, "ab"), tables, wrap=links.wrap)
     digests = {ends: RecordingPipe.digest(record.sent)[:16] for ends, record in links.records.items()}
     assert digests == {
-        ("a", "b"): "80c339c5da5cc6a1",
-        ("b", "a"): "871c41fff74e28bb",
+        ("a", "b"): "fe893c62a32782d1",
+        ("b", "a"): "766db12f360d9619",
         ("a", "c"): "ce8b321c85a2b715",
-        ("c", "a"): "e62d26dd93141e1e",
+        ("c", "a"): "0d28d83f8485c35d",
         ("b", "c"): "f5ee6428723333a6",
         ("c", "b"): "e99de8baf67720ac",
     }
@@ -338,13 +338,19 @@ def test_what_the_leader_decodes_does_not_tell_who_has_a_key_that_not_all_have()
     real_shares, real_prfs, real_zero = multi_steps.receive_shares, multi_steps.leader_prfs, multi_steps.shares_of_zero
 
     def prfs(*arguments: Any) -> Any:
-        outputs, retries = real_prfs(*arguments)
-        seen["outputs"] = [output[:, 0] for output in outputs]
-        return outputs, retries
+        made = real_prfs(*arguments)
+        seen["outputs"] = [placed(output[:, 0], made.keys) for output in made.outputs]
+        return made
 
-    def receive(link: Any, digests: Any) -> Any:
-        seen[link.peer] = real_shares(link, digests)
-        return seen[link.peer]
+    def receive(link: Any, own: Any, digests: Any) -> Any:
+        words = real_shares(link, own, digests)
+        seen[link.peer] = placed(words, own)
+        return words
+
+    def placed(words: np.ndarray, own: oprf.Keys) -> np.ndarray:
+        by_key = np.empty_like(words)
+        by_key[own.rows.order] = words
+        return by_key
 
     def zero(shared: Any, digests: Any) -> Any:
         shares = real_zero(shared, digests)
