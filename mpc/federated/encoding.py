@@ -15,7 +15,7 @@ from mpc.errors import InputError
 if TYPE_CHECKING:
     import pyarrow as pa
 
-FEATURE_FRACTION = 12  # bits below the point
+FEATURE_FRACTION = 13  # bits below the point
 FEATURE_BITS = 16  # with the sign
 CLIP = 2.0 ** (FEATURE_BITS - 1 - FEATURE_FRACTION) - 2.0**-FEATURE_FRACTION
 ONE = 1 << FEATURE_FRACTION

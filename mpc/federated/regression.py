@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from mpc.primitives.paillier import PublicKey
 
 KIND = "regression"
-MODEL_VERSION = 1
+MODEL_VERSION = 2
 MAX_FEATURES = 1000
 
 

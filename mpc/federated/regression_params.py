@@ -28,13 +28,15 @@ class Params:
     `family` is logistic (labels 0 and 1, or `classes` of any numbers, one against the rest), linear, or poisson (counts
     up to 1,000). Weights start at 0 and follow mini-batches of `batch_rows` rows, in an order that `seed` gives, for
     `epochs` passes: v = momentum·v + learning_rate·gradient, w = w - v. The gradient is of the mean loss and
-    l2·|w|²/2; `l1` shrinks each weight towards 0 by learning_rate·l1 a step. The intercept is not regularised.
+    l2·|w|²/2; `l1` shrinks each weight towards 0 by learning_rate·l1 a step. The intercept is not regularised. The
+    model is the mean of the weights after each step of the second half of all; of batches of all rows, the last.
 
     `sigmoid` stands for 1 / (1 + e^-z) in training: piecewise is clip(1/2 + z/6, 0, 1), by secure comparison; linear is
     1/2 + z/4, far cheaper and less exact. Poisson takes (1 + z/64)^64 for e^z, with z clipped to [-12, 6].
     `class_weight` weighs rows by the class of their label: a weight a class, "balanced" for the inverse of how
     frequent each is, empty for equal weights. With `patience` > 0 a share of `validation` of the rows is set aside, and
-    training stops once their mean squared error has not fallen for that many epochs; the best epoch's weights are kept.
+    training stops once their mean squared error has not fallen for that many epochs. An epoch's weights are then the
+    mean after each of its steps, and the model those of the best epoch.
 
     `normalisation` and `min_rows` are those of the alignment: fewer common rows end the job.
     """

@@ -8,7 +8,7 @@ import numpy as np
 from mpc.federated.encoding import F64, I64, ONE
 from mpc.federated.regression_data import row_weights
 from mpc.federated.regression_params import POISSON_POWER, POISSON_RANGE, Params
-from mpc.federated.regression_training import row_order
+from mpc.federated.regression_training import mean_from, row_order
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,8 @@ def fit_plain(columns: Mapping[str, I64], targets: F64, params: Params) -> Plain
     count = len(x) - (int(params.validation * len(x)) if params.patience else 0)
     weights = np.zeros((x.shape[1], params.outputs))
     momentum, best, errors = weights, weights, list[float]()
+    first, after = mean_from(params, -(-count // params.batch_rows)), list[F64]()
+    step = 0
     for epoch in range(params.epochs):
         order = row_order(params.seed, epoch, count)
         for start in range(0, count, params.batch_rows):
@@ -44,12 +46,15 @@ def fit_plain(columns: Mapping[str, I64], targets: F64, params: Params) -> Plain
             weights = weights - momentum
             shrunk = np.sign(weights) * np.maximum(np.abs(weights) - params.learning_rate * params.l1, 0)
             weights = np.where(regularised == 1, shrunk, weights)
+            after += [weights] if step >= first else []
+            step += 1
         if params.patience:
-            errors.append(float(np.mean((predictions(params, x[count:] @ weights) - targets[count:]) ** 2)))
-            best = weights if errors[-1] == min(errors) else best
+            mean, after = np.mean(after, axis=0), []
+            errors.append(float(np.mean((predictions(params, x[count:] @ mean) - targets[count:]) ** 2)))
+            best = mean if errors[-1] == min(errors) else best
             if len(errors) - 1 - int(np.argmin(errors)) >= params.patience:
                 break
-    chosen = best if params.patience else weights
+    chosen = best if params.patience else np.mean(after, axis=0)
     ends = np.cumsum([each.shape[1] for each in columns.values()]) + params.intercept
     return Plain(dict(zip(columns, np.split(chosen, ends[:-1]), strict=True)), tuple(errors))
 

@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from mpc.federated.evaluation import Task
     from mpc.federated.model import Model
 
-WEIGHT_FRACTION = 20
+WEIGHT_FRACTION = 32 - FEATURE_FRACTION
 _SCORE_UNIT = 2.0 ** (FEATURE_FRACTION + WEIGHT_FRACTION)
 
 

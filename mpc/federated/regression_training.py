@@ -2,7 +2,10 @@
 
 In each mini-batch the pair gets shares of the scores z = Σ X_p·w_p, of the residuals of predictions and labels, and of
 the gradients X_p^T·e, and moves its shares of the weights. Nobody sees any of these; at the end each party is given the
-shares of its own weights.
+shares of its own part of their mean over many steps, as single steps are noisy.
+
+Source of the mean: Polyak, Juditsky, SIAM J. Control Optim. 1992, doi.org/10.1137/0330046; of the latter half of all
+steps, Rakhlin et al., ICML 2012, arxiv.org/abs/1109.5647.
 """
 
 import hashlib
@@ -65,6 +68,24 @@ class _State:
     momentum: Mapping[str, Ring] = field(repr=False)
 
 
+class _Mean:
+    """Shares of the mean of all weights after some steps."""
+
+    def __init__(self, zero: Mapping[str, Ring]) -> None:
+        self._sums, self._count = dict(zero), 0
+
+    def add(self, weights: Mapping[str, Ring]) -> None:
+        """One more step has led to these."""
+        self._sums = {name: ring128.add(self._sums[name], own) for name, own in weights.items()}
+        self._count += 1
+
+    def weights(self, residuals: Residuals | None) -> dict[str, Ring]:
+        """The mean, at the pair."""
+        if residuals is None:
+            return {}
+        return {name: scaled(own, 1 / self._count, first=residuals.first) for name, own in self._sums.items()}
+
+
 def train(
     products: Products,
     residuals: Residuals | None,
@@ -75,28 +96,40 @@ def train(
 ) -> Trained:
     """Train; every party calls this with the number of columns of each. `residuals` is None outside the pair."""
     zero = {name: ring128.zeros(count, params.outputs) for name, count in columns.items() if products.paired}
-    state = _State(zero, zero)
-    best, watch = state, _Watch(products, residuals, params)
+    state, mean, best = _State(zero, zero), _Mean(zero), zero
+    watch = _Watch(products, residuals, params)
     batches = -(-data.training_rows // params.batch_rows)
+    first = mean_from(params, batches)
     epoch = 0
     while epoch < params.epochs:
         order = row_order(params.seed, epoch, data.training_rows)
         for batch in range(batches):
             rows = order[batch * params.batch_rows : (batch + 1) * params.batch_rows]
             state = _step(products, residuals, params, columns, data, state, rows)
+            if epoch * batches + batch >= first:
+                mean.add(state.weights)
             progress("training batches", epoch * batches + batch + 1, params.epochs * batches)
         epoch += 1
         if params.patience:
-            verdict = watch.judge(state.weights, data)
-            best = state if verdict.best else best
+            latest = mean.weights(residuals)
+            verdict = watch.judge(latest, data)
+            best, mean = latest if verdict.best else best, _Mean(zero)
             if verdict.stop:
                 break
-    chosen = best if params.patience else state
-    own = products.open_to_owners(chosen.weights, data.x.shape[1], params.outputs)
+    chosen = best if params.patience else mean.weights(residuals)
+    own = products.open_to_owners(chosen, data.x.shape[1], params.outputs)
     weights = to_float(own, WEIGHT_FRACTION)
     if np.abs(weights).max(initial=0) > _LARGEST_WEIGHT:
         raise InputError("the training diverged", hint="take a smaller learning_rate or momentum")
     return Trained(weights, epoch, tuple(watch.errors))
+
+
+def mean_from(params: Params, batches: int) -> int:
+    """The step, counted from 0, from which on weights go into the mean: the second half of all, or, with early
+    stopping, all of an epoch, where the mean begins anew with each. Steps over all rows have no noise: the last."""
+    if params.patience:
+        return 0
+    return params.epochs * batches // 2 if batches > 1 else params.epochs - 1
 
 
 def row_order(seed: int, epoch: int, count: int) -> I64:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from regression_parties import KEYS, OWN, THEIRS
 
 from mpc.errors import InputError
-from mpc.federated.encoding import encode, encode_label, fit_scaling
+from mpc.federated.encoding import ONE, encode, encode_label, fit_scaling
 from mpc.federated.fixed_shares import clip, narrow, scaled, soft_threshold, truncate, widen
 from mpc.federated.regression_params import Parties
 from mpc.federated.regression_products import Products
@@ -162,7 +162,7 @@ def test_columns_are_standardised_and_clipped():
     x = np.array([[1.0, 10.0], [2.0, 20.0], [3.0, 30.0], [4.0, 1e6]] * 50)
     scaling = fit_scaling(x, ("a", "b"))
     encoded = encode(x, scaling)
-    assert np.abs(encoded.numbers[:, 0] / 4096 - (x[:, 0] - 2.5) / x[:, 0].std()).max() <= 2**-13
+    assert np.abs(encoded.numbers[:, 0] / ONE - (x[:, 0] - 2.5) / x[:, 0].std()).max() <= 2**-14
     assert encoded.clipped == 0
     far = encode(np.array([[2.5, 1e12]]), scaling)
     assert (far.clipped, far.numbers.tolist()) == (1, [[0, 2**15 - 1]])

@@ -8,7 +8,9 @@ from sklearn.linear_model import PoissonRegressor
 from sklearn.metrics import mean_poisson_deviance
 
 from mpc.errors import InputError
+from mpc.federated.encoding import ONE
 from mpc.federated.regression_plain import fit_plain, predictions
+from mpc.federated.regression_training import row_order
 
 ROWS = 96
 
@@ -18,7 +20,7 @@ def data(parties=2, outputs=1, seed=0, widths=(2, 3, 1)):
     rng = np.random.default_rng(seed)
     names = ["m", "a", "z"][:parties]  # the label holder's name sorts between the feature holders'
     columns = {name: encoded(rng.standard_normal((ROWS, width))) for name, width in zip(names, widths, strict=False)}
-    z = sum(x[:, :1] / 4096 for x in columns.values()) * 1.5 + 0.3
+    z = sum(x[:, :1] / ONE for x in columns.values()) * 1.5 + 0.3
     if outputs > 1:
         chosen = np.digitize(z[:, 0], [-1, 1])
         return columns, np.eye(3)[chosen]
@@ -84,7 +86,7 @@ def test_large_scores_are_clipped_exactly():
     params = insecure_params(epochs=6, batch_rows=96, learning_rate=1.0, momentum=0.9)
     found, _ = check(columns, targets, params, tolerance=5e-4)
     z = columns["m"] @ found["m"].weights[:-1] + columns["a"] @ found["a"].weights
-    assert (np.abs(z / 4096) > 3).any()
+    assert (np.abs(z / ONE) > 3).any()
 
 
 def test_weights_that_diverge_are_an_error_and_no_model():
@@ -109,3 +111,24 @@ def test_poisson_training_comes_within_one_percent_of_the_best_deviance():
     best = PoissonRegressor(alpha=0, max_iter=1000).fit(x, counts).predict(x)
     deviance = mean_poisson_deviance(counts, predictions(params, z)[:, 0])
     assert deviance == pytest.approx(mean_poisson_deviance(counts, best), rel=0.01)
+
+
+@pytest.mark.parametrize(("batch_rows", "epochs", "kept"), [(40, 3, 5), (ROWS, 4, 1), (ROWS // 2, 1, 1)])
+def test_the_model_is_the_mean_of_the_weights_after_the_second_half_of_the_steps(batch_rows, epochs, kept):
+    """Written out for one party's columns, without momentum or intercept; of steps over all rows it is the last."""
+    columns, targets = data(widths=(3, 2))
+    x = np.concatenate(list(columns.values()), axis=1) / ONE
+    w, after = np.zeros((5, 1)), []
+    for epoch in range(epochs):
+        order = row_order(0, epoch, ROWS)
+        for start in range(0, ROWS, batch_rows):
+            rows = order[start : start + batch_rows]
+            w = w - 0.3 * x[rows].T @ (0.5 + x[rows] @ w / 4 - targets[rows]) / len(rows)
+            after.append(w)
+    params = insecure_params(
+        sigmoid="linear", epochs=epochs, batch_rows=batch_rows, momentum=0.0, intercept=False, learning_rate=0.3
+    )
+    expected = np.mean(after[-kept:], axis=0)
+    assert np.abs(np.concatenate(list(fit_plain(columns, targets, params).weights.values())) - expected).max() < 1e-12
+    found = train_together(columns, targets, params)
+    assert np.abs(np.concatenate([found[name].weights for name in columns]) - expected).max() < 1e-4
