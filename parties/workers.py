@@ -160,6 +160,7 @@ class Workers:
             code = await worker.process.wait()
         finally:
             await worker.end()
+            self.spares.replace()
         misbehaved = tuple(peers[peer] for peer, error in traffic.errors.items() if isinstance(error, ProtocolError))
         return replace(_outcome(record, last[-1] if last else None, code), misbehaved=misbehaved)
 

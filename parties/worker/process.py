@@ -30,8 +30,10 @@ _PASSED_ENVIRONMENT = (
     "PYTHONPATH",
     "XDG_CACHE_HOME",  # compiled loops are kept there
 )
-# A process that loads its libraries would take the machine from the job whose worker it replaces.
-_REPLACE_AFTER_S = 1.0
+# A process that loads its libraries would take the machine from the job whose worker it replaces: until the worker has
+# ended and the result was released, if the job does not take long.
+_AFTER_END_S = 0.5
+_AFTER_START_S = 10.0
 _DISMISS_S = 5.0
 
 
@@ -97,15 +99,25 @@ class SpareWorkers:
     count: int
     _waiting: deque[WorkerProcess] = field(default_factory=deque)
     _filling: asyncio.Task[None] | None = None
+    _due: float = 0.0  # when it begins, by the loop's clock
+    _sooner: asyncio.Event = field(default_factory=asyncio.Event)
+    _closed: bool = False
 
     def fill(self, after_s: float = 0.0) -> None:
-        """Start what is missing, a little later if so said."""
+        """Start what is missing after that time, unless that is to happen sooner anyway."""
+        if self._closed:
+            return
+        due = asyncio.get_running_loop().time() + after_s
         if self._filling is None or self._filling.done():
-            self._filling = asyncio.create_task(self._fill(after_s))
+            self._due = due
+            self._filling = asyncio.create_task(self._fill())
+        elif due < self._due:
+            self._due = due
+            self._sooner.set()
 
     async def take(self) -> WorkerProcess:
         """A process that waits for its task: one started ahead if there is one, otherwise a new one."""
-        self.fill(_REPLACE_AFTER_S)
+        self.fill(_AFTER_START_S)
         while self._waiting:
             worker = self._waiting.popleft()
             if worker.process.returncode is None:
@@ -113,16 +125,24 @@ class SpareWorkers:
             worker.sock.close()
         return await WorkerProcess.start(self.folder)
 
+    def replace(self) -> None:
+        """A process that was taken has ended: have another take its place soon."""
+        self.fill(_AFTER_END_S)
+
     async def close(self) -> None:
-        """End those that wait."""
+        """End those that wait, and start no more."""
+        self._closed = True
         if self._filling is not None:
             self._filling.cancel()
             await asyncio.gather(self._filling, return_exceptions=True)
         waiting, self._waiting = self._waiting, deque()
         await asyncio.gather(*(worker.dismiss() for worker in waiting))
 
-    async def _fill(self, after_s: float) -> None:
-        await asyncio.sleep(after_s)
+    async def _fill(self) -> None:
+        while (left := self._due - asyncio.get_running_loop().time()) > 0:
+            self._sooner.clear()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._sooner.wait(), left)
         try:
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             while len(self._waiting) < self.count:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import psutil
 
+from parties.worker import process
 from parties.worker.process import SpareWorkers, WorkerProcess
 
 
@@ -37,12 +38,42 @@ def test_the_worker_that_was_started_first_is_taken_and_another_takes_its_place(
         first = spares._waiting[0]
         worker = await spares.take()
         assert worker is first
+        assert len(spares._waiting) == 1
+        await worker.end()
+        spares.replace()
         assert spares._filling is not None
         await spares._filling
         assert len(spares._waiting) == 2
-        await worker.end()
 
     with_spares(tmp_path, 2, work)
+
+
+def test_a_worker_is_replaced_late_while_it_works_and_soon_when_it_has_ended(tmp_path: Path) -> None:
+    async def work(spares: SpareWorkers) -> None:
+        clock = asyncio.get_running_loop().time
+        worker = await spares.take()
+        filling, late = spares._filling, spares._due
+        assert late > clock() + process._AFTER_END_S
+        spares.replace()
+        assert spares._filling is filling
+        assert spares._due <= clock() + process._AFTER_END_S
+        spares.fill(process._AFTER_START_S)
+        assert spares._due < late
+        await worker.end()
+
+    with_spares(tmp_path, 1, work)
+
+
+def test_nothing_is_started_once_the_spares_were_ended(tmp_path: Path) -> None:
+    async def work(spares: SpareWorkers) -> None:
+        worker = await spares.take()
+        await spares.close()
+        await worker.end()
+        spares.replace()
+        assert spares._filling is not None
+        assert spares._filling.cancelled()
+
+    with_spares(tmp_path, 1, work)
 
 
 def test_those_that_are_not_needed_end_by_themselves(tmp_path: Path) -> None:
