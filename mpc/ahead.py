@@ -5,9 +5,8 @@
 #: metadata of every installed package to find plugins, of which none has a say in what is checked here.
 SETTINGS = {"OPENBLAS_THREAD_TIMEOUT": "10", "PYDANTIC_DISABLE_PLUGINS": "__all__"}
 
-#: What it may load while it waits: Arrow and its functions; then numba, of which the first kernel brings in all but the
-#: other kernels. Protocols load it only where they run.
-MODULES = ("mpc.psi.table", "mpc.kernels.tags")
+#: What it may load while it waits: Arrow, and what loads kernels. Protocols load both only where they run.
+MODULES = ("mpc.psi.table", "mpc.kernels.machine")
 
 _M_TRIM_THRESHOLD, _M_MMAP_MAX, _M_ARENA_MAX = -1, -4, -8  # mallopt(3)
 _NEVER = -1

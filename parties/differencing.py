@@ -11,7 +11,6 @@ from collections.abc import Iterable
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from mpc.errors import PolicyDenied
@@ -26,6 +25,8 @@ def pack(sets: I64) -> bytes:
 
 def people_of(keys: pa.Table) -> I64:
     """Number the people of rows, who are the different combinations of values in `keys`."""
+    import pyarrow.compute as pc  # takes longer to load than a small job, and few jobs have rows to tell apart
+
     people = np.zeros(keys.num_rows, np.int64)
     for column in keys.columns:
         codes = pc.dictionary_encode(column.cast(pa.large_string()).combine_chunks()).indices

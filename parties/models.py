@@ -1,16 +1,19 @@
 """The own parts of trained models: kept beside the results, signed, and used by later jobs under the training job's id.
 
 A part is in `results/<job>.model`; the database holds its SHA-256 and this party's signature on it, so that a part that
-was changed on disk is not used. Importing this module loads no library of numbers.
+was changed on disk is not used. Importing this module loads no library of numbers, nor of certificates: workers do.
 """
 
 import hashlib
 import sqlite3
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mpc.errors import InputError
-from parties.identity.keys import Identity, verify
+
+if TYPE_CHECKING:
+    from parties.identity.keys import Identity
 
 DOMAIN = b"sealane/model/1"
 MAX_MODEL_BYTES = 64 * 2**20
@@ -40,7 +43,7 @@ def kept(results: Path, job_id: str) -> Path:
 
 
 def keep(
-    db: sqlite3.Connection, me: Identity, job_id: str, job_digest: str, protocol: str, results: Path, now: float
+    db: sqlite3.Connection, me: "Identity", job_id: str, job_digest: str, protocol: str, results: Path, now: float
 ) -> str | None:
     """Keep the part that the successful job left here, if it left one; gives its digest.
 
@@ -90,6 +93,8 @@ def remove(db: sqlite3.Connection, model: Model) -> None:
 
 def check(certificate_pem: bytes, model: Model) -> None:
     """Raises `ProtocolError` unless the digest of the part is the one that this party signed when it kept it."""
+    from parties.identity.keys import verify
+
     verify(certificate_pem, DOMAIN, _signed(model.job_digest, model.digest), bytes.fromhex(model.signature))
 
 

@@ -87,7 +87,7 @@ class NoPandas:
 
 def _load_ahead() -> None:
     """While there is no task yet, load what tasks need."""
-    for module in ("parties.reading", "parties.results", *ahead.MODULES):
+    for module in ("parties.worker.inputs", "parties.results", *ahead.MODULES):
         if select.select([sys.stdin], [], [], 0)[0]:
             return
         importlib.import_module(module)
@@ -139,7 +139,6 @@ def _play(task: Task, counters: Mapping[str, CountingPipe], reporter: _Reporter)
     session = bytes.fromhex(task.session)
     questions = Desk(job.deadline) if spec.asks(job, spec.parse(job)) == task.name else ()
     spool = MemorySpool() if in_memory else FileSpool(Path(task.spool))
-    model = b"" if task.model is None else models.read(Path(task.model.path), task.model.digest)
     outcome = run_role(
         spec,
         job,
@@ -150,7 +149,7 @@ def _play(task: Task, counters: Mapping[str, CountingPipe], reporter: _Reporter)
         reporter.progress,
         session,
         spool=spool,
-        model=model,
+        model=b"" if task.model is None else models.read(Path(task.model.path), task.model.digest),
         opening=reporter.opening,
         questions=questions,
         rows=rows,
