@@ -3,7 +3,8 @@
 The nodes are processes that speak mutual TLS on loopback; a grant of each allows the job, so nobody has to approve.
 """
 
-import time
+import re
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -15,11 +16,10 @@ from benchmarks.psi.pairs import Report
 from benchmarks.psi.sets import Sets
 from mpc.job import Job, Member
 from mpc.rng import system_rng
-from parties.jobs.states import ENDED
 from parties.results import export_result
 from parties.sandbox import Sandbox, sandbox
 
-_POLL_S = 0.02
+_LOOK_EVERY_S = 0.1
 
 
 class Nodes:
@@ -42,29 +42,34 @@ class Nodes:
         self._stack.close()
 
     def run(self) -> Report:
-        """One job; leaves both results as CSV."""
+        """One job; each operator waits for its end and exports the result as CSV."""
         job, before = replace(self._job, id=system_rng(16).hex()), self._cpu_seconds()
-        self._nodes["a"].node.propose(job)
-        peak = 0.0
-        while not all(self._has_ended(name, job.id) for name in "ab"):
-            peak = max(peak, self._workers_mb())
-            time.sleep(_POLL_S)
-        for name in "ab":
-            result = self._nodes[name].node.result_path(job.id)
-            export_result(result, Path(self._sets.files(name)[1]), "csv")
+        with ThreadPoolExecutor(len(self._nodes)) as operators:
+            self._nodes["a"].node.propose(job)
+            exports = [operators.submit(self._export, name, job.id) for name in self._nodes]
+            peak = 0.0
+            while wait(exports, _LOOK_EVERY_S).not_done:
+                peak = max(peak, self._workers_mb())
+        for export in exports:
+            export.result()
         progress: Any = self._nodes["a"].node.progress(job.id)
         return Report(self._cpu_seconds() - before, progress.sent_bytes + progress.received_bytes, peak)
 
-    def _has_ended(self, name: str, job_id: str) -> bool:
-        return any(record.id == job_id for record in self._nodes[name].node.jobs(ENDED))
+    def _export(self, name: str, job_id: str) -> None:
+        self._nodes.await_job(name, job_id)
+        node = self._nodes[name].node
+        node.wait(job_id)
+        export_result(node.result_path(job_id), Path(self._sets.files(name)[1]), "csv")
 
     def _workers_mb(self) -> float:
-        """Memory of the larger worker, until now."""
+        """The most memory that the larger worker had until now."""
         sizes = [0.0]
         for party in self._nodes.values():
-            for worker in psutil.Process(party.process.pid).children():
-                with suppress(psutil.NoSuchProcess):
-                    sizes.append(worker.memory_info().rss / 2**20)
+            pid = party.process.pid
+            for worker in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+                with suppress(OSError):  # it has ended
+                    status = Path(f"/proc/{worker}/status").read_text()
+                    sizes += [float(kib) / 1024 for kib in re.findall(r"VmHWM:\s+(\d+) kB", status)]
         return max(sizes)
 
     def _cpu_seconds(self) -> float:
