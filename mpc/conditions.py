@@ -131,7 +131,12 @@ def _alike(name: str, column: "pa.ChunkedArray", value: Value) -> "tuple[pa.Chun
         return column, pa.scalar(value.text == "true")
     if value.kind in ("date", "text") and pa.types.is_date(kind):
         return column.cast(pa.date32()), pa.scalar(date_of(value.text), pa.date32())
-    raise InputError(f"column {name!r} holds {kind}, which a condition compares with a {value.kind}")
+    raise InputError(
+        f"column {name!r} holds {kind}, which a condition compares with a {value.kind}",
+        hint="cast times to dates (in pandas .dt.date)"
+        if pa.types.is_timestamp(kind)
+        else "compare it with its own kind",
+    )
 
 
 def date_of(text: str) -> datetime.date:

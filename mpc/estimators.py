@@ -1,5 +1,8 @@
 """Joint models with the interface that researchers know from scikit-learn, without needing it.
 
+Tables of several parties are no one array X, so that `clone` and `ParameterGrid` take these models, and
+`cross_val_score` and `Pipeline` do not; rows are matched by key, so to fold the holder's table is to fold all.
+
     tables = {"bank": bank_table, "telecom": telecom_table}     pandas, polars or Arrow, each with the column "id"
     model = VerticalLogisticRegression(epochs=20)
     model.fit(tables, label="default", holder="bank", key="id")
@@ -82,21 +85,25 @@ def _fit_vertical(
     label: str,
     holder: str,
     key: str | Sequence[str] = "id",
-    features: Mapping[str, Sequence[str]] | None = None,
+    features: Mapping[str, str | Sequence[str]] | None = None,
 ) -> Any:
     """Train on the rows whose key all tables have; gives the estimator.
 
     `tables` maps each party to its table; `holder` is the one with the column `label`. `features` names each party's
-    columns to learn from; without it these are all but the key and the label.
+    columns to learn from; of a party that it leaves out these are all but the key and the label.
     """
-    keys = (key,) if isinstance(key, str) else tuple(key)
+    keys = _names(key)
+    unknown = sorted(set(features or ()) - set(tables))
+    if unknown:
+        raise InputError(f"features of {unknown[0]}, which has no table, only {', '.join(tables)}")
     if holder not in tables:
         raise InputError(f"{holder} has no table, only {', '.join(tables)}")
     arrow = {name: as_arrow(table) for name, table in tables.items()}
     _refuse_missing(arrow[holder], holder, (label,))
     members = {}
     for name, table in arrow.items():
-        columns = {"key": keys, **_features(table, keys, label if name == holder else "", (features or {}).get(name))}
+        own_label = label if name == holder else ""
+        columns = {"key": keys, **_features(self.protocol, name, table, keys, own_label, (features or {}).get(name))}
         if name == holder:
             columns["label"] = (label,)
         for used in columns.values():
@@ -108,15 +115,34 @@ def _fit_vertical(
     return self
 
 
+def _names(names: str | Sequence[str]) -> tuple[str, ...]:
+    """Names of columns; one may be given alone."""
+    return (names,) if isinstance(names, str) else tuple(names)
+
+
 def _features(
-    table: "pa.Table", keys: Sequence[str], label: str, chosen: Sequence[str] | None
+    protocol: str,
+    party: str,
+    table: "pa.Table",
+    keys: Sequence[str],
+    label: str,
+    chosen: str | Sequence[str] | None,
 ) -> dict[str, tuple[str, ...]]:
-    """The slots for a party's columns to learn from."""
+    """The slots for a party's columns to learn from; raises `InputError` for categories if the model takes none."""
     from mpc.federated.columns import slots_of
 
-    names = [name for name in table.column_names if name not in (*keys, label)] if chosen is None else list(chosen)
-    _refuse_missing(table, "a party", names)
-    return slots_of(table, names)
+    others = [name for name in table.column_names if name not in (*keys, label)]
+    names = others if chosen is None else _names(chosen)
+    _refuse_missing(table, party, names)
+    slots = slots_of(table, names)
+    categories = slots.get("category", ())
+    if categories and not any("category" in role.slots for role in get(protocol).roles.values()):
+        kind = table.schema.field(categories[0]).type
+        raise InputError(
+            f"{party}: column {categories[0]!r} is of type {kind}, and a regression takes numbers",
+            hint="leave it out by `features`, make numbers of it (mpc.federated.scorecards), or train trees",
+        )
+    return slots
 
 
 def _refuse_missing(table: "pa.Table", party: str, names: Sequence[str]) -> None:
@@ -186,7 +212,10 @@ def _predict_classes(self: Any, tables: Mapping[str, Any]) -> F64:
 
 def _evaluation(self: Any, tables: Mapping[str, Any]) -> Evaluation:
     """How predictions and labels of the holder's table agree, on the rows that all parties have."""
-    labels = as_arrow(tables[self.holder_])[self.label_].to_numpy().astype(np.float64)
+    _require_fitted(self)
+    own = as_arrow(tables[self.holder_])
+    _refuse_missing(own, self.holder_, (self.label_,))
+    labels = own[self.label_].to_numpy().astype(np.float64)
     tasks: dict[str, Task] = {"linear": "number", "regression": "number", "poisson": "count"}
     params = _job_params(self)
     task = tasks.get(str(params.get("family", params.get("objective"))))
@@ -283,7 +312,7 @@ class HorizontalLogisticRegression:
         _set_up(self, "train.regression_horizontal", {"family": "logistic"}, runner, params)
 
     def fit(
-        self, tables: Mapping[str, Any], *, label: str, features: Sequence[str] | None = None
+        self, tables: Mapping[str, Any], *, label: str, features: str | Sequence[str] | None = None
     ) -> "HorizontalLogisticRegression":
         """Train on all rows of all tables, the first party adding up; gives the estimator.
 
@@ -293,7 +322,7 @@ class HorizontalLogisticRegression:
         first = next(iter(arrow), "")
         if not first:
             raise InputError("no tables to train on")
-        chosen = tuple(features or (name for name in arrow[first].column_names if name != label))
+        chosen = _names(features or [name for name in arrow[first].column_names if name != label])
         for name, table in arrow.items():
             _refuse_missing(table, name, (label, *chosen))
         member = Member("party", columns={"label": (label,), "feature": chosen})

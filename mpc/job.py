@@ -42,6 +42,13 @@ class Member:
     columns: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     fingerprint: str = ""
 
+    def __post_init__(self) -> None:
+        for slot, names in self.columns.items():
+            if isinstance(names, str):
+                raise InputError(
+                    f"the columns of {slot!r} are a tuple of names, also if there is but one: ({names!r},)"
+                )
+
 
 @dataclass(frozen=True)
 class Job:
@@ -70,6 +77,8 @@ class Job:
                 raise InputError(f"party name {name[:80]!r}: use a-z, 0-9, '.', '_' and '-', at most 63 characters")
         if not 2 <= len(self.members) <= 50:
             raise InputError(f"a job takes 2 to 50 parties, not {len(self.members)}")
+        if isinstance(self.receivers, str):
+            raise InputError("a job's receivers are a tuple of names, also if there is but one, as ('hk-bank',)")
         unknown = sorted(set(self.receivers) - set(self.members))
         if unknown:
             raise InputError(f"receivers that take no part: {', '.join(unknown)}")

@@ -168,3 +168,32 @@ def test_what_is_missing_is_named():
         model.fit(tables, label="y", holder="shop")
     with pytest.raises(InputError, match="not fitted"):
         HorizontalLogisticRegression().predict(tables["bank"])
+
+
+def test_parties_and_columns_that_a_fit_misnames_are_named():
+    tables = breast()
+    model = VerticalLogisticRegression(key_bits=512)
+    with pytest.raises(InputError, match="features of shop, which has no table, only bank, telecom"):
+        model.fit(tables, label="y", holder="bank", features={"shop": ["x0"]})
+    with pytest.raises(InputError, match="telecom: the table has no column 'x0'"):
+        model.fit(tables, label="y", holder="bank", features={"telecom": "x0"})
+    tables["telecom"]["plan"] = "basic"
+    with pytest.raises(InputError, match=r"telecom: column 'plan' is of type \w+, and a regression takes numbers"):
+        model.fit(tables, label="y", holder="bank")
+
+
+def test_a_table_without_labels_is_predicted_and_not_evaluated():
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((60, 2))
+    tables = {
+        "bank": pd.DataFrame({"id": range(60), "balance": x[:, 0], "y": x.sum(axis=1)}),
+        "shop": pd.DataFrame({"id": range(60), "spent": x[:, 1]}),
+    }
+    model = VerticalLinearRegression(key_bits=512, epochs=2, batch_rows=60, min_rows=10)
+    with pytest.raises(InputError, match="not fitted"):
+        model.evaluate(tables)
+    model.fit(tables, label="y", holder="bank", features={"bank": "balance"})
+    new = {**tables, "bank": tables["bank"].drop(columns="y")}
+    assert np.array_equal(model.predict(new), model.predict(tables))
+    with pytest.raises(InputError, match="bank: the table has no column 'y'"):
+        model.evaluate(new)

@@ -79,6 +79,7 @@ def test_random_bytes_are_refused(data: bytes) -> None:
         ({"receivers": ()}, "one or more receivers"),
         ({"receivers": ("hk", "hk")}, "each named once"),
         ({"receivers": ("us",)}, "take no part: us"),
+        ({"receivers": "hk"}, "receivers are a tuple of names"),
         ({"members": {"hk": Member("receiver")}, "receivers": ("hk",)}, "2 to 50 parties, not 1"),
         ({"members": {"HK bank": Member("receiver"), "cn": Member("sender")}, "receivers": ("cn",)}, "party name"),
         ({"purpose": "p" * 501}, "at most 500"),
@@ -89,3 +90,8 @@ def test_random_bytes_are_refused(data: bytes) -> None:
 def test_what_cannot_be_a_job_says_why(changes: dict[str, Any], words: str) -> None:
     with pytest.raises(InputError, match=words):
         a_job(**changes)
+
+
+def test_columns_are_not_one_text() -> None:
+    with pytest.raises(InputError, match=r"the columns of 'key' are a tuple of names, .*: \('id',\)"):
+        Member("receiver", columns={"key": "id"})  # type: ignore[dict-item]
