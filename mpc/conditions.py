@@ -133,9 +133,7 @@ def _alike(name: str, column: "pa.ChunkedArray", value: Value) -> "tuple[pa.Chun
         return column.cast(pa.date32()), pa.scalar(date_of(value.text), pa.date32())
     raise InputError(
         f"column {name!r} holds {kind}, which a condition compares with a {value.kind}",
-        hint="cast times to dates (in pandas .dt.date)"
-        if pa.types.is_timestamp(kind)
-        else "compare it with its own kind",
+        hint="cast times to dates: in pandas .dt.date" if pa.types.is_timestamp(kind) else "compare it with its kind",
     )
 
 

@@ -45,9 +45,7 @@ class Member:
     def __post_init__(self) -> None:
         for slot, names in self.columns.items():
             if isinstance(names, str):
-                raise InputError(
-                    f"the columns of {slot!r} are a tuple of names, also if there is but one: ({names!r},)"
-                )
+                raise InputError(f"the columns of {slot!r} are a tuple of names, also a single one: ({names!r},)")
 
 
 @dataclass(frozen=True)
@@ -78,7 +76,7 @@ class Job:
         if not 2 <= len(self.members) <= 50:
             raise InputError(f"a job takes 2 to 50 parties, not {len(self.members)}")
         if isinstance(self.receivers, str):
-            raise InputError("a job's receivers are a tuple of names, also if there is but one, as ('hk-bank',)")
+            raise InputError("a job's receivers are a tuple of names, also a single one, as ('hk-bank',)")
         unknown = sorted(set(self.receivers) - set(self.members))
         if unknown:
             raise InputError(f"receivers that take no part: {', '.join(unknown)}")

@@ -180,8 +180,8 @@ def _as_dictionary(name: str, column: pa.ChunkedArray) -> pa.DictionaryArray:
     if not any(test(kind) for test in (*usable, pa.types.is_date, pa.types.is_null)):
         raise InputError(
             f"column {name!r} is of type {kind}: keys are text, integers or dates",
-            hint="cast it to one of these where the dataset is defined: in pandas .dt.date for times, .astype('Int64') for "
-            "integers of which some are missing; a fraction is not a key, as it may be rounded",
+            hint="cast it to one of these where the dataset is defined: in pandas .dt.date for times, and "
+            ".astype('Int64') for integers some of which are missing; a fraction is not a key, as it may be rounded",
         )
     if not (pa.types.is_integer(kind) or pa.types.is_date(kind)):
         column = column.cast(pa.large_string())  # whose chunks of any size combine into one
