@@ -30,6 +30,7 @@ from parties.workers import Ended, Inputs
 from protos import control_pb2
 
 _CALL_LIFE_S = 60.0
+_ENTRIES_AT_A_TIME = 1000
 
 
 @dataclass(frozen=True)
@@ -209,6 +210,15 @@ class Books:
         now = datetime.now(UTC)
         with self.store.transaction() as db:
             log.append(db, self.identity, "peer_refused", {"peer": peer, "rule": rule}, now)
+
+    def evidence_after(self, seq: int) -> list[tuple[int, str, dict[str, str | int]]]:
+        """Number, kind and fields of the evidence behind the entry `seq`, some at a time."""
+        return log.after(self.store.connection(), seq, _ENTRIES_AT_A_TIME)
+
+    def evidence_so_far(self) -> int:
+        """The number of the last entry of evidence."""
+        head = log.head(self.store.connection())
+        return 0 if head is None else head[0]
 
     def questions(self) -> list[sqlite3.Row]:
         """The calls that have no answer yet."""

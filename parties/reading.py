@@ -46,6 +46,15 @@ _MEMORY_LIMIT = "1GB"  # of DuckDB's buffers, which else keep a whole file; what
 _BATCH_ROWS = 2**17
 _ROW = "row_number() OVER () - 1"  # its number in the file, from 0
 _PARQUET_MAGIC = b"PAR1"
+#: What operators take for CSV, by its first bytes.
+_NEITHER = {
+    b"PK\3\4": ("a spreadsheet or a ZIP archive", "save the sheet as CSV with commas, in UTF-8"),
+    b"\x1f\x8b": ("compressed by gzip", "unpack it"),
+    b"\xfd7zX": ("compressed by xz", "unpack it"),
+    b"\x28\xb5\x2f\xfd": ("compressed by Zstandard", "unpack it"),
+    b"\xff\xfe": ("text in UTF-16", "save the file as UTF-8"),
+    b"\xfe\xff": ("text in UTF-16", "save the file as UTF-8"),
+}
 _KEY_TYPES = ("text", "integer", "date")
 _NUMBER_TYPES = ("integer", "decimal", "float")
 _SQL_TYPES = {"text": "VARCHAR", "integer": "BIGINT", "float": "DOUBLE", "date": "DATE"}
@@ -64,7 +73,11 @@ def examine(name: str, path: Path, key: Sequence[str], now: float, *, rng: Rng =
     with _opened(path, InputError(f"{path}: changed while it was read", hint="try again")) as file:
         if os.fstat(file.fileno()).st_size == 0:
             raise InputError(f"{path}: is empty")
-        is_parquet = file.read(len(_PARQUET_MAGIC)) == _PARQUET_MAGIC
+        begins = file.read(len(_PARQUET_MAGIC))
+        is_parquet = begins == _PARQUET_MAGIC
+        for magic, (what, hint) in _NEITHER.items():
+            if begins.startswith(magic):
+                raise InputError(f"{path}: is {what}, not CSV or Parquet", hint=hint)
         file.seek(0)
         digest = commitment(file, salt)
         if is_parquet:
@@ -324,6 +337,20 @@ def _examine_parquet(path: Path, file: BinaryIO, key: Sequence[str]) -> tuple[tu
     return tuple(map(Column, names, types, nullable)), rows
 
 
+def _why_not_there(name: str, names: Sequence[str]) -> str:
+    """Why a file with columns `names` has none called so; of these it tells none, since they may be a row of data."""
+    alike = next((there for there in names if there.strip().casefold() == name.strip().casefold()), None)
+    if alike is not None:
+        return f"it has one that is written {alike!r}"
+    return _separators(names) or "the first line of a CSV file names its columns"
+
+
+def _separators(names: Sequence[str]) -> str:
+    """What to do if something else than a comma separates the columns."""
+    found = [mark for mark in (";", "\t", "|") if len(names) == 1 and mark in names[0]]
+    return f"its columns seem to be separated by {found[0]!r}: write it anew with commas" if found else ""
+
+
 def _parquet_type(path: Path, field: pa.Field) -> str:
     kind = field.type.value_type if pa.types.is_dictionary(field.type) else field.type
     if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_null(kind):
@@ -356,7 +383,8 @@ def _check_names(path: Path, names: Sequence[str], key: Sequence[str]) -> None:
         if len(name) > MAX_NAME_CHARS or name == ANY or not showable(name):
             raise InputError(
                 f"{path}: column {i} has a name that cannot be used",
-                hint=f"use at most {MAX_NAME_CHARS} characters, none of them a control character, and not {ANY!r}",
+                hint=_separators(names)
+                or f"use at most {MAX_NAME_CHARS} characters, none of them a control character, and not {ANY!r}",
             )
         if name in seen:
             raise InputError(f"{path}: columns {seen[name]} and {i} have the same name", hint="rename one")
@@ -365,9 +393,7 @@ def _check_names(path: Path, names: Sequence[str], key: Sequence[str]) -> None:
         raise InputError("a dataset has one or more key columns, each named once")
     for name in key:
         if name not in seen:
-            raise InputError(
-                f"{path}: has no key column {name!r}", hint="the first line of a CSV file names its columns"
-            )
+            raise InputError(f"{path}: has no key column {name!r}", hint=_why_not_there(name, names))
 
 
 def _column(dataset: Dataset, name: str) -> Column:

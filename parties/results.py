@@ -56,7 +56,9 @@ def _export(
 @contextlib.contextmanager
 def _replacing(target: Path, *, overwrite: bool) -> Iterator[BinaryIO]:
     """A new file that takes the name `target` once it is written and flushed to disk; removed if that fails."""
-    taken = InputError(f"{target}: exists already", hint="choose another name, or ask to overwrite it")
+    taken = InputError(
+        f"{target}: exists already", hint="choose another name, or overwrite it: --force, in Python overwrite=True"
+    )
     if not overwrite and os.path.lexists(target):
         raise taken
     try:

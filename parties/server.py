@@ -46,6 +46,7 @@ _PROGRESS_EVERY_S = 0.25
 _DRAIN_S = 30.0  # how long running work may go on when the node is told to stop
 _GOODBYE_S = 1.0
 _REFUSAL_EVERY_S = 3600.0
+_ALARMING = {"peer_misbehaved", "peer_refused", "job_conflict"}
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -74,6 +75,7 @@ class Server:
         self._refused_at: dict[tuple[str, str], float] = {}
         self._tasks: set[asyncio.Future[None]] = set()
         self._wake = asyncio.Event()
+        self._logged = 0  # the last entry of evidence that is in the log
         self._stopping = False
         self._writable = True
 
@@ -82,6 +84,7 @@ class Server:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop)
+        self._logged = await self._write(self._books.evidence_so_far)
         await self._write(self._books.recover)
         self._transport = self._make_transport()
         self._workers = Workers(
@@ -106,6 +109,8 @@ class Server:
         finally:
             _LOG.info("stopping", name=self._identity.name)
             await self._drain()
+            with suppress(StoreError):
+                await self._log_evidence()
             await self._transport.stop(_GOODBYE_S)
             metrics.close()
             await self._write(self._store.close)
@@ -179,6 +184,7 @@ class Server:
                 await self._agree_workers()
                 await self._send_queued()
                 await self._answer_calls()
+                await self._log_evidence()
                 self._writable = True
             except StoreError as error:
                 self._writable = False
@@ -243,6 +249,14 @@ class Server:
         answers = self._answerer.take_answers()
         if answers:
             await self._write(self._books.answer, answers)
+
+    async def _log_evidence(self) -> None:
+        """What was recorded here, by whichever process, for whoever watches the log."""
+        for number, kind, fields in await self._write(self._books.evidence_after, self._logged):
+            named = {"peer": self._name(str(fields["peer"]))} if "peer" in fields else {}
+            tell = _LOG.warning if kind in _ALARMING else _LOG.info
+            tell(kind, evidence=number, **{**fields, **named})
+            self._logged = number
 
     async def _drain(self) -> None:
         deadline = time.monotonic() + _DRAIN_S

@@ -37,9 +37,9 @@ class Session:
         else:
             show()
 
-    def confirm(self, question: str, *, yes: bool) -> None:
-        """Ask unless `yes`; raises `InputError` unless the answer is yes."""
-        output.confirm(question, yes=yes, as_json=self.as_json)
+    def confirm(self, question: str, *, yes: bool, instead: str = "--yes") -> None:
+        """Ask unless `yes`; raises `InputError`, which names the option `instead`, unless the answer is yes."""
+        output.confirm(question, yes=yes, as_json=self.as_json, instead=instead)
 
 
 def home_option(*, default: Callable[[], Path] | None, envvar: str | None) -> click.Option:

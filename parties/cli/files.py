@@ -1,5 +1,6 @@
 """Files that commands read and write."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,14 +10,17 @@ from mpc.errors import InputError
 
 
 @contextmanager
-def new(path: Path, *, force: bool) -> Iterator[BinaryIO]:
+def new(path: Path, *, force: bool, private: bool = False) -> Iterator[BinaryIO]:
     """A new file to write, removed again if the block raises; raises `InputError` when it exists, unless `force`.
+
+    A `private` one, for what comes from data, can be read by its owner only.
 
     It is opened before anything is done, so that nothing is done whose outcome could not be kept.
     """
     written = path.with_name(f".{path.name}.new") if force else path  # what is there stays until the new one is whole
     try:
-        file = written.open("wb" if force else "xb")
+        flags = os.O_WRONLY | os.O_CREAT | (os.O_TRUNC if force else os.O_EXCL)
+        file = os.fdopen(os.open(written, flags, 0o600 if private else 0o666), "wb")
     except FileExistsError:
         raise InputError(f"{path} exists", hint="choose another file, or add --force to overwrite it") from None
     except OSError as error:

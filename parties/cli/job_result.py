@@ -46,11 +46,14 @@ def result(session: Session, job_id: str, out: Path | None, rows: int, force: bo
     record = node.job(job_id)
     path = node.result_path(record.id)
     if out is not None and out.suffix.lower() == ".html":
-        with files.new(out, force=force) as file:
+        with files.new(out, force=force, private=True) as file:
             file.write(_page(node, record).encode())
     elif out is not None:
         if out.suffix.lower() not in FORMATS:
-            raise InputError(f"{out} has no known format", hint="choose a name that ends in .csv or .parquet")
+            raise InputError(
+                f"{out} has no known format",
+                hint="choose a name that ends in .csv or .parquet, for a report also .html",
+            )
         export_result(path, out, FORMATS[out.suffix.lower()], overwrite=force)
     count, head = _head(path, 0 if out is not None else rows)
     document = {

@@ -89,13 +89,17 @@ def describe_preview(preview: "Preview", node: "Node") -> dict[str, Any]:
 
 def show_job(job: Job, standing: Mapping[str, Cell] | None = None) -> None:
     """Print what was or would be proposed, and how it stands."""
+    texts = {name: value for name, value in sorted(job.params.items()) if isinstance(value, str) and "\n" in value}
     show_facts(
         {
             "job": job.id,
             "digest": job.digest,
             "protocol": f"{job.protocol} version {job.version}",
             "purpose": job.purpose or "(none given)",
-            "parameters": ", ".join(f"{name}={value}" for name, value in sorted(job.params.items())),
+            "parameters": ", ".join(
+                f"{name}={value}" for name, value in sorted(job.params.items()) if name not in texts
+            ),
+            **{f"parameter {name}": cell(text, keep_lines=True) for name, text in texts.items()},
             "deadline": show_time(job.deadline) if job.deadline else "",
             **(standing or {}),
         }
@@ -154,9 +158,12 @@ def show_preview(preview: "Preview", node: "Node") -> None:
 
 def show_record(node: "Node", record: "JobRecord") -> None:
     """Print all there is to know about a job: before the decision on it, and how it ended."""
-    proposed = {"proposed by": initiator(record), "since": show_time(record.created_at)}
+    proposed: dict[str, Cell] = {"proposed by": initiator(record), "since": show_time(record.created_at)}
+    if record.attempt > 1:
+        proposed["attempt"] = f"{record.attempt}, after {record.retries} that were interrupted"
     show_job(record.job, {**proposed, "state": state_cell(record)})
-    show_members(record.job, decisions(record))
+    decided = decisions(record)
+    show_members(record.job, decided | ({} if decided[node.name] or record.ended else {node.name: "waits for you"}))
     try:
         preview = node.preview(record.id)
     except InputError as error:  # e.g. a protocol that this release does not have

@@ -85,7 +85,7 @@ def export(session: Session, job_id: str, out: Path, force: bool) -> None:
     }
     if out.suffix.lower() not in forms:
         raise InputError(f"{out} has no known format", hint="choose a name that ends in .json or .md")
-    with files.new(out, force=force) as file:
+    with files.new(out, force=force, private=True) as file:
         file.write(forms[out.suffix.lower()]().encode())
     session.answer({"job": part.job, "file": str(out)}, lambda: say(f"written to {out}"))
 

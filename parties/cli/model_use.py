@@ -241,7 +241,7 @@ def report(session: Session, job_id: str, out: Path | None, force: bool) -> None
         raise InputError(f"job {record.id} evaluates no model: it runs {record.job.protocol}")
     found = Evaluation.from_arrow(node.result(record.id))
     if out is not None:
-        with files.new(out, force=force) as file:
+        with files.new(out, force=force, private=True) as file:
             file.write(_page(node, record.job, found).encode())
     document = {
         "job": record.id,

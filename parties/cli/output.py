@@ -38,9 +38,9 @@ def console() -> Console:
     return Console(markup=False, emoji=False, highlight=False, width=width)
 
 
-def cell(text: str, style: str = "") -> Text:
-    """Text for a table, in a style of rich."""
-    return Text(clean(text), style, overflow="fold")
+def cell(text: str, style: str = "", *, keep_lines: bool = False) -> Text:
+    """Text for a table, in a style of rich. With `keep_lines` it may have several lines, all within its column."""
+    return Text(clean(text, keep_lines=keep_lines), style, overflow="fold")
 
 
 def show_table(headers: Sequence[str], rows: Sequence[Sequence[Cell]], *, right: Sequence[str] = ()) -> None:
@@ -80,17 +80,20 @@ def heading(text: str) -> None:
     click.secho(clean(text), bold=True)
 
 
-def confirm(question: str, *, yes: bool, as_json: bool) -> None:
-    """Ask, unless `yes`; raises `InputError` when the answer is no or there is nobody to ask."""
+def confirm(question: str, *, yes: bool, as_json: bool, instead: str) -> None:
+    """Ask, unless `yes`; raises `InputError` when the answer is no or there is nobody to ask.
+
+    `instead` is the option that makes the question needless.
+    """
     if yes:
         return
     if as_json:
-        raise InputError("this needs a confirmation, and with --json nothing is asked", hint="add --yes")
+        raise InputError("this needs a confirmation, and with --json nothing is asked", hint=f"add {instead}")
     try:
         agreed = click.confirm(question, err=True)
     except click.Abort:
         raise InputError(
-            "there was no answer, so nothing was done", hint="where nobody can answer, add --yes"
+            "there was no answer, so nothing was done", hint=f"where nobody can answer, add {instead}"
         ) from None
     if not agreed:
         raise InputError("not confirmed, so nothing was done")

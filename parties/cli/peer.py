@@ -1,5 +1,6 @@
 """Peers: meet them, look at them, part from them."""
 
+import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -79,7 +80,8 @@ def accept(session: Session, file: Path, out: Path | None, fingerprint: str | No
     if not session.as_json:
         _show_invitation(invitation)
     if fingerprint is None:
-        session.confirm("Is this the fingerprint that the other operator reads aloud?", yes=yes)
+        question = "Is this the fingerprint that the other operator reads aloud?"
+        session.confirm(question, yes=yes, instead="--fingerprint with what the other operator told you")
     elif "".join(fingerprint.split()).replace(":", "").lower() != invitation.certificate.fingerprint:
         raise InputError(
             f"the file is of {invitation.certificate.name} with another fingerprint than --fingerprint",
@@ -116,7 +118,7 @@ def list_(session: Session) -> None:
     for known in node.peers():
         link = links.get(known.fingerprint)
         if link is not None:
-            link = link | {"updated_at": iso_time(link["updated_at"])}
+            link = link | {"protocols": json.loads(link["protocols"]), "updated_at": iso_time(link["updated_at"])}
         documents.append(_document(known) | {"link": link})
 
     def show() -> None:

@@ -96,11 +96,13 @@ def _run(words: list[str], *, as_json: bool) -> int:
     try:
         code = sealane.main(words, prog_name="sealane", standalone_mode=False)
         return code if isinstance(code, int) else Exit.OK
+    except click.exceptions.NoArgsIsHelpError as error:
+        error.show()
+        return Exit.INPUT
     except click.ClickException as error:
-        if as_json:
-            exits.tell("UsageError", error.format_message(), "see --help", as_json=True)
-        else:
-            error.show()
+        context = getattr(error, "ctx", None)
+        command_path = context.command_path if context is not None else "sealane"
+        exits.tell("UsageError", error.format_message(), f"see {command_path} --help", as_json=as_json)
         return Exit.INPUT
     except click.Abort:
         click.echo("interrupted", err=True)

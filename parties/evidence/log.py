@@ -7,6 +7,7 @@ take back the heads and receipts that others hold.
 """
 
 import hashlib
+import json
 import re
 import sqlite3
 from collections.abc import Mapping
@@ -94,6 +95,13 @@ def head(db: sqlite3.Connection) -> tuple[int, str] | None:
     """The seq and hash of the last entry: what a verifier keeps to notice later that the log was cut or forked."""
     row = db.execute("SELECT seq, hash FROM evidence ORDER BY seq DESC LIMIT 1").fetchone()
     return (row["seq"], row["hash"]) if row else None
+
+
+def after(db: sqlite3.Connection, seq: int, most: int) -> list[tuple[int, str, dict[str, str | int]]]:
+    """Number, kind and fields of at most so many entries behind the entry `seq`."""
+    rows = db.execute("SELECT seq, body FROM evidence WHERE seq > ? ORDER BY seq LIMIT ?", (seq, most)).fetchall()
+    bodies = [(row["seq"], json.loads(row["body"])) for row in rows]
+    return [(number, body["kind"], body["fields"]) for number, body in bodies]
 
 
 def format_time(time: datetime) -> str:

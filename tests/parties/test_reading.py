@@ -2,6 +2,7 @@
 
 import csv
 import datetime
+import gzip
 import io
 import os
 import subprocess
@@ -201,7 +202,10 @@ def test_names_that_differ_in_case_only_are_two_columns(file: Path) -> None:
         (b"id,v\n1,Plantedvalue77\n\n3,Plantedvalue77\0\n", ", line 4: has a NUL byte"),
         (b"id,v\n1,Plantedvalue77\n3,Plantedvalue77\xff\n", ", line 3: is not UTF-8"),
         (b"id,v\n1,Plantedvalue77\n3,Plantedvalue77\xe4\xbd", ", line 3: is not UTF-8"),
-        ("id,v\n1,Plantedvalue77\n".encode("utf-16"), ", line 1: has a NUL byte"),
+        ("id,v\n1,Plantedvalue77\n".encode("utf-16"), ": is text in UTF-16, not CSV or Parquet"),
+        ("id,v\n1,Plantedvalue77\n".encode("utf-16-le"), ", line 1: has a NUL byte"),
+        (b"PK\x03\x04" + bytes(50), ": is a spreadsheet or a ZIP archive, not CSV or Parquet"),
+        (gzip.compress(b"id,v\n1,Plantedvalue77\n", mtime=0), ": is compressed by gzip, not CSV or Parquet"),
         ("id,v\n1,Plantedvalue77 姓\n".encode("gbk"), ", line 2: is not UTF-8"),
         (
             b"id,v\n1,Plantedvalue77" + b"x" * BIG_ROW,
@@ -225,6 +229,24 @@ def test_names_that_differ_in_case_only_are_two_columns(file: Path) -> None:
 )
 def test_a_csv_file_in_doubt_is_refused_with_its_place(file: Path, content: bytes, message: str) -> None:
     assert refuse(file, content) == message
+
+
+@pytest.mark.parametrize(
+    ("content", "hint"),
+    [
+        (b"id;v\n1;Plantedvalue77\n", "separated by ';'"),
+        (b"id\tv\n1\tPlantedvalue77\n", r"separated by '\t'"),
+        (b"ID,v\n1,Plantedvalue77\n", "written 'ID'"),
+        (b" id,v\n1,Plantedvalue77\n", "written ' id'"),
+        (b"Plantedvalue77,v\n1,2\n", "the first line of a CSV file names its columns"),
+    ],
+)
+def test_a_key_column_that_is_not_there_is_looked_for(file: Path, content: bytes, hint: str) -> None:
+    file.write_bytes(content)
+    with pytest.raises(InputError) as caught:
+        reading.examine("cards", file, ["id"], 0.0)
+    assert hint in caught.value.hint
+    assert PLANTED not in f"{caught.value}{caught.value.hint}"
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import pytest
 
 from parties.home import Home
 from protos import control_pb2
-from tests.parties.cli.driving import JOB_ID, PROPOSAL, PURPOSE, World, allow
+from tests.parties.cli.driving import JOB_ID, PROPOSAL, PURPOSE, Party, World, allow
 
 SHORT = JOB_ID[:12]
 
@@ -218,6 +218,30 @@ def test_control_characters_from_a_peer_never_reach_the_terminal(world: World) -
     for ended in (told, world.cn("job", "show", SHORT), world.cn("job", "list"), world.cn("status")):
         assert not set("\x1b\x9b\u202e\u2028\x07") & set(ended.out + ended.err)
     assert "\ufffd" in world.cn("job", "list").out
+
+
+def test_a_parameter_of_several_lines_stays_in_its_column(world: World) -> None:
+    allow(world)
+    world.hk(*PROPOSAL, "--yes")
+    forge(world, protocol="psi.of.the.future", params={"digest": f"a\nstate  succeeded\n{'b' * 300}", "n": 1})
+    world.deliver()
+    lines = world.cn("job", "show", SHORT).out.splitlines()
+    begin = next(i for i, line in enumerate(lines) if line.startswith("parameter digest"))
+    at = lines[begin].index(" a") + 1
+    assert [line[:at].strip() for line in lines[begin : begin + 3]] == ["parameter digest", "", ""]
+    assert [line[at:] for line in lines[begin : begin + 3]] == ["a", "state  succeeded", "b" * 300]
+    digest = world.cn("job", "show", SHORT, "--json").json["digest"]
+    assert any(line.split() == ["digest", digest] for line in lines)
+    assert any(line.split() == ["parameters", "n=1"] for line in lines)
+
+
+def test_whose_decision_is_waited_for_is_said(proposed: World) -> None:
+    def decision(party: Party) -> str:
+        told = party("job", "show", SHORT).out.splitlines()
+        return next(line for line in told if line.startswith("cn-bank  sender"))
+
+    assert decision(proposed.cn).endswith("waits for you")
+    assert decision(proposed.hk).endswith("not known")
 
 
 def test_a_job_of_a_protocol_that_this_release_lacks_is_shown_all_the_same(world: World) -> None:

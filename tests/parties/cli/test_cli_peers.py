@@ -52,8 +52,8 @@ def test_nothing_is_pinned_when_the_operator_says_no(strangers: tuple[Party, Par
     one("peer", "invite", "--out", str(tmp_path / "invitation"))
     words = ("peer", "accept", str(tmp_path / "invitation"), "--out", str(tmp_path / "reply"))
     assert "not confirmed" in other(*words, answer="n\n", code=2).err
-    assert "--yes" in other(*words, answer="", code=2).err
-    assert "--yes" in other(*words, "--json", code=2).error["hint"]
+    assert "--fingerprint" in other(*words, answer="", code=2).err
+    assert "--fingerprint" in other(*words, "--json", code=2).error["hint"]
     assert other("peer", "list", "--json").json == []
     assert not (tmp_path / "reply").exists()
 

@@ -13,7 +13,7 @@ import pytest
 
 from mpc.errors import ChannelError, InputError, PolicyDenied, ProtocolError, ResultWithheld, SealaneError
 from parties import running
-from parties.cli import exits, units
+from parties.cli import exits, files, units
 from parties.cli.command import Session
 from parties.cli.exits import Exit, code_of
 from parties.cli.job_input import parse_params
@@ -121,7 +121,7 @@ def test_a_usage_error_is_json_where_json_was_asked_for() -> None:
     assert run("job", "shwo", "--json").error["kind"] == "UsageError"
     ended = run("job", "show")
     assert ended.code == 2
-    assert "Usage: sealane job show" in ended.err
+    assert ended.err == "error: Missing argument 'ID'.\nhint: see sealane job show --help\n"
 
 
 def test_a_file_that_the_system_refuses_is_named(world: World) -> None:
@@ -208,6 +208,22 @@ def test_where_nobody_can_listen_the_reason_is_told(world: World, listen: str, w
     assert "GRPC" not in told["message"]
 
 
+def test_a_command_line_that_cannot_be_used_is_an_error_like_others(world: World) -> None:
+    for words in (("job", "show"), ("job", "shw"), ("grant", "add", "cn-bank", "--bogus")):
+        error, hint = world.hk(*words, code=2).err.splitlines()
+        assert error.startswith("error: ")
+        assert hint.startswith("hint: see sealane ")
+        assert hint.endswith(" --help")
+
+
+def test_a_private_file_is_its_owners_alone(tmp_path: Path) -> None:
+    for force in (False, True):
+        with files.new(tmp_path / "page.html", force=force, private=True) as file:
+            file.write(b"x")
+        assert (tmp_path / "page.html").stat().st_mode & 0o777 == 0o600
+    assert [path.name for path in tmp_path.iterdir()] == ["page.html"]
+
+
 def test_a_damaged_database_is_told_as_that_also_where_it_is_only_read(world: World) -> None:
     database = world.hk.home / "sealane.db"
     whole = database.read_bytes()
@@ -230,10 +246,16 @@ def test_serve_says_when_it_is_ready_and_ends_with_0_when_told(world: World) -> 
         assert process.stdout is not None
         assert json.loads(process.stdout.readline())["event"] == "ready"
         assert world.cn("status", "--json").json["running"] is True
+        world.cn("dataset", "remove", "accounts", "--yes")
         process.send_signal(signal.SIGTERM)
         rest, log = process.communicate(timeout=60)
     assert (process.returncode, rest) == (0, b"")
-    assert {json.loads(line)["event"] for line in log.splitlines()} >= {"serving", "stopping"}
+    told = [json.loads(line) for line in log.splitlines()]
+    assert {line["event"] for line in told} >= {"serving", "stopping"}
+    (removed,) = (line for line in told if line["event"] == "dataset_removed")
+    assert (removed["name"], removed["level"]) == ("accounts", "info")
+    assert removed["evidence"] == world.cn("evidence", "list", "--json").json[-1]["seq"]
+    assert "node_created" not in {line["event"] for line in told}  # what was before the start is not told again
 
 
 @pytest.mark.parametrize(
