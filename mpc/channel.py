@@ -7,9 +7,8 @@ second into the first, so that every transport shares one encoding and one set o
 Encoding of a message: one byte N, the N bytes of its protobuf full name, its protobuf body.
 """
 
-import hashlib
 import queue
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 from google.protobuf.message import DecodeError, Message
@@ -185,29 +184,3 @@ class CountingPipe:
         self.received_bytes += len(data)
         self.received_messages += 1
         return data
-
-
-@dataclass
-class RecordingPipe:
-    """Keeps every byte string that passes through `inner`: for golden digests and for replaying in tests."""
-
-    inner: Pipe
-    sent: list[bytes] = field(default_factory=list, repr=False)
-    received: list[bytes] = field(default_factory=list, repr=False)
-
-    def send_bytes(self, data: bytes, /) -> None:
-        self.inner.send_bytes(data)
-        self.sent.append(data)
-
-    def recv_bytes(self) -> bytes:
-        data = self.inner.recv_bytes()
-        self.received.append(data)
-        return data
-
-    @staticmethod
-    def digest(messages: list[bytes]) -> str:
-        """SHA-256 over the length-prefixed messages of one direction, in hexadecimal."""
-        state = hashlib.sha256()
-        for message in messages:
-            state.update(len(message).to_bytes(8, "little") + message)
-        return state.hexdigest()

@@ -4,6 +4,7 @@ import hashlib
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
 from functools import partial
 from typing import NamedTuple
 
@@ -17,6 +18,7 @@ __all__ = [
     "INSECURE_PAILLIER_BITS",
     "InsecureSeededRng",
     "PipePair",
+    "RecordingPipe",
     "check_pipe_contract",
     "insecure_paillier",
     "run_parties",
@@ -49,6 +51,32 @@ def insecure_paillier(bits: int = INSECURE_PAILLIER_BITS) -> Iterator[None]:
         yield
     finally:
         paillier_keys.MIN_BITS = secure
+
+
+@dataclass
+class RecordingPipe:
+    """Keeps every byte string that passes through `inner`: for golden digests and for replaying in tests."""
+
+    inner: Pipe
+    sent: list[bytes] = field(default_factory=list, repr=False)
+    received: list[bytes] = field(default_factory=list, repr=False)
+
+    def send_bytes(self, data: bytes, /) -> None:
+        self.inner.send_bytes(data)
+        self.sent.append(data)
+
+    def recv_bytes(self) -> bytes:
+        data = self.inner.recv_bytes()
+        self.received.append(data)
+        return data
+
+    @staticmethod
+    def digest(messages: list[bytes]) -> str:
+        """SHA-256 over the length-prefixed messages of one direction, in hexadecimal."""
+        state = hashlib.sha256()
+        for message in messages:
+            state.update(len(message).to_bytes(8, "little") + message)
+        return state.hexdigest()
 
 
 class PipePair(NamedTuple):

@@ -16,7 +16,6 @@ from mpc.primitives.prg import Prg
 from mpc.primitives.row_hash import hash_rows
 
 BASE_COUNT = 128
-PAD_BYTES = 16
 
 _PERSON = b"slnIKNP1"
 

@@ -87,12 +87,6 @@ def total(parts: Sequence[Ring]) -> Ring:
     return result
 
 
-def shift_left(a: Ring, bits: int) -> Ring:
-    """a·2^bits, for 0 < bits < 64."""
-    up, down = np.uint64(bits), np.uint64(64 - bits)
-    return np.stack([a[..., 0] << up, (a[..., 1] << up) | (a[..., 0] >> down)], axis=-1)
-
-
 def shift_right(a: Ring, bits: int) -> Ring:
     """floor(a / 2^bits) of the signed integers, for 0 < bits < 128."""
     high = a[..., 1].view(np.int64)

@@ -29,7 +29,6 @@ from mpc.primitives.prg import Prg
 from mpc.rng import Rng
 
 BASE_COUNT = 128 + ot_extension.BASE_COUNT  # base transfers: by the bits of delta, then by those of the extension
-DELTA_BYTES = 16
 
 _MAX_DEPTH = 10  # a chunk's noise and code then fit the second-level cache or nearly so
 

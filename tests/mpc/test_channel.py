@@ -8,7 +8,6 @@ from mpc.channel import (
     MAX_MESSAGE_BYTES,
     CountingPipe,
     MessageChannel,
-    RecordingPipe,
     decode,
     decode_bulk,
     encode,
@@ -16,6 +15,7 @@ from mpc.channel import (
     memory_pipes,
 )
 from mpc.errors import ChannelError, ProtocolError, SealaneError
+from mpc.testing import RecordingPipe
 from protos import control_pb2, session_pb2, sharing_pb2
 
 HELLO = session_pb2.Hello(protocol="psi.ecdh", version=1, job_digest=b"d" * 32, session=b"s" * 16, party="hk")

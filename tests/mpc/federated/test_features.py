@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tree_parties import BITS, SESSION, Meddler, Wrap, _one_key, in_order, mixed, real, unwrapped
 
-from mpc.channel import Pipe, RecordingPipe
+from mpc.channel import Pipe
 from mpc.errors import InputError, ProtocolError
 from mpc.federated import alignment
 from mpc.federated.columns import Column, read_columns
@@ -31,7 +31,7 @@ from mpc.primitives.paillier import Encryptor, PrivateKey
 from mpc.registry import get
 from mpc.session import run_role
 from mpc.spec import Outcome, no_progress
-from mpc.testing import InsecureSeededRng, insecure_paillier
+from mpc.testing import InsecureSeededRng, RecordingPipe, insecure_paillier
 from protos import federated_features_pb2 as wire
 from protos import federated_pb2
 

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 from sklearn.linear_model import LinearRegression, LogisticRegression, PoissonRegressor
 
-from mpc.channel import Pipe, RecordingPipe, encode
+from mpc.channel import Pipe, encode
 from mpc.errors import ChannelError, InputError, ProtocolError, ResultWithheld
 from mpc.federated.model import Model
 from mpc.federated.regression_horizontal import SPEC, predict
@@ -16,7 +16,7 @@ from mpc.rng import system_rng
 from mpc.session import run_role
 from mpc.spec import no_progress
 from mpc.tables import as_arrow
-from mpc.testing import InsecureSeededRng
+from mpc.testing import InsecureSeededRng, RecordingPipe
 from protos import federated_horizontal_pb2 as wire
 
 DATA = Path(__file__).parents[2] / "data"

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from mpc.channel import Pipe, RecordingPipe, decode, encode
+from mpc.channel import Pipe, decode, encode
 from mpc.errors import ChannelError, ProtocolError
 from mpc.federated.model import Feature, Model
 from mpc.federated.regression import SPEC
@@ -19,7 +19,7 @@ from mpc.primitives.paillier import PrivateKey
 from mpc.rng import system_rng
 from mpc.session import run_role
 from mpc.spec import no_progress
-from mpc.testing import InsecureSeededRng, insecure_paillier
+from mpc.testing import InsecureSeededRng, RecordingPipe, insecure_paillier
 from protos import federated_regression_pb2 as wire
 from protos import masked_sum_pb2
 

@@ -11,13 +11,14 @@ import pytest
 from google.protobuf.message import Message
 from tree_parties import Case, Meddler, mixed, plain, predict_job, run, with_params
 
-from mpc.channel import Pipe, RecordingPipe
+from mpc.channel import Pipe
 from mpc.errors import InputError, ProtocolError, ResultWithheld
 from mpc.federated import trees_predict
 from mpc.federated.model import Model
 from mpc.job import Job, Member
 from mpc.local import run_job
 from mpc.registry import get
+from mpc.testing import RecordingPipe
 from protos import federated_trees_pb2 as wire
 
 

@@ -21,7 +21,7 @@ from tree_parties import (
     with_params,
 )
 
-from mpc.channel import CountingPipe, Pipe, RecordingPipe
+from mpc.channel import CountingPipe, Pipe
 from mpc.errors import ChannelError, InputError, ProtocolError, SealaneError
 from mpc.federated import trees_train
 from mpc.federated.model import Model
@@ -33,7 +33,7 @@ from mpc.local import run_job
 from mpc.primitives.paillier import Encryptor, PrivateKey
 from mpc.registry import get
 from mpc.spec import Outcome
-from mpc.testing import InsecureSeededRng, insecure_paillier
+from mpc.testing import InsecureSeededRng, RecordingPipe, insecure_paillier
 from protos import federated_pb2
 from protos import federated_trees_pb2 as wire
 

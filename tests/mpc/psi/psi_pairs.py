@@ -7,14 +7,14 @@ from typing import Any
 import pyarrow as pa
 from google.protobuf.message import Message
 
-from mpc.channel import CountingPipe, Pipe, RecordingPipe, decode, encode
+from mpc.channel import CountingPipe, Pipe, decode, encode
 from mpc.job import Job, Member
 from mpc.local import run_parties
 from mpc.registry import get
 from mpc.rng import Rng
 from mpc.session import run_role
 from mpc.spec import Outcome, Progress, no_progress
-from mpc.testing import InsecureSeededRng
+from mpc.testing import InsecureSeededRng, RecordingPipe
 
 SESSION = bytes(range(16))
 JOB_ID = "0" * 32

@@ -11,11 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from psi_pairs import Meddler, Wire, pair_job, run_pair
 
-from mpc.channel import Pipe, RecordingPipe, decode, encode
+from mpc.channel import Pipe, decode, encode
 from mpc.errors import InputError, ProtocolError, ResultWithheld
 from mpc.psi import steps
 from mpc.psi.steps import tag_bytes
 from mpc.registry import get
+from mpc.testing import RecordingPipe
 from protos import psi_pb2
 
 NAME = "psi.ecdh_cardinality"

@@ -14,14 +14,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from psi_pairs import Meddler, Wire, pair_job, run_pair
 
-from mpc.channel import Pipe, RecordingPipe, encode
+from mpc.channel import Pipe, encode
 from mpc.errors import ChannelError, InputError, ProtocolError, ResultWithheld, SealaneError
 from mpc.local import run_job
 from mpc.psi import ecdh, steps
 from mpc.psi.steps import false_match_bound, tag_bytes
 from mpc.registry import get
 from mpc.spec import Role
-from mpc.testing import InsecureSeededRng
+from mpc.testing import InsecureSeededRng, RecordingPipe
 from protos import psi_pb2, session_pb2
 
 TYPES = {

@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from psi_pairs import Meddler, run_pair
 
-from mpc.channel import CountingPipe, Pipe, RecordingPipe
+from mpc.channel import CountingPipe, Pipe
 from mpc.errors import ChannelError, InputError, ProtocolError, ResultWithheld, SealaneError
 from mpc.job import Job, Member
 from mpc.local import run_job
@@ -26,6 +26,7 @@ from mpc.psi import multi, multi_steps
 from mpc.psi import vole_steps as fast
 from mpc.psi.params import MultiParams
 from mpc.registry import get
+from mpc.testing import RecordingPipe
 from protos import psi_multi_pb2, psi_pb2, psi_vole_pb2
 
 NAMES = "abcdefghijk"

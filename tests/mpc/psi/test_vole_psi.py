@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from psi_pairs import Meddler, Wire, pair_job, run_pair
 
-from mpc.channel import MessageChannel, Pipe, RecordingPipe, encode, memory_pipes
+from mpc.channel import MessageChannel, Pipe, encode, memory_pipes
 from mpc.errors import ChannelError, InputError, ProtocolError, ResultWithheld, SealaneError
 from mpc.job import Job
 from mpc.primitives import okvs, oprf
@@ -24,6 +24,7 @@ from mpc.psi import vole as psi_vole
 from mpc.psi.params import VoleParams
 from mpc.registry import get
 from mpc.spec import Role
+from mpc.testing import RecordingPipe
 from protos import psi_pb2, psi_vole_pb2
 
 BOTH = ("alice", "bob")

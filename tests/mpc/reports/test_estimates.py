@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from mpc.channel import Pipe, RecordingPipe
+from mpc.channel import Pipe
 from mpc.job import Job
 from mpc.local import run_parties
 from mpc.registry import get
@@ -17,6 +17,7 @@ from mpc.reports.query import report_job
 from mpc.rng import system_rng
 from mpc.session import run_role
 from mpc.spec import Outcome, no_progress
+from mpc.testing import RecordingPipe
 
 ROWS = 3000
 DOCS = [f"P{i}" for i in range(ROWS)]

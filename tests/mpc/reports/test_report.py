@@ -11,7 +11,7 @@ from google.protobuf.message import Message
 from random_reports import random_report
 from report_oracle import pooled, same, shared
 
-from mpc.channel import Pipe, RecordingPipe, decode, encode
+from mpc.channel import Pipe, decode, encode
 from mpc.errors import InputError, PolicyDenied, ProtocolError
 from mpc.job import Job
 from mpc.local import run_job, run_parties
@@ -19,7 +19,7 @@ from mpc.registry import get
 from mpc.reports.query import report_job
 from mpc.session import run_role
 from mpc.spec import Outcome, Rows, no_progress
-from mpc.testing import InsecureSeededRng
+from mpc.testing import InsecureSeededRng, RecordingPipe
 from protos import report_pb2, sharing_pb2
 
 ENGINE_MESSAGE = b"sealane.sharing.v1.Part"

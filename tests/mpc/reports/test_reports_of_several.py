@@ -9,7 +9,7 @@ import pytest
 from cheating_sender import Sender
 from google.protobuf.message import Message
 
-from mpc.channel import Pipe, RecordingPipe, decode, encode
+from mpc.channel import Pipe, decode, encode
 from mpc.errors import InputError, ProtocolError
 from mpc.job import Job
 from mpc.local import run_job, run_parties
@@ -17,7 +17,7 @@ from mpc.registry import get
 from mpc.reports.query import report_job
 from mpc.session import run_role
 from mpc.spec import Outcome, no_progress
-from mpc.testing import InsecureSeededRng
+from mpc.testing import InsecureSeededRng, RecordingPipe
 from protos import report_pb2
 
 TABLES = {

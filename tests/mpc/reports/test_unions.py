@@ -12,7 +12,7 @@ from cheating_sender import Sender
 from random_unions import pooled, random_union
 from report_oracle import same
 
-from mpc.channel import Pipe, RecordingPipe, decode, encode
+from mpc.channel import Pipe, decode, encode
 from mpc.errors import InputError, PolicyDenied, ProtocolError
 from mpc.job import Job
 from mpc.local import run_job, run_parties
@@ -22,7 +22,7 @@ from mpc.reports.explain import explain
 from mpc.reports.query import job_of, union_job
 from mpc.session import run_role
 from mpc.spec import Outcome, no_progress
-from mpc.testing import InsecureSeededRng
+from mpc.testing import InsecureSeededRng, RecordingPipe
 from protos import masked_sum_pb2, sharing_pb2
 
 SQL = (

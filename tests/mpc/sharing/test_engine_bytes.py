@@ -2,10 +2,9 @@
 
 import pytest
 
-from mpc.channel import RecordingPipe
 from mpc.local import run_parties
 from mpc.sharing.engine import help_others, start
-from mpc.testing import InsecureSeededRng
+from mpc.testing import InsecureSeededRng, RecordingPipe
 from tests.mpc.sharing.programs import SETTINGS, secret
 
 GOLDEN: dict[str, dict[str, str]] = {

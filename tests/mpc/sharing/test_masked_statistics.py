@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sum_parties import SESSION, Died, cheating, dying, names, run_all
 
-from mpc.channel import Channel, CountingPipe, Pipe, RecordingPipe
+from mpc.channel import Channel, CountingPipe, Pipe
 from mpc.errors import ChannelError, InputError, ProtocolError
 from mpc.job import Job, Member
 from mpc.local import run_job
@@ -18,7 +18,7 @@ from mpc.registry import get
 from mpc.session import run_role
 from mpc.sharing.masked_statistics import SPEC
 from mpc.spec import Outcome, describe_params, no_progress
-from mpc.testing import InsecureSeededRng
+from mpc.testing import InsecureSeededRng, RecordingPipe
 from protos import masked_sum_pb2 as wire
 
 VALUE = {"name": "amount", "lower": -1000, "upper": 1000, "decimals": 2}

@@ -7,11 +7,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sum_parties import Died, cheating, cut, dying, names, sum_vectors
 
-from mpc.channel import CountingPipe, Pipe, RecordingPipe
+from mpc.channel import CountingPipe, Pipe
 from mpc.errors import ChannelError, InputError, ProtocolError, SealaneError
 from mpc.primitives.key_agreement import public_key
 from mpc.sharing import masked_sum as module
 from mpc.sharing.masked_sum import Sum, largest_summand
+from mpc.testing import RecordingPipe
 from protos import masked_sum_pb2 as wire
 
 # Of the messages that a party sends among five that survive one drop-out: the vector, and how many there are.
