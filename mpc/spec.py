@@ -70,29 +70,29 @@ class Rows:
 
 @dataclass(frozen=True)
 class Party(Generic[P]):
-    """All that a role is given beside its input.
-
-    `spool` outlives the attempt; `pool` is for work beside the messages, None: threads of the protocol's own. `model`
-    is this party's part of the model that the job uses (see `Spec.model`), empty if it uses none; `program` the text of
-    the program that it runs (see `Spec.program`). A role whose job costs epsilon calls `opening` before it shares what
-    opens its figures: what fails earlier cost nothing. `rows` are those that its tables hold, None: all (see
-    `Spec.conditions`). `questions` are those of the party's operator, if the protocol takes some (see `Spec.asks`): the
-    next one comes when it is asked.
-    """
+    """All that a role is given beside its input."""
 
     name: str
     job: Job
     params: P
-    peers: Mapping[str, Channel]
+    peers: Mapping[str, Channel]  # a channel to each other member, by name
     rng: Rng = field(repr=False)
     progress: Progress
-    session: bytes  # 16 bytes, new for each attempt and common to all parties; binds every seed, salt and mask
+    #: 16 bytes, new for each attempt and common to all parties; binds every seed, salt and mask.
+    session: bytes
+    #: Outlives the attempt, for protocols that go on after an interruption.
     spool: Spool = field(default_factory=MemorySpool, repr=False)
+    #: For work beside the messages; None: threads of the protocol's own.
     pool: Executor | None = field(default=None, repr=False)
+    #: This party's part of the model that the job uses (see `Spec.model`); empty if it uses none.
     model: bytes = field(default=b"", repr=False)
+    #: Called by a role whose job costs epsilon before it shares what opens its figures: what fails earlier is free.
     opening: Callable[[], None] = no_opening
+    #: The rows that its tables hold; None: all (see `Spec.conditions`).
     rows: Rows | None = field(default=None, repr=False)
+    #: Those of the party's operator, each coming when it is asked, if the protocol takes some (see `Spec.asks`).
     questions: Iterable[Question] = field(default=(), repr=False)
+    #: The text of the program that it runs (see `Spec.program`).
     program: bytes = field(default=b"", repr=False)
 
 
@@ -133,43 +133,51 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Spec(Generic[P]):
-    """A protocol.
+    """A protocol: its name, what people are told of it, and the functions by which a node runs and limits its jobs."""
 
-    `reveals(job, params)` maps each party's name to one sentence that says all it learns. `estimate(job, params,
-    rows, name)` prices the part of `name` for datasets of `rows[party]` rows. `minimum_result(params)` is the
-    smallest result (rows or people) that the protocol releases, `tolerates(params)` how many parties other than
-    receivers it can lose on the way. `model(params)` is the id of the job that trained the model that a job uses, empty
-    if it uses none; `program(job, params, name)` the SHA-256, hexadecimal, of the program that the party runs and must
-    have registered, empty if it runs none; `asks(job, params)` the name of the party whose operator asks questions
-    while the job runs, empty if none does. `params` is a frozen dataclass. `check(job, params)` raises `InputError` for
-    combinations that the fields alone do not exclude.
-
-    `uses(job, params, name)` says what becomes of each of the party's columns, for protocols whose grants have rules
-    for columns. `row_sets(job, params, name, tables, rows)` gives the sets of the party's rows whose figures the
-    result may show: the set of each row of the dataset (-1: none), as a number; for protocols whose exact figures could
-    be told apart by a few people, whom the columns of "key" slots stand for. Of the party's rows the role is given
-    those for which all `conditions(job, params, name)` hold, or more. With `in_memory(params)` no party may write rows,
-    shares or results to disk. `epsilon(params)` is what a result costs each person in it, in millionths of differential
-    privacy's epsilon, for results with noise; 0: it is exact.
-    """
+    # What every protocol says of itself.
 
     name: str
+    #: Changes with the wire format and with the meaning of a parameter.
     version: int
     summary: str
+    #: A frozen dataclass: the fields of `Job.params`.
     params: type[P]
     roles: Mapping[str, Role[P]]
+    #: (job, params): for each party's name one sentence that says all it learns.
     reveals: Callable[[Job, P], Mapping[str, str]]
+    #: (job, params, rows, name): the price of the part of `name`, for datasets of `rows[party]` rows.
     estimate: Callable[[Job, P, Mapping[str, int], str], Estimate]
+    #: The smallest result (rows or people) that the protocol releases.
     minimum_result: Callable[[P], int]
-    tolerates: Callable[[P], int] = lambda _params: 0
-    model: Callable[[P], str] = lambda _params: ""
-    program: Callable[[Job, P, str], str] = lambda _job, _params, _name: ""
-    asks: Callable[[Job, P], str] = lambda _job, _params: ""
+
+    # What some need.
+
+    #: (job, params): raises `InputError` for combinations that the fields alone do not exclude.
     check: Callable[[Job, P], None] = lambda _job, _params: None
+    #: How many parties other than receivers it can lose on the way.
+    tolerates: Callable[[P], int] = lambda _params: 0
+    #: The id of the job that trained the model that a job uses; empty if it uses none.
+    model: Callable[[P], str] = lambda _params: ""
+    #: (job, params, name): the SHA-256, hexadecimal, of the program that the party runs and must have registered; empty
+    #: if it runs none.
+    program: Callable[[Job, P, str], str] = lambda _job, _params, _name: ""
+    #: (job, params): the name of the party whose operator asks questions while the job runs; empty if none does.
+    asks: Callable[[Job, P], str] = lambda _job, _params: ""
+
+    # What limits the use of single columns and rows.
+
+    #: (job, params, name): what becomes of each of the party's columns; None: its grants have no rules for columns.
     uses: Callable[[Job, P, str], Mapping[str, frozenset[Use]]] | None = None
+    #: (job, params, name, tables, rows): the set of each row of the dataset, as a number (-1: none), of the sets of the
+    #: party's rows whose figures the result may show. For protocols whose exact figures could be told apart by a few
+    #: people, whom the columns of "key" slots stand for.
     row_sets: Callable[[Job, P, str, "Mapping[str, pa.Table]", Rows | None], "I64"] | None = None
+    #: (job, params, name): of the party's rows the role is given those for which all of these hold, or more.
     conditions: Callable[[Job, P, str], Sequence[Condition]] = lambda _job, _params, _name: ()
+    #: Whether no party may write rows, shares or results to disk.
     in_memory: Callable[[P], bool] = lambda _params: False
+    #: What a result costs each person in it, in millionths of differential privacy's epsilon; 0: it is exact.
     epsilon: Callable[[P], int] = lambda _params: 0
 
     def parse(self, job: Job) -> P:

@@ -9,12 +9,15 @@ from dataclasses import MISSING, fields
 from pathlib import Path
 from types import ModuleType
 
+import numpy as np
+import pandas as pd
 import pytest
 from grpc_tools import protoc
 
 import protos
 from docs import generate
 from mpc import normalisation, registry
+from mpc.testing import insecure_paillier
 from parties.home import Settings
 from parties.jobs.states import OPEN, Event, IllegalTransition, State, next_state
 
@@ -144,3 +147,18 @@ def test_the_program_on_shares_prints_what_its_page_says(capsys) -> None:
     printed = capsys.readouterr().out
     assert printed.startswith(outputs[0])
     assert "sent_bytes" in printed
+
+
+def test_the_estimators_are_used_as_their_page_says() -> None:
+    rng = np.random.default_rng(1)
+    x = rng.standard_normal((90, 2))
+    defaulted = (x.sum(axis=1) > 0).astype(int)
+    bank = pd.DataFrame({"id": range(90), "limit": x[:, 0], "default": defaulted})
+    names = {"bank": bank, "telecom": pd.DataFrame({"id": range(90), "minutes": x[:, 1]})}
+    programs = re.findall(r"```python\n(.+?)```", (ROOT / "docs/joint-models.md").read_text(), re.DOTALL)
+    (used,) = (program for program in programs if program.startswith("from mpc.estimators"))
+    (folded,) = (program for program in programs if "KFold" in program)
+    with insecure_paillier():
+        exec(used.replace("epochs=20", "epochs=8, min_rows=10, key_bits=512"), names)
+        exec(folded, names)
+    assert np.mean(names["scores"]) > 0.95
