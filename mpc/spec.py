@@ -123,7 +123,8 @@ class Role(Generic[P]):
 
 @dataclass(frozen=True)
 class Estimate:
-    """What a party's part will cost: seconds on one idle core of about 3 GHz, bytes, and working memory."""
+    """What a party's part will cost: seconds on one idle core of about 3 GHz with this machine's instructions, bytes,
+    and working memory."""
 
     seconds: float
     sent_bytes: int

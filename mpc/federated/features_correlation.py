@@ -26,7 +26,14 @@ import numpy.typing as npt
 
 from mpc.errors import InputError, ProtocolError
 from mpc.federated import alignment
-from mpc.federated.declarations import CIPHERTEXT_BYTES, KEY_SLOT, SECONDS_TO_CHECK, SECONDS_TO_ENCRYPT
+from mpc.federated.declarations import (
+    CIPHERTEXT_BYTES,
+    KEY_SLOT,
+    SECONDS_TO_CHECK,
+    SECONDS_TO_ENCRYPT,
+    SECONDS_TO_MULTIPLY,
+    ciphertext_work,
+)
 from mpc.federated.features_params import CorrelationParams
 from mpc.federated.trees_params import MAX_COLUMNS
 from mpc.job import Job
@@ -203,9 +210,7 @@ def _reveals(job: Job, _params: CorrelationParams) -> dict[str, str]:
     return said
 
 
-# As those in `mpc.federated.declarations`.
-_SECONDS_TO_MULTIPLY = 8e-6
-_SECONDS_AT_THE_START = 2.0
+_SECONDS_AT_THE_START = 1.0
 
 
 def _estimate(job: Job, params: CorrelationParams, rows: Mapping[str, int], name: str) -> Estimate:
@@ -223,10 +228,10 @@ def _estimate(job: Job, params: CorrelationParams, rows: Mapping[str, int], name
         seconds = common * blocks * SECONDS_TO_ENCRYPT[params.encryption]
     else:
         theirs = len(job.members[name].columns["feature"])
-        seconds = common * blocks * (theirs * _SECONDS_TO_MULTIPLY + SECONDS_TO_CHECK)
+        seconds = common * blocks * (theirs * SECONDS_TO_MULTIPLY + SECONDS_TO_CHECK)
     sent, received = (down, up) if name == first else (up, down)
     return Estimate(
-        seconds=aligned.seconds + _SECONDS_AT_THE_START + seconds * width**2,
+        seconds=aligned.seconds + _SECONDS_AT_THE_START + seconds * ciphertext_work(params.key_bits),
         sent_bytes=aligned.sent_bytes + sent,
         received_bytes=aligned.received_bytes + received,
         peak_bytes=aligned.peak_bytes + int(common * CIPHERTEXT_BYTES * width),

@@ -38,6 +38,7 @@ from mpc.federated.declarations import (
     SECONDS_TO_CHECK,
     SECONDS_TO_ENCRYPT,
     check_features,
+    ciphertext_work,
     feature_names,
 )
 from mpc.federated.features_params import WoeParams
@@ -270,9 +271,8 @@ def _reveals(job: Job, _params: WoeParams) -> dict[str, str]:
     return said
 
 
-# As those in `mpc.federated.declarations`.
-_SECONDS_A_SUM = 300e-6
-_SECONDS_AT_THE_START = 2.0
+_SECONDS_A_SUM = 100e-6  # as those in `mpc.federated.declarations`
+_SECONDS_AT_THE_START = 1.0
 
 
 def _estimate(job: Job, params: WoeParams, rows: Mapping[str, int], name: str) -> Estimate:
@@ -291,7 +291,7 @@ def _estimate(job: Job, params: WoeParams, rows: Mapping[str, int], name: str) -
         seconds = additions * SECONDS_TO_ADD + common * SECONDS_TO_CHECK + sums[name] * _SECONDS_A_SUM
     sent, received = (down, up) if name == leader else (up, down)
     return Estimate(
-        seconds=aligned.seconds + _SECONDS_AT_THE_START + seconds * width**2,
+        seconds=aligned.seconds + _SECONDS_AT_THE_START + seconds * ciphertext_work(params.key_bits),
         sent_bytes=aligned.sent_bytes + sent + 500,
         received_bytes=aligned.received_bytes + received + 500,
         peak_bytes=aligned.peak_bytes + int(common * CIPHERTEXT_BYTES * width),

@@ -30,7 +30,13 @@ from typing import TYPE_CHECKING, Any
 from mpc.errors import InputError, ProtocolError
 from mpc.federated import alignment
 from mpc.federated.alignment import FEATURE_HOLDER, LABEL_HOLDER
-from mpc.federated.declarations import KEY_SLOT
+from mpc.federated.declarations import (
+    KEY_SLOT,
+    SECONDS_TO_CHECK,
+    SECONDS_TO_DECRYPT,
+    SECONDS_TO_ENCRYPT,
+    ciphertext_work,
+)
 from mpc.federated.regression_params import Params, Parties
 from mpc.job import Job
 from mpc.psi.params import Params as KeyParams
@@ -182,7 +188,7 @@ def estimate(job: Job, params: Params, rows: Mapping[str, int], name: str) -> Es
     aligning = alignment.estimate(job, who.label_holder, dict(rows), name)
     work = common * params.epochs * params.outputs
     holders = len(who.pair) - (name in who.pair)
-    seconds = work * columns[name] * holders * _SECONDS_A_PRODUCT
+    seconds, compared_seconds = work * columns[name] * holders * _SECONDS_A_PRODUCT, 0.0
     ciphertext = params.key_bits // 4
     # A party of the pair sends residuals to each other, and packed scores go back.
     slots = (params.key_bits - 1) // (_CLIPPED_SLOT_BITS if params.clips else _SLOT_BITS)
@@ -190,15 +196,16 @@ def estimate(job: Job, params: Params, rows: Mapping[str, int], name: str) -> Es
     sent, received = to_owners, holders * (work + batches * columns[name]) * ciphertext
     if name in who.pair:
         others = len(job.members) - 1
-        seconds += work * _SECONDS_A_CIPHERTEXT + batches * _SECONDS_A_BATCH
+        a_row = SECONDS_TO_ENCRYPT[params.encryption] + SECONDS_TO_CHECK + SECONDS_TO_DECRYPT / slots
+        seconds += work * a_row + batches * _SECONDS_A_BATCH
         sent += others * (work + batches * sum(columns.values())) * ciphertext
         received += others * (work // slots + batches) * ciphertext
         if params.compares:
-            seconds += work * _SECONDS_A_COMPARISON
+            compared_seconds = work * (_SECONDS_AN_EXPONENTIAL if params.family == "poisson" else _SECONDS_A_COMPARISON)
             compared = work * (_BYTES_AN_EXPONENTIAL if params.family == "poisson" else _BYTES_A_COMPARISON)
             sent, received = sent + compared, received + compared
     return Estimate(
-        seconds=aligning.seconds + seconds * (params.key_bits / 2048) ** 2,
+        seconds=aligning.seconds + seconds * ciphertext_work(params.key_bits) + compared_seconds,
         sent_bytes=aligning.sent_bytes + sent,
         received_bytes=aligning.received_bytes + received,
         peak_bytes=max(aligning.peak_bytes, _BASE_BYTES + _BYTES_A_CIPHERTEXT * min(common, params.batch_rows)),
@@ -206,10 +213,9 @@ def estimate(job: Job, params: Params, rows: Mapping[str, int], name: str) -> Es
 
 
 _SLOT_BITS, _CLIPPED_SLOT_BITS = 192, 128  # of a masked score, for not too many columns
-_SECONDS_A_PRODUCT = 6e-6
-_SECONDS_A_CIPHERTEXT = 4e-4
-_SECONDS_A_BATCH = 0.1
-_SECONDS_A_COMPARISON = 1e-4
+_SECONDS_A_PRODUCT = 3e-6  # both ways; as those in `mpc.federated.declarations`
+_SECONDS_A_BATCH = 0.06
+_SECONDS_A_COMPARISON, _SECONDS_AN_EXPONENTIAL = 20e-6, 100e-6
 _BYTES_A_COMPARISON = 250
 _BYTES_AN_EXPONENTIAL = 4000
 _BASE_BYTES = 350 * 2**20

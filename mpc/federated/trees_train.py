@@ -47,8 +47,10 @@ from mpc.federated.declarations import (
     FEATURE_SLOTS,
     SECONDS_TO_ADD,
     SECONDS_TO_CHECK,
+    SECONDS_TO_DECRYPT,
     SECONDS_TO_ENCRYPT,
     check_features,
+    ciphertext_work,
     feature_names,
 )
 from mpc.federated.trees_params import MODEL_KIND, MODEL_VERSION, TreesParams
@@ -221,13 +223,11 @@ def _reveals(job: Job, params: TreesParams) -> dict[str, str]:
     return said
 
 
-# As those in `mpc.federated.declarations`.
-_SECONDS_TO_PACK = 7.5e-3
-_SECONDS_TO_DECRYPT = 2e-3
+_SECONDS_TO_PACK = 1e-3  # as those in `mpc.federated.declarations`
 # If splits are found on shares, with each feature holder, either way: at the start, a level, a candidate in a node.
 _SECONDS_ON_SHARES = (0.3, 0.1, 0.4e-3)
 _BYTES_ON_SHARES = (800_000, 165_000, 2_700)
-_SECONDS_AT_THE_START = 3.0
+_SECONDS_AT_THE_START = 1.5
 
 
 def _estimate(job: Job, params: TreesParams, rows: Mapping[str, int], name: str) -> Estimate:
@@ -255,13 +255,13 @@ def _estimate(job: Job, params: TreesParams, rows: Mapping[str, int], name: str)
         shared_seconds = sum(map(operator.mul, counts, _SECONDS_ON_SHARES))
         shared_bytes = sum(map(operator.mul, counts, _BYTES_ON_SHARES))
     if name == leader:
-        seconds = counted * trees * SECONDS_TO_ENCRYPT[params.encryption] + sent_back * _SECONDS_TO_DECRYPT
+        seconds = counted * trees * SECONDS_TO_ENCRYPT[params.encryption] + sent_back * SECONDS_TO_DECRYPT
     else:
         additions = counted * (1 + (params.depth - 1) / 2) * params.column_sample * _columns(job, name)
         seconds = trees * (additions * SECONDS_TO_ADD + counted * SECONDS_TO_CHECK) + sent_back * _SECONDS_TO_PACK
     sent, received = (down, up) if name == leader else (up, down)
     return Estimate(
-        seconds=aligned.seconds + _SECONDS_AT_THE_START + seconds * width**2 + shared_seconds,
+        seconds=aligned.seconds + _SECONDS_AT_THE_START + seconds * ciphertext_work(params.key_bits) + shared_seconds,
         sent_bytes=aligned.sent_bytes + int(sent + nodes + shared_bytes),
         received_bytes=aligned.received_bytes + int(received + nodes + shared_bytes),
         peak_bytes=aligned.peak_bytes
