@@ -1,5 +1,6 @@
 # ruff: noqa: S608 (SQL here has numbered column names and constants only: see `_source`)
-"""Reading a dataset's file: CSV or Parquet to Arrow through DuckDB, in file order, with every doubt an error.
+"""Reading a dataset's file: CSV or Parquet to Arrow through DuckDB, in file order, with every doubt an error. Text of
+CSV files without quotes is read by Arrow (see `csv_plain`) once DuckDB has examined it.
 
 CSV is UTF-8 with or without a byte order mark, a header line, commas, RFC 4180 quotes, and LF or CRLF line ends. An
 empty field is NULL; with two or more columns, empty lines are skipped. Key columns are text as written. Any other
@@ -32,7 +33,7 @@ from mpc.errors import InputError
 from mpc.job import NAME
 from mpc.rng import Rng, system_rng
 from mpc.spec import Rows
-from parties import csv_text
+from parties import csv_plain, csv_text
 from parties.conditions_sql import expression
 from parties.csv_types import FLOATED, MAX_DECIMAL_DIGITS, NUMBER, Written, column_type, digits_sql, written_sql
 from parties.datasets import Column, Dataset, DatasetChanged, commitment
@@ -109,9 +110,16 @@ def load(
     wanted = [_column(dataset, column) for column in dict.fromkeys(columns)]
     if not wanted:
         return pa.table({})
-    with _source_of(dataset, wanted, numbers) as source, _reading(dataset.path) as db:
-        query = db.sql(f"SELECT {_picks(dataset, wanted)} FROM {source}")
-        table = query.to_arrow_table() if mapped is None else _map(query.to_arrow_reader(_BATCH_ROWS), mapped)
+    with _file_of(dataset) as file:
+        source = _source_of(dataset, file, wanted, numbers)
+        table = None
+        if mapped is None and dataset.format == "csv" and all(column.type == "text" for column in wanted):
+            places = [dataset.columns.index(column) for column in wanted]
+            table = csv_plain.read(file, len(dataset.columns), places, dataset.rows)
+        if table is None:
+            with _reading(dataset.path) as db:
+                query = db.sql(f"SELECT {_picks(dataset, wanted)} FROM {source}")
+                table = query.to_arrow_table() if mapped is None else _map(query.to_arrow_reader(_BATCH_ROWS), mapped)
     if table.num_rows != dataset.rows:
         raise InputError(f"{dataset.path}: has {table.num_rows} rows where {dataset.rows} were registered")
     return table.rename_columns([column.name for column in wanted])
@@ -135,7 +143,8 @@ def load_where(
     read = list(dict.fromkeys([*wanted, *used]))
     names = {column.name: f"c{dataset.columns.index(column)}" for column in read}
     tests = [expression(each, names, {column.name: column.type for column in used}) for each in conditions]
-    with _source_of(dataset, wanted, numbers) as source, _reading(dataset.path) as db:
+    with _file_of(dataset) as file, _reading(dataset.path) as db:
+        source = _source_of(dataset, file, wanted, numbers)
         query = db.sql(f"SELECT {_picks(dataset, read)}, {_ROW} AS row FROM {source}")
         for test in tests:
             query = query if test is None else query.filter(test)
@@ -149,16 +158,21 @@ def load_where(
 
 
 @contextlib.contextmanager
-def _source_of(dataset: Dataset, wanted: Sequence[Column], numbers: Collection[str]) -> Iterator[str]:
-    """SQL for the dataset's rows, once its bytes are those registered and its `numbers` are numbers."""
+def _file_of(dataset: Dataset) -> Iterator[BinaryIO]:
+    """The dataset's file; raises `DatasetChanged` unless its bytes are those registered, then and at the end."""
     with _opened(dataset.path, DatasetChanged(dataset.name)) as file:
         if not hmac.compare_digest(commitment(file, dataset.salt), dataset.commitment):
             raise DatasetChanged(dataset.name)
-        source = _source(dataset.format, file, len(dataset.columns))
-        for column in wanted:
-            if column.name in numbers and not column.type.startswith(_NUMBER_TYPES):
-                raise _not_a_number(dataset, column, source)
-        yield source
+        yield file
+
+
+def _source_of(dataset: Dataset, file: BinaryIO, wanted: Sequence[Column], numbers: Collection[str]) -> str:
+    """SQL for the dataset's rows, once its `numbers` are numbers."""
+    source = _source(dataset.format, file, len(dataset.columns))
+    for column in wanted:
+        if column.name in numbers and not column.type.startswith(_NUMBER_TYPES):
+            raise _not_a_number(dataset, column, source)
+    return source
 
 
 def _picks(dataset: Dataset, columns: Sequence[Column]) -> str:

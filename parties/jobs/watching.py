@@ -10,7 +10,7 @@ from parties.jobs import records
 from parties.jobs.records import JobRecord
 from parties.jobs.states import State
 
-_POLL_S = 0.05
+_POLL_S = 0.02
 
 
 class JobFailed(SealaneError):
