@@ -1,6 +1,7 @@
 """Reports from Python: the same text for tables in one process, spawned nodes and real ones."""
 
 from collections.abc import Mapping, Sequence
+from datetime import date
 from decimal import Decimal
 from typing import Any
 
@@ -122,7 +123,7 @@ def union_job(
 
 
 def _written_out(columns: Mapping[str, Declaration]) -> dict[str, dict[str, Any]]:
-    """Declarations with their bounds as text; raises `InputError` for floats, which do not say how many decimals."""
+    """Declarations with bounds, dates and truth values as text; raises `InputError` for floats as bounds."""
     written = {}
     for name, declared in columns.items():
         if not isinstance(declared, Mapping):
@@ -132,7 +133,16 @@ def _written_out(columns: Mapping[str, Declaration]) -> dict[str, dict[str, Any]
             raise InputError(f"bounds of {name} are floats, which do not say how many decimals it has", hint=_EXAMPLES)
         texts = {bound: str(value) for bound, value in bounds.items() if isinstance(value, int | Decimal)}
         written[name] = {**declared, **texts}
+        if "values" in declared:
+            written[name]["values"] = [_label(value) for value in declared["values"]]
     return written
+
+
+def _label(value: Any) -> Any:
+    """A group as columns of truth values and dates name it."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return value.isoformat() if isinstance(value, date) else value
 
 
 _EXAMPLES = 'e.g. {"hk.balance": {"lower": "0.00", "upper": "1000000.00"}, "hk.product": {"values": ["a", "b"]}}'

@@ -172,7 +172,10 @@ def _codes(
 
 
 def _found_labels(column: pa.ChunkedArray) -> list[Label]:
-    """The different values of a column, sorted, NULL last; integers stay integers, all else is text."""
+    """The different values of a column, sorted, NULL last; integers stay integers, all else is text as Arrow's."""
+    kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
+    if pa.types.is_boolean(kind):  # whose text is Python's with a capital
+        column = column.cast(kind).cast(pa.large_string())
     values = pc.unique(column).to_pylist()
     kept = {value if type(value) is int else str(value) for value in values if value is not None}
     found: list[Label] = [*sorted(kept, key=lambda value: (value if isinstance(value, int) else 0, str(value)))]
@@ -192,7 +195,10 @@ def _bucket_of(key: GroupKey, buckets: Buckets, params: Params, column: pa.Chunk
 def _as_text(column: pa.ChunkedArray, name: Column) -> pa.ChunkedArray:
     kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
     if not any(test(kind) for test in _GROUPABLE):
-        raise InputError(f"column {name} holds {kind}, which nothing is grouped by", hint="group by width_bucket of it")
+        raise InputError(
+            f"column {name} holds {kind}, which nothing is grouped by",
+            hint="cast times to dates: in pandas .dt.date" if pa.types.is_timestamp(kind) else "take its width_bucket",
+        )
     return column.cast(kind).cast(pa.large_string())
 
 

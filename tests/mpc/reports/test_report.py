@@ -1,6 +1,7 @@
 """report.sql: the plain answer, what is suppressed and withheld, own data that do not fit, and peers that cheat."""
 
 from collections.abc import Callable, Mapping, Sequence
+from datetime import date
 from decimal import Decimal
 from typing import Any
 
@@ -449,3 +450,60 @@ def test_a_part_of_shares_that_is_replayed_is_refused_by_name() -> None:
 
     with pytest.raises(ProtocolError, match="cn: "):
         run_recorded(made, lambda name, _peer, pipe: Replayer(pipe, parts) if name == "cn" else pipe)
+
+
+KINDS: dict[str, tuple[pa.Array, list[Any], list[str]]] = {
+    "boolean": (pa.array([i % 3 > 0 for i in range(30)]), [False, True], ["false", "true"]),
+    "date": (
+        pa.array([date(2026, 1, 1 + i % 2) for i in range(30)]),
+        [date(2026, 1, 1), date(2026, 1, 2)],
+        ["2026-01-01", "2026-01-02"],
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("declared", [False, True])
+def test_truth_values_and_dates_are_groups_by_their_text(kind: str, declared: bool) -> None:
+    column, values, texts = KINDS[kind]
+    tables = {"hk": pa.table({"doc": HK["doc"], "kind": column}), "cn": CN}
+    sql = "SELECT hk.kind, COUNT(*) AS n" + FROM + " GROUP BY hk.kind"
+    made = report_job(
+        sql, receivers=("hk",), columns={"hk.kind": {"values": values}} if declared else {}, minimum_group=3
+    )
+    expected = [sum(column[i].as_py() == value for i in range(10, 30)) for value in values]
+    found = [(row["kind"], row["n"]) for row in rows(run_job(made, tables))]
+    assert found == list(zip(texts, expected, strict=True))
+
+
+@pytest.mark.parametrize("bounds", [(0, 100), (Decimal(0), Decimal(100)), ("0", "100")])
+def test_bounds_are_text_integers_or_decimals(bounds: tuple[Any, Any]) -> None:
+    columns = {"hk.limit": {"lower": bounds[0], "upper": bounds[1]}}
+    made = report_job("SELECT SUM(hk.limit) AS total" + FROM, receivers=("hk",), columns=columns)
+    assert made.params["columns"]["hk.limit"] == DECLARED["hk.limit"]
+    assert rows(run_job(made, TABLES))[0]["total"] == sum(range(10, 30))
+
+
+@pytest.mark.parametrize("declared", [{"lower": 0.0, "upper": 100.0}, (0, 100)])
+def test_bounds_that_do_not_say_how_many_decimals_are_refused(declared: Any) -> None:
+    with pytest.raises(InputError, match=r"hk\.limit"):
+        report_job("SELECT SUM(hk.limit) AS total" + FROM, receivers=("hk",), columns={"hk.limit": declared})
+
+
+def test_a_number_of_more_decimals_than_declared_ends_the_report() -> None:
+    columns = {"cn.balance": {"lower": "0.0", "upper": "10.0"}}
+    made = report_job("SELECT SUM(cn.balance) AS total" + FROM, receivers=("hk",), columns=columns)
+    with pytest.raises(InputError, match="row 2 of column 'balance' has more than 1 decimals"):
+        run_job(made, TABLES)
+
+
+def test_times_are_refused_with_what_to_do() -> None:
+    times = KINDS["date"][0].cast(pa.timestamp("us"))
+    tables = {"hk": pa.table({"doc": HK["doc"], "at": times}), "cn": CN}
+    for sql in (
+        "SELECT hk.at, COUNT(*) AS n" + FROM + " GROUP BY hk.at",
+        "SELECT COUNT(*) AS n" + FROM + " WHERE hk.at > '2026-01-01'",
+    ):
+        with pytest.raises(InputError, match="timestamp") as caught:
+            run_job(report_job(sql, receivers=("hk",)), tables)
+        assert "in pandas .dt.date" in caught.value.hint
