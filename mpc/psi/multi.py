@@ -188,11 +188,11 @@ def _reveals(job: Job, params: MultiParams) -> Mapping[str, str]:
     return said
 
 
-# Seconds on one core of about 3 GHz: a key, with normalisation; a key of the leader on each link; starting the
-# process; base transfers.
-_SECONDS_A_KEY = 1.1e-6
-_SECONDS_A_LEADER_KEY_AND_LINK = 0.7e-6
-_SECONDS_AT_THE_START = 1.0
+# Seconds of one core of about 3 GHz, all cores' added up, from runs of three to five parties: a key, read, hashed and
+# encoded; a key of the leader on each link; starting the process; base transfers.
+_SECONDS_A_KEY = 0.5e-6
+_SECONDS_A_LEADER_KEY_AND_LINK = 0.2e-6
+_SECONDS_AT_THE_START = 0.8
 _SECONDS_A_LINK = 0.05
 _BASE_BYTES = 230 * 2**20  # Python, numpy, Arrow and the compiled loops
 _KEY_BYTES = 300

@@ -325,9 +325,9 @@ def _estimate(job: Job, params: BucketParams, rows: Mapping[str, int], name: str
     counts = [2**i for i in range(buckets.PARTS.bit_length())]
     count = next((each for each in counts if _fits(rows, job, params, each)), buckets.PARTS)
     filled = {each: buckets.most_in_bucket(keys, count) for each, keys in rows.items()}
-    one = vole.estimate(job, params.inner, filled, name, count)
+    one, start = vole.estimate(job, params.inner, filled, name, count), vole.SECONDS_AT_THE_START
     return Estimate(
-        seconds=_SECONDS_A_ROW * rows[name] + count * one.seconds,
+        seconds=start + _SECONDS_A_ROW * rows[name] + count * (one.seconds - start),
         sent_bytes=count * one.sent_bytes,
         received_bytes=count * one.received_bytes,
         peak_bytes=max(one.peak_bytes, min(_SPOOL_MEMORY_BYTES, one.peak_bytes + 600 * rows[name])) + rows[name],
