@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from mpc.errors import InputError
 from mpc.primitives.paillier.arrays import Ciphertexts, check_same_key
+from mpc.primitives.paillier.plaintexts import check_int64
 from mpc.primitives.paillier.words import U64, above
 
 I64 = NDArray[np.int64]
@@ -34,7 +35,8 @@ def negate(a: Ciphertexts) -> Ciphertexts:
 
 
 def multiply_plain(a: Ciphertexts, factors: I64) -> Ciphertexts:
-    """Products, item by item, with signed numbers."""
+    """Products, item by item, with signed numbers, a vector of int64; raises `InputError` for others."""
+    check_int64(factors)
     if factors.shape != (len(a),):
         raise InputError(f"{len(a)} ciphertexts take {len(a)} factors, not shape {factors.shape}")
     residues = a.public.residues

@@ -23,8 +23,18 @@ def words_from_ints(values: Sequence[int], public: PublicKey) -> U64:
     return rows_of_words((value % n for value in values), public.words)
 
 
+def check_int64(values: I64) -> None:
+    """Raise `InputError` unless these are a vector of int64, whose words are used as they lie in memory."""
+    if values.dtype != np.int64 or values.ndim != 1:
+        raise InputError(
+            f"numbers are {values.dtype} of shape {values.shape}, not a vector of int64",
+            hint="scale fractions to integers, and convert them by astype(np.int64)",
+        )
+
+
 def words_from_int64(values: I64, public: PublicKey) -> U64:
-    """Plaintexts of signed numbers."""
+    """Plaintexts of signed numbers, a vector of int64; raises `InputError` for others."""
+    check_int64(values)
     words = np.zeros((len(values), public.words), np.uint64)
     words[:, 0] = values.view(np.uint64)
     words[:, 1:] = (values >> np.int64(63)).view(np.uint64)[:, None]

@@ -51,6 +51,15 @@ def test_sums_wrap_at_n():
     assert residues_of(multiply_plain(a, np.array([-1, 3]))) == [1, N // 2 * 3 % N]
 
 
+@pytest.mark.parametrize("kind", [np.int8, np.int32, np.uint64, np.float64, object])
+def test_numbers_of_other_types_are_refused_not_read_as_int64(kind):
+    numbers = np.arange(16).astype(kind)
+    a = encrypted(range(16))
+    for refused in (lambda: words_from_int64(numbers, KEY.public), lambda: multiply_plain(a, numbers)):
+        with pytest.raises(InputError, match=r"of shape \(16,\), not a vector of int64"):
+            refused()
+
+
 def test_one_is_added_to_all():
     assert decrypted(add(encrypted([1, 2, 3]), encrypted([10]))) == [11, 12, 13]
     assert decrypted(add(encrypted([10]), encrypted([1, 2, 3]))) == [11, 12, 13]
