@@ -8,6 +8,7 @@ import click
 from parties import budgets, column_rules
 from parties.cli.budget_text import budget_document, names, show_budgets
 from parties.cli.command import Session, command
+from parties.cli.grant_remarks import remarks
 from parties.cli.output import cell, say, show_facts, show_table
 from parties.cli.units import iso_time, parse_moment, show_time
 from parties.policy import ANY, Grant, unusable
@@ -79,7 +80,14 @@ def add(
         automatic=automatic,
         epsilon=epsilon,
     )
-    session.answer(_document(node, stored), lambda: _show(node, stored))
+    doubts = _remarks(node, stored, now)
+
+    def show() -> None:
+        _show(node, stored)
+        for doubt in doubts:
+            say(f"Note: {doubt}.")
+
+    session.answer(_document(node, stored) | {"remarks": doubts}, show)
 
 
 @command("list", grant)
@@ -98,7 +106,7 @@ def list_(session: Session, everything: bool) -> None:
 
     def show() -> None:
         if not found:
-            say("no grants, so no job is allowed; `sealane grant add` makes one")
+            say("no grants, so no job is allowed; `sealane grant add` makes one, `--all` shows those that have ended")
             return
         show_table(
             ("ID", "PEER", "PROTOCOL", "DATASET", "COLUMNS", "PURPOSE", "RECEIVERS", "USES", "UNTIL", ""),
@@ -187,6 +195,13 @@ def _show(node: "Node", stored: Grant) -> None:
             "each job": "starts without you" if stored.automatic else "waits for your approval",
         }
     )
+
+
+def _remarks(node: "Node", stored: Grant, now: float) -> list[str]:
+    from mpc import registry
+
+    dataset = next((each for each in node.datasets() if each.name == stored.dataset), None)
+    return remarks(stored, dataset, registry.SPECS, now)
 
 
 def _document(node: "Node", stored: Grant) -> dict[str, Any]:

@@ -73,6 +73,30 @@ def test_a_grant_for_unknown_names_or_times_is_refused(world: World) -> None:
     assert "dataset" in world.hk("grant", "add", "cn-bank", *TERMS, "--dataset", "*", code=2).err
 
 
+def test_what_may_be_a_slip_in_a_grant_is_said_with_it(world: World) -> None:
+    def doubts(*words: str) -> list[str]:
+        told = world.hk("grant", "add", "cn-bank", *TERMS, *words, "--json").json
+        assert isinstance(told["remarks"], list)
+        return [str(remark) for remark in told["remarks"]]
+
+    assert doubts("--column", "id", "--column", "balance") == []
+    assert doubts("--column", "*", "--protocol", "*") == []
+    (column,) = doubts("--column", "id", "--column", "blance")
+    assert column == "cards has no column blance; it has id, balance"
+    (protocol,) = doubts("--column", "id", "--protocol", "psi.edch")
+    assert "psi.edch" in protocol
+    (dataset,) = doubts("--column", "id", "--dataset", "crads")
+    assert "crads" in dataset
+    (expired,) = doubts("--column", "id", "--expires", "2020-01-01")
+    assert "has expired" in expired
+    (rule,) = doubts("--column", "id:join_key", "--column", "balance", "--protocol", "report.sql")
+    assert "balance" in rule
+    (limits,) = doubts("--column", "id", "--automatic")
+    assert "--max-uses" in limits
+    assert doubts("--column", "id", "--automatic", "--max-uses", "3") == []
+    assert f"Note: {limits}." in world.hk("grant", "add", "cn-bank", *TERMS, "--column", "id", "--automatic").out
+
+
 names = st.text(st.characters(exclude_categories=["Cs", "Cc"]), max_size=12).filter(policy.showable)
 
 
