@@ -69,8 +69,11 @@ class Answerer:
                 await self.send(peer, control_pb2.Envelope(catalogue_query=query))
             else:
                 await self._probe(peer, call)
-        except ChannelError as error:
-            self._answers[call] = {"error": str(error), "hint": error.hint}
+        except ChannelError:
+            self._answers[call] = {
+                "error": "the peer is not connected",
+                "hint": "`sealane peer diagnose` says what can be done",
+            }
 
     async def on_message(self, peer: str, envelope: control_pb2.Envelope, now: float) -> None:
         """A peer's question, or its answer."""

@@ -146,6 +146,10 @@ class Node:
         rows = self._store.connection().execute("SELECT * FROM links")
         return {row["peer"]: {key: row[key] for key in row.keys() if key != "peer"} for row in rows}  # noqa: SIM118
 
+    def running_jobs(self) -> int:
+        """How many jobs have a worker here."""
+        return attempts.running(self._store.connection())
+
     def diagnose(self, who: str) -> dict[str, Any]:
         """Measure the link to a peer: throughput there and back, clock difference. Needs the running node.
 

@@ -8,7 +8,7 @@ from rich.text import Text
 
 from mpc.errors import InputError
 from mpc.job import Job, Member
-from parties import budgets
+from parties import budgets, running
 from parties.cli.budget_text import budget_document, names, show_budgets
 from parties.cli.output import Cell, cell, heading, say, show_facts, show_table
 from parties.cli.units import iso_time, show_bytes, show_duration, show_time
@@ -161,7 +161,7 @@ def show_record(node: "Node", record: "JobRecord") -> None:
     proposed: dict[str, Cell] = {"proposed by": initiator(record), "since": show_time(record.created_at)}
     if record.attempt > 1:
         proposed["attempt"] = f"{record.attempt}, after {record.retries} that were interrupted"
-    show_job(record.job, {**proposed, "state": state_cell(record)})
+    show_job(record.job, {**proposed, "state": cell(stands(node, record), _STYLES.get(record.state, ""))})
     decided = decisions(record)
     show_members(record.job, decided | ({} if decided[node.name] or record.ended else {node.name: "waits for you"}))
     try:
@@ -212,6 +212,23 @@ def next_step(record: "JobRecord") -> str:
         waiting = f"No decision of {', '.join(unknown)} is known yet. " if unknown else ""
         return f"{waiting}Next: `sealane job watch {short}`."
     return f"Next: `sealane job result {short}`." if record.result is not None else ""
+
+
+def stands(node: "Node", record: "JobRecord") -> str:
+    """The job's state and, while it waits, for what, as far as that is seen here."""
+    if record.state != "waiting":
+        return str(record.state)
+    if unknown := [name for name, decision in decisions(record).items() if not decision]:
+        return f"{record.state}, no decision of {', '.join(unknown)} known"
+    if not running.is_running(node.home.path):
+        return f"{record.state}, this node does not run"
+    links = node.links()
+    others = record.others(node.fingerprint)
+    if away := [each.name for each in others if links.get(each.fingerprint, {}).get("state") != "connected"]:
+        return f"{record.state}, {' and '.join(away)} not connected"
+    if node.running_jobs() >= node.home.settings.max_running_jobs:
+        return f"{record.state}, all workers are taken"
+    return str(record.state)
 
 
 def _me(name: str, me: str) -> str:

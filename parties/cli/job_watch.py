@@ -17,6 +17,7 @@ from parties.cli.units import parse_duration, show_bytes, show_duration
 if TYPE_CHECKING:
     from parties.jobs.records import JobRecord
     from parties.jobs.watching import Progress
+    from parties.node import Node
 
     Moves = Iterable[tuple[JobRecord, Progress | None]]
 
@@ -45,9 +46,9 @@ def watch(session: Session, job_id: str, timeout: str | None) -> None:
         for record, progress in moves:
             print_json(_document(record, progress))
     elif sys.stdout.isatty():
-        record = _draw(moves)
+        record = _draw(node, moves)
     else:
-        record = _write(moves)
+        record = _write(node, moves)
     error = ended_badly(record)
     if error is not None:
         raise error
@@ -55,7 +56,7 @@ def watch(session: Session, job_id: str, timeout: str | None) -> None:
         job_text.show_outcome(record)
 
 
-def _draw(moves: "Moves") -> "JobRecord":
+def _draw(node: "Node", moves: "Moves") -> "JobRecord":
     columns = (
         TextColumn("{task.description}", markup=False),
         BarColumn(),
@@ -65,7 +66,7 @@ def _draw(moves: "Moves") -> "JobRecord":
         task = bar.add_task("waiting", total=None, told="")
         for record, progress in moves:
             if progress is None:
-                bar.update(task, description=clean(_state(record)))
+                bar.update(task, description=clean(job_text.stands(node, record)))
             else:
                 bar.update(
                     task,
@@ -77,20 +78,17 @@ def _draw(moves: "Moves") -> "JobRecord":
     return record
 
 
-def _write(moves: "Moves") -> "JobRecord":
+def _write(node: "Node", moves: "Moves") -> "JobRecord":
     """One line each time the state or the step changes."""
     last = ""
     for record, progress in moves:
-        line = f"{record.state}: {progress.step}" if progress and record.state == "running" else _state(record)
+        line = job_text.stands(node, record)
+        if progress is not None and record.state == "running":
+            line = f"{line}: {progress.step}"
         if line != last and not record.ended:
             say(line)
         last = line
     return record
-
-
-def _state(record: "JobRecord") -> str:
-    unknown = [name for name, decision in job_text.decisions(record).items() if not decision]
-    return f"{record.state}, no decision of {', '.join(unknown)} known" if unknown else str(record.state)
 
 
 def _told(progress: "Progress") -> str:

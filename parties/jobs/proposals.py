@@ -133,7 +133,8 @@ def deny(db: sqlite3.Connection, me: Identity, job_id: str, reason: str, now: fl
     """A person denies the job; the others hear `reason`."""
     record = get(db, job_id)
     if record.state is not State.PROPOSED:
-        raise InputError(f"job {record.id} is {record.state}: it can be cancelled, not denied")
+        what = "there is nothing to deny" if record.ended else "it can be cancelled, not denied"
+        raise InputError(f"job {record.id} is {record.state}: {what}")
     return _deny(db, me, record, "operator", clean(reason) or "denied by its operator", now)
 
 

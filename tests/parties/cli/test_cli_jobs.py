@@ -174,7 +174,11 @@ def test_a_denial_reaches_the_other_party_with_its_reason(proposed: World) -> No
     assert "How it ended" in shown
     assert "cn-bank: not this quarter" in shown
     assert proposed.hk("job", "show", SHORT, "--json").json["state"] == "denied"
-    assert "cancelled, not denied" in proposed.cn("job", "deny", SHORT, code=2).err
+    assert "there is nothing to deny" in proposed.cn("job", "deny", SHORT, code=2).err
+
+
+def test_what_was_approved_can_be_cancelled_and_not_denied(proposed: World) -> None:
+    assert "cancelled, not denied" in proposed.hk("job", "deny", SHORT, code=2).err
 
 
 def test_a_cancelled_job_has_no_result_and_no_progress(proposed: World) -> None:

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from parties import running
 from parties.home import Home
 from parties.results import write_result
 from tests.parties.cli.driving import JOB_ID, Party, World
@@ -65,6 +66,31 @@ def test_watching_ends_with_how_the_job_ended(proposed: World, state: str, code:
     ended = proposed.hk("job", "watch", JOB_ID, "--json", code=code)
     assert ended.error["kind"] == kind
     assert json.loads(ended.out)["ended"] is True
+
+
+def test_what_an_approved_job_waits_for_is_said(proposed: World) -> None:
+    def state() -> str:
+        told = proposed.hk("job", "show", JOB_ID).out.splitlines()
+        return next(line.removeprefix("state").strip() for line in told if line.startswith("state"))
+
+    assert state() == "waiting, no decision of cn-bank known"
+    proposed.cn("job", "approve", JOB_ID, answer="y\n")
+    proposed.deliver()
+    assert state() == "waiting, this node does not run"
+    with running.only_one(proposed.hk.home):
+        assert state() == "waiting, cn-bank not connected"
+        store = Home.load(proposed.hk.home).store()
+        with store.transaction() as db:
+            (cn,) = db.execute("SELECT fingerprint FROM peers").fetchone()
+            db.execute("INSERT INTO links (peer, state, detail, updated_at) VALUES (?, 'connected', '', 0)", (cn,))
+        assert state() == "waiting"
+        settings = proposed.hk.home / "settings.toml"
+        settings.write_text(settings.read_text() + "max_running_jobs = 1\n")
+        with store.transaction() as db:
+            db.execute("INSERT INTO jobs (id, digest, spec, initiator, state, created_at, updated_at) SELECT"
+                       " 'f', digest, spec, initiator, 'running', 0, 0 FROM jobs")  # fmt: skip
+        assert state() == "waiting, all workers are taken"
+        store.close()
 
 
 def test_watching_a_success_says_how_to_get_the_result(succeeded: World) -> None:
