@@ -6,7 +6,9 @@ multiplies by its own columns and adds up, re-randomises the sums and sends them
 
 Output:   the first learns the correlation of each of its columns with each of the others', a second party that is a
           receiver that of each of its own columns with each of the first's, within 2·10^-3 divided by the root of the
-          number of rows. Columns of two second parties are not compared.
+          number of rows. Columns of two second parties are not compared: one of them is the first of a job of its own,
+          so that m parties need m - 1 jobs for all pairs, each with those that have not been first. A party thus learns
+          of no pair that its own columns are not in.
 Leaks:    as `mpc.federated.alignment`. The first learns the correlations, so it must be a receiver.
 Security: semi-honest; that of the alignment, and of Paillier as `mpc.primitives.paillier` states for the agreed mode
           and length of key. A result over n rows that one party chose tells it as much as n numbers can: with as many
