@@ -172,17 +172,23 @@ class Engine:
         target = replace(x, parts=(), low=min(x.low, 0), high=max(x.high, 0))
         return replace(target, parts=self.sharing.select(bits.parts, x.parts, shape))
 
-    def sums_by(self, owner: str, groups: I64 | None, count: int, x: Secret) -> Secret:
+    def sums_by(self, owner: str, groups: Public | None, count: int, x: Secret) -> Secret:
         """Sums of the rows of x (rows x columns) by group, count x columns, where `owner` alone knows the groups.
 
         `groups` (None at the others) has a number a row: 0 to count - 1, or another one for a row that is in no group.
         """
         self._check_party(owner)
-        if self._mismatch(owner, groups) or (groups is not None and groups.shape != x.shape[:1]):
-            raise InputError(f"groups come from {owner}, one number a row, and from no other party")
+        if len(x.shape) != 2:
+            raise InputError(
+                f"sums by group are of rows (n x columns), not {x.shape}",
+                hint="a vector as rows of one column: values.reshape(-1, 1)",
+            )
         rows, columns = x.shape
+        own = None if groups is None else whole_numbers(groups)
+        if self._mismatch(owner, own) or (own is not None and own.shape != (rows,)):
+            raise InputError(f"groups come from {owner}, one number a row, and from no other party")
         target = replace(x, parts=(), shape=(count, columns), low=min(x.low * rows, 0), high=max(x.high * rows, 0))
-        return replace(target, parts=self.sharing.sums_by(owner, groups, count, x.parts, (rows, columns)))
+        return replace(target, parts=self.sharing.sums_by(owner, own, count, x.parts, (rows, columns)))
 
     def shuffle(self, x: Secret) -> Secret:
         """A vector's elements, or the rows of an array of two dimensions, in a random order that no party knows."""

@@ -187,7 +187,10 @@ def _column(name: str, values: Any) -> "pa.Array":
     try:
         column = pa.array(values)
     except (pa.ArrowException, TypeError, ValueError, OverflowError):  # their words may hold values
-        raise ProgramError(f"column {name!r} of the result is no array of one dimension and type", hint=_HINT) from None
+        raise ProgramError(
+            f"column {name!r} of the result is no array of one dimension and type",
+            hint=f"a single value is [value]; {_HINT}",
+        ) from None
     kinds = (types.is_integer, types.is_floating, types.is_decimal, types.is_boolean, types.is_string, types.is_date)
     if not any(is_kind(column.type) for is_kind in kinds):
         raise ProgramError(f"column {name!r} of the result is {column.type}, not numbers, dates or text", hint=_HINT)

@@ -230,3 +230,13 @@ def test_quantiles_are_at_the_fractions_as_they_are_written():
         return [engine.open(quantiles(engine, secret(engine, "hk", np.arange(1, 101), 0, 100), fractions))]
 
     assert agreed("replicated", program)[0].tolist() == [1, 1, 7, 14, 28, 29, 55, 56, 57, 58, 100]
+
+
+def test_groups_that_are_not_whole_and_vectors_in_place_of_rows_are_refused():
+    engine = plan("hk", ["hk", "cn"])
+    rows = engine.share("hk", None, shape=(3, 1), low=0, high=9)
+    assert engine.sums_by("hk", [0, 1, 1], 2, rows).shape == (2, 1)
+    with pytest.raises(InputError, match="public numbers beside shared ones are whole"):
+        engine.sums_by("hk", [0.0, 1.5, 1.0], 2, rows)
+    with pytest.raises(InputError, match=r"rows \(n x columns\), not \(3,\)"):
+        engine.sums_by("hk", [0, 1, 1], 2, rows[:, 0])
