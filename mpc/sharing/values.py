@@ -64,7 +64,7 @@ class Bits:
         return self.shape[0]
 
     def __getitem__(self, index: Any) -> "Bits":
-        return self._map(lambda part: part[_public_index(index)])
+        return _mapped(self, lambda part: part[_public_index(index)])
 
     def __and__(self, other: "Bits | npt.ArrayLike") -> "Bits":
         x, y = _same_shape(self, self._bits(other))
@@ -105,20 +105,16 @@ class Bits:
         return self.integers().sum(axis)
 
     def reshape(self, *shape: int | Shape) -> "Bits":
-        return self._map(lambda part: part.reshape(_flat(shape)))
+        return _mapped(self, lambda part: part.reshape(_flat(shape)))
 
     def ravel(self) -> "Bits":
         return self.reshape(-1)
 
     def broadcast_to(self, shape: Shape) -> "Bits":
-        return self._map(lambda part: np.broadcast_to(part, shape))
+        return _mapped(self, lambda part: np.broadcast_to(part, shape))
 
     def _bits(self, other: "Bits | npt.ArrayLike") -> "Bits":
         return other if isinstance(other, Bits) else self.engine.constant_bits(other)
-
-    def _map(self, change: Callable[[Any], Any]) -> "Bits":
-        parts = tuple(np.asarray(change(part)) for part in self.parts)
-        return replace(self, parts=parts, shape=parts[0].shape if parts else _shape_after(change, self.shape))
 
 
 @dataclass(frozen=True, eq=False)
@@ -170,7 +166,7 @@ class Secret:
         return replace(self, low=max(self.low, low), high=min(self.high, high))
 
     def __getitem__(self, index: Any) -> "Secret":
-        return self._map(lambda part: part[_public_index(index)])
+        return _mapped(self, lambda part: part[_public_index(index)])
 
     def __bool__(self) -> NoReturn:
         raise TypeError("a shared number decides nothing in a program until it is opened")
@@ -270,13 +266,13 @@ class Secret:
     def sum(self, axis: int | None = None) -> "Secret":
         """Sums along an axis, or of all."""
         count = self.size if axis is None else self.shape[axis]
-        summed = self._map(lambda part: part.sum(axis, dtype=np.uint64))
+        summed = _mapped(self, lambda part: part.sum(axis, dtype=np.uint64))
         return replace(summed, low=self.low * count, high=self.high * count)
 
     def cumsum(self) -> "Secret":
         """Running sums along the first axis."""
         count = len(self)
-        summed = self._map(lambda part: part.cumsum(axis=0, dtype=np.uint64))
+        summed = _mapped(self, lambda part: part.cumsum(axis=0, dtype=np.uint64))
         return replace(summed, low=min(self.low, self.low * count), high=max(self.high, self.high * count))
 
     def minimum(self, other: "Secret | Public") -> "Secret":
@@ -302,13 +298,13 @@ class Secret:
         return self.maximum(low).minimum(high)
 
     def reshape(self, *shape: int | Shape) -> "Secret":
-        return self._map(lambda part: part.reshape(_flat(shape)))
+        return _mapped(self, lambda part: part.reshape(_flat(shape)))
 
     def ravel(self) -> "Secret":
         return self.reshape(-1)
 
     def transpose(self) -> "Secret":
-        return self._map(lambda part: part.T)
+        return _mapped(self, lambda part: part.T)
 
     @property
     def T(self) -> "Secret":  # noqa: N802 (numpy's name)
@@ -316,7 +312,7 @@ class Secret:
 
     def _fold(self, axis: int | None, choose: Callable[["Secret", "Secret"], "Secret"]) -> "Secret":
         """`choose` over pairs, again and again."""
-        items = self.ravel() if axis is None else self._map(lambda part: np.moveaxis(part, axis, 0))
+        items = self.ravel() if axis is None else _mapped(self, lambda part: np.moveaxis(part, axis, 0))
         if not len(items):
             raise InputError("an empty array has no smallest and no largest value")
         while len(items) > 1:
@@ -342,16 +338,14 @@ class Secret:
         return Secret(self.engine, arrays, self.shape, low, high, self.decimals if decimals is None else decimals)
 
     def broadcast_to(self, shape: Shape) -> "Secret":
-        return self._map(lambda part: np.broadcast_to(part, shape))
-
-    def _map(self, change: Callable[[Any], Any]) -> "Secret":
-        parts = tuple(np.asarray(change(part)) for part in self.parts)
-        return replace(self, parts=parts, shape=parts[0].shape if parts else _shape_after(change, self.shape))
+        return _mapped(self, lambda part: np.broadcast_to(part, shape))
 
 
-def _shape_after(change: Callable[[Any], Any], shape: Shape) -> Shape:
-    """Of what has no parts, as in a plan."""
-    return tuple(np.shape(change(np.broadcast_to(np.uint64(0), shape))))
+def _mapped(x: V, change: Callable[[Any], Any]) -> V:
+    """What has `change` done to each part; of what has no parts, as in a plan, to its shape."""
+    parts = tuple(np.asarray(change(part)) for part in x.parts)
+    shape = parts[0].shape if parts else np.shape(change(np.broadcast_to(np.uint64(0), x.shape)))
+    return replace(x, parts=parts, shape=shape)
 
 
 def _flat(shape: tuple[int | Shape, ...]) -> Shape:
