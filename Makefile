@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test check bench protos docs lock fuzz clean
+.PHONY: demo test check bench protos docs dist lock fuzz clean
 
 demo: $(READY)
 	$(BIN)/python -m examples.demo
@@ -32,10 +32,16 @@ protos: $(READY)
 docs: $(READY)
 	$(BIN)/python -m docs.generate
 
-# Re-resolves the development environment; commit what it writes.
+# The wheel, and what it runs with: see docs/operating.md.
+dist: $(READY)
+	$(BIN)/hatchling build --target wheel
+	cp requirements/node.txt dist/
+
+# Re-resolves the development environment, and of it what a node needs; commit what it writes.
+COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header pyproject.toml
 lock: $(READY)
-	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
-		--group dev pyproject.toml -o requirements/dev.txt --upgrade
+	$(COMPILE) --group dev -o requirements/dev.txt --upgrade
+	$(COMPILE) --extra privacy --extra report -c requirements/dev.txt -o requirements/node.txt --upgrade
 
 $(READY): requirements/dev.txt pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Sealane needs Python 3.11 or later: make PYTHON=python3.11 ...")'

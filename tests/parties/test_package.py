@@ -1,7 +1,9 @@
 """What importing the packages costs and gives."""
 
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -22,3 +24,18 @@ def test_the_package_gives_what_it_says_it_gives() -> None:
 def test_any_other_name_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="no attribute 'Nodes'"):
         _ = parties.Nodes  # type: ignore[attr-defined]
+
+
+def test_a_node_is_installed_with_the_libraries_that_are_tested() -> None:
+    folder = Path(__file__).parents[2] / "requirements"
+    tested, installed = (_locked((folder / name).read_text()) for name in ("dev.txt", "node.txt"))
+    assert installed
+    assert installed <= tested
+
+
+def _locked(text: str) -> set[str]:
+    """The blocks of a lock file, each a library with its hashes, without what asks for it."""
+    return {
+        "\n".join(line for line in block.splitlines() if not line.strip().startswith("#"))
+        for block in re.split(r"\n(?=\S)", text.strip())
+    }
