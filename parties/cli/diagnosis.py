@@ -111,6 +111,11 @@ def _met(node: "Node", peer: "Peer") -> dict[str, Any]:
 def _how_to_connect(node: "Node", peer: "Peer", refusal: str) -> str:
     if "does not accept" in refusal:
         return "ask its operator whether it has accepted our reply and not removed us; if so, exchange invitations anew"
+    if peer.address and "Socket closed" in refusal:  # what gRPC says when the far side ends the handshake
+        return (
+            f"something listens at {peer.address} and hangs up: probably its operator has not accepted our reply yet;"
+            " otherwise check that the address is that of its node, with nothing in between that terminates TLS"
+        )
     if not peer.address and not node.home.settings.listen:
         return "neither side can dial: set listen in settings.toml, or `sealane peer address` to dial the peer"
     if not peer.address:

@@ -182,6 +182,25 @@ def test_diagnosis_says_what_to_do_about_each_thing_that_is_wrong(
         assert "500 kB/s" in shown
 
 
+def test_diagnosis_knows_a_peer_that_has_not_accepted_the_reply_yet(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(diagnosis, "_MEET_S", 0.0)
+    refusal = (
+        "UNAVAILABLE: failed to connect to all addresses; last error: UNAVAILABLE: ipv4:127.0.0.1:7443: Socket closed"
+    )
+    store = Home.load(world.cn.home).store()
+    with store.transaction() as db:
+        peer = Node(world.cn.home).peer("hk-bank").fingerprint
+        db.execute("INSERT INTO links (peer, state, detail, updated_at) VALUES (?, 'refused', ?, 0)", (peer, refusal))
+    store.close()
+    with running.only_one(world.cn.home):
+        checks = world.cn("peer", "diagnose", "hk-bank", "--json", code=4).json["checks"]
+    (link,) = (check for check in checks if check["check"] == "link")
+    assert "has not accepted our reply yet" in link["do"]
+    assert "127.0.0.1:7443" in link["do"]
+
+
 def test_diagnosis_waits_for_a_peer_that_is_about_to_connect(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     seen = iter([{}, {"state": "refused", "detail": "the peer does not accept this party", "release": ""}])
     told = own_release()
