@@ -8,6 +8,8 @@ Encoding of a message: one byte N, the N bytes of its protobuf full name, its pr
 """
 
 import queue
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
@@ -21,6 +23,17 @@ M = TypeVar("M", bound=Message)
 MAX_MESSAGE_BYTES = 64 * 2**20
 
 _LENGTH_DELIMITED = 2  # protobuf's wire type of bytes
+
+
+@contextmanager
+def naming(peer: str) -> Iterator[None]:
+    """Puts the peer's name in front of the errors that its link or its messages raise, if it is not there yet."""
+    try:
+        yield
+    except (ChannelError, ProtocolError) as error:
+        if str(error).startswith(f"{peer}: "):
+            raise
+        raise type(error)(f"{peer}: {error}", hint=error.hint) from error
 
 
 class Channel(Protocol):

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Executor
 from typing import TYPE_CHECKING, Any
 
-from mpc.channel import Channel
+from mpc.channel import Channel, naming
 from mpc.errors import InputError, ProtocolError
 from mpc.job import Job
 from mpc.questions import Question
@@ -63,7 +63,8 @@ def run_role(
     for channel in peers.values():
         channel.send(hello)
     for peer, channel in peers.items():
-        _check_hello(hello, channel.recv(session_pb2.Hello), peer)
+        with naming(peer):
+            _check_hello(hello, channel.recv(session_pb2.Hello), peer)
     role = spec.roles[job.members[name].role]
     spool = MemorySpool() if spool is None else spool
     party = Party(

@@ -29,6 +29,7 @@ from typing import Any
 
 import numpy as np
 
+from mpc.channel import naming
 from mpc.errors import ProtocolError
 from mpc.joins import bins
 from mpc.joins.joined import I64, Column, Declared, Joined, Table, check_table, join_session, share_columns
@@ -68,7 +69,7 @@ def join_hidden(
     own_rows: I64 | None = None
     if table is not None:
         check_table(party.name, table, declared.get(party.name, {}))
-        pair = _meeting(party, label, others if party.name == asker else (asker,))
+        pair = meeting(party, label, others if party.name == asker else (asker,))
         if party.name == asker:
             words, own_rows = _ask(pair, table, sizes, count, {name: len(names[name]) for name in others})
         else:
@@ -79,11 +80,11 @@ def join_hidden(
         parts = {asker: held if party.name == asker else None, name: held if party.name == name else None}
         summed[name] = combine(engine, parts, (1 + len(names[name]), count))
     flags = reduce(and_, (summed[name][0] == 0 for name in others))
-    columns = {asker: _own_columns(engine, asker, count, table if party.name == asker else None, own_rows, declared)}
+    columns = {asker: own_columns(engine, asker, count, table if party.name == asker else None, own_rows, declared)}
     for name in others:
         chosen = engine.select(flags, summed[name][1:]) if names[name] else summed[name][1:]
         columns[name] = {
-            column: _declared(chosen[index], declared[name][column]) for index, column in enumerate(names[name])
+            column: as_declared(chosen[index], declared[name][column]) for index, column in enumerate(names[name])
         }
     return Joined(count, columns, flags, own_rows)
 
@@ -99,16 +100,22 @@ def join_size_only(
 ) -> Joined:
     """J2. `table` is None at a third computing party, which brings no rows."""
     hidden = join_hidden(party, engine, label, asker, others, declared, table)
-    assert hidden.flags is not None
+    return shuffled(engine, hidden, asker, others, declared)
+
+
+def shuffled(engine: Engine, joined: Joined, asker: str, others: Sequence[str], declared: Declared) -> Joined:
+    """The matches of what J3 leaves, in an order that nobody knows."""
+    assert joined.flags is not None
     every = [(name, column) for name in (asker, *others) for column in sorted(declared.get(name, {}))]
-    vectors = [hidden.flags.integers(), *(hidden.columns[name][column] for name, column in every)]
+    matches = joined.flags.integers() if joined.matches is None else joined.matches
+    vectors = [matches, *(joined.columns[name][column] for name, column in every)]
     low, high = min(vector.low for vector in vectors), max(vector.high for vector in vectors)
     rows = [replace(vector, low=low, high=high, decimals=0).reshape(-1, 1) for vector in vectors]
-    shuffled = engine.shuffle(engine.concatenate(rows, axis=1))
-    matched = np.flatnonzero(engine.open(shuffled[:, 0].within(0, 1)))
+    mixed = engine.shuffle(engine.concatenate(rows, axis=1))
+    matched = np.flatnonzero(engine.open(mixed[:, 0].within(0, 1)))
     columns: dict[str, dict[str, Secret]] = {name: {} for name in (asker, *others)}
     for index, (name, column) in enumerate(every, 1):
-        columns[name][column] = _declared(shuffled[matched, index], declared[name][column])
+        columns[name][column] = as_declared(mixed[matched, index], declared[name][column])
     return Joined(len(matched), columns, None, None)
 
 
@@ -119,7 +126,7 @@ def combine(engine: Engine, words: Mapping[str, U64 | None], shape: tuple[int, .
     return replace(shares[0], parts=parts)
 
 
-def _meeting(party: Party[Any], label: bytes, peers: Sequence[str]) -> Party[MultiParams]:
+def meeting(party: Party[Any], label: bytes, peers: Sequence[str]) -> Party[MultiParams]:
     """The party as it evaluates PRFs with those peers."""
     channels = {peer: prf.NamedChannel(peer, party.peers[peer]) for peer in peers}
     return replace(party, params=MultiParams(), peers=channels, session=join_session(party.session, label))
@@ -138,7 +145,7 @@ def _ask(
     words = {}
     for link, output in zip(queries, prfs.outputs, strict=True):
         words[link.peer] = np.empty((1 + widths[link.peer], count), np.uint64)
-        for index, pad in enumerate(_pads(output, party.session, 1 + widths[link.peer])):
+        for index, pad in enumerate(pads(output, party.session, 1 + widths[link.peer])):
             words[link.peer][index, prfs.keys.rows.order] = prf.receive_shares(link, prfs.keys, placed.digests) ^ pad
     return words, placed.key_in
 
@@ -148,16 +155,14 @@ def _answer(
 ) -> U64:
     """The other party's words: what is to be added to the asker's."""
     channel = party.peers[asker]
-    seed = channel.recv(psi_vole_pb2.Seed).seed
-    if len(seed) != bins.SEED_BYTES:
-        raise ProtocolError(f"{asker}: sent a seed of {len(seed)} bytes, not {bins.SEED_BYTES}")
+    seed = read_seed(asker, channel.recv(psi_vole_pb2.Seed).seed)
     digests, places = bins.asked(table.keys, seed), bins.places(table.keys, seed, count).reshape(-1)
     queries = Link(channel, asker, bins.FUNCTIONS * sizes[party.name], count - fast.CANARIES)
-    with prf.naming(asker):
+    with naming(asker):
         offered = channel.recv(psi_multi_pb2.Offer).point
     keys, outputs = prf.other_prf(party, queries, offered, digests)
     words = np.frombuffer(bytearray(party.rng(8 * (1 + len(names)) * count)), np.uint64).reshape(-1, count)
-    for index, pad in enumerate(_pads(outputs[:, :2], party.session, 1 + len(names))):
+    for index, pad in enumerate(pads(outputs[:, :2], party.session, 1 + len(names))):
         values = -words[index][places]
         if index:
             values += np.repeat(table.columns[names[index - 1]].view(np.uint64), bins.FUNCTIONS)
@@ -165,7 +170,14 @@ def _answer(
     return words
 
 
-def _pads(outputs: U64, session: bytes, count: int) -> list[U64]:
+def read_seed(asker: str, seed: bytes) -> bytes:
+    """The asker's seed of the bins; raises `ProtocolError` for one of another length."""
+    if len(seed) != bins.SEED_BYTES:
+        raise ProtocolError(f"{asker}: sent a seed of {len(seed)} bytes, not {bins.SEED_BYTES}")
+    return seed
+
+
+def pads(outputs: U64, session: bytes, count: int) -> list[U64]:
     """As many pseudorandom words from each output of the PRF."""
     pads = []
     for index in range(count):
@@ -175,9 +187,10 @@ def _pads(outputs: U64, session: bytes, count: int) -> list[U64]:
     return pads
 
 
-def _own_columns(
+def own_columns(
     engine: Engine, asker: str, count: int, table: Table | None, own_rows: I64 | None, declared: Declared
 ) -> dict[str, Secret]:
+    """The asker's columns, in the order of the bins."""
     values = None
     if table is not None and own_rows is not None:
         joined = Joined(count, {}, None, own_rows)
@@ -185,5 +198,6 @@ def _own_columns(
     return share_columns(engine, asker, count, values, declared.get(asker, {}))
 
 
-def _declared(values: Secret, column: Column) -> Secret:
+def as_declared(values: Secret, column: Column) -> Secret:
+    """Values of a column, zeros where there is no match."""
     return replace(values, low=min(column.low, 0), high=max(column.high, 0), decimals=column.decimals)

@@ -41,7 +41,8 @@ class Table:
 class Joined:
     """The joined rows.
 
-    `columns[party][name]` has an entry a row, as has `flags`, which says which rows are matches (None: all are).
+    `columns[party][name]` has an entry a row, as has `flags`, which says which rows are matches (None: all are), and
+    `matches`, which is the same as 0 and 1 where it was computed.
     `own_rows` gives the row of the own table that each joined row belongs to, negative where there is none, as far as
     this party learns it (None: it does not).
     """
@@ -50,6 +51,7 @@ class Joined:
     columns: Mapping[str, Mapping[str, Secret]] = field(repr=False)
     flags: Bits | None = field(repr=False)
     own_rows: I64 | None = field(repr=False)
+    matches: Secret | None = field(default=None, repr=False)
 
     def place(self, values: I64) -> I64:
         """Own values, one a row of the own table, in the order of the joined rows; zeros where there is none."""

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from mpc.joins import attested
 from mpc.joins.hidden import join_hidden, join_size_only
 from mpc.joins.joined import Column, Joined, Table
 from mpc.joins.matching import join_one_sided, join_open
@@ -21,7 +22,8 @@ Join = Callable[
 class Level:
     """`join(party, engine, label, asker, others, declared, table)`, and what each learns beside the others' sizes.
 
-    `most_others` is with how many others the asker can join.
+    `most_others` is with how many others the asker can join. `verified` is the join of three computing parties of which
+    one may cheat, None where there is none.
     """
 
     name: str
@@ -29,6 +31,7 @@ class Level:
     asker_learns: str
     other_learns: str
     most_others: int
+    verified: Join | None = None
 
     def reveals(self, asker: str, others: Sequence[str]) -> Mapping[str, str]:
         """For each party, a sentence that says all it learns from the join."""
@@ -49,9 +52,9 @@ _MOST = MOST_PARTIES - 1
 LEVELS: Mapping[str, Level] = {
     level.name: level
     for level in (
-        Level("J0", join_open, _ROWS, _ROWS, _MOST),
+        Level("J0", join_open, _ROWS, _ROWS, _MOST, attested.join_open),
         Level("J1", join_one_sided, _ROWS, _NOTHING, 1),
-        Level("J2", join_size_only, _COUNT, _COUNT, _MOST),
-        Level("J3", join_hidden, _NOTHING, _NOTHING, _MOST),
+        Level("J2", join_size_only, _COUNT, _COUNT, _MOST, attested.join_size_only),
+        Level("J3", join_hidden, _NOTHING, _NOTHING, _MOST, attested.join_hidden),
     )
 }

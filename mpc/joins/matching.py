@@ -43,7 +43,7 @@ def join_open(
     """J0. `table` is None at a third computing party, which brings no rows."""
     own: I64 | None = None
     if table is not None and len(others) > 1:
-        own = _common_to_all(party, label, asker, others, declared, table)
+        own = common_to_all(party, label, asker, others, declared, table)
     elif table is not None:
         pair, link = _meet(party, label, asker, others[0], declared, table)
         if party.name == asker:
@@ -59,7 +59,7 @@ def join_open(
         raise ProtocolError(f"{asker}: names another number of matches than it marked")
     columns = {
         name: share_columns(
-            engine, name, count, _taken(table, own) if party.name == name else None, declared.get(name, {})
+            engine, name, count, taken(table, own) if party.name == name else None, declared.get(name, {})
         )
         for name in (asker, *others)
     }
@@ -92,7 +92,7 @@ def join_one_sided(
         raise ProtocolError(f"{other}: names another number of rows than it has keys")
     columns = {
         name: share_columns(
-            engine, name, rows, _taken(table, own) if party.name == name else None, declared.get(name, {})
+            engine, name, rows, taken(table, own) if party.name == name else None, declared.get(name, {})
         )
         for name in (asker, other)
     }
@@ -100,13 +100,14 @@ def join_one_sided(
     return Joined(rows, columns, engine.share_bits(asker, matched, shape=(rows,)), own)
 
 
-def _common_to_all(
+def common_to_all(
     party: Party[Any], label: bytes, asker: str, others: Sequence[str], declared: Declared, table: Table
 ) -> I64:
     """The own keys that all parties have, in the order of their digests."""
     check_table(party.name, table, declared.get(party.name, {}))
     matching = replace(
         party,
+        peers={name: party.peers[name] for name in (asker, *others) if name != party.name},
         job=replace(party.job, receivers=(asker, *others)),
         params=MultiParams(min_result=0),
         session=join_session(party.session, label),
@@ -143,7 +144,7 @@ def _partners(found: vole.Found, link: Link) -> I64:
     return partners[partners < link.own]
 
 
-def _taken(table: Table | None, rows: I64 | None) -> Mapping[str, I64] | None:
+def taken(table: Table | None, rows: I64 | None) -> Mapping[str, I64] | None:
     """The columns' values at these rows, zeros at negative ones."""
     if table is None or rows is None:
         return None

@@ -1,8 +1,7 @@
 """The steps of psi.multi between messages: shares of zero, PRFs with all parties, tags. Contract: `mpc.psi.multi`."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from hashlib import blake2b
@@ -11,8 +10,8 @@ from typing import TypeVar
 import numpy as np
 from google.protobuf.message import Message
 
-from mpc.channel import Channel
-from mpc.errors import ChannelError, InputError, ProtocolError
+from mpc.channel import Channel, naming
+from mpc.errors import InputError, ProtocolError
 from mpc.primitives import base_ot, key_agreement, okvs, oprf, vole
 from mpc.primitives.aes import KEY_BYTES, FixedKey
 from mpc.primitives.threads import spread
@@ -33,17 +32,6 @@ _DOMAIN_PAIR = b"sealane/psi.multi.pair/1\0"
 _PIECE_KEYS = 2**15
 
 M = TypeVar("M", bound=Message)
-
-
-@contextmanager
-def naming(peer: str) -> Iterator[None]:
-    """Puts the peer's name in front of the errors that its link or its messages raise, if it is not there yet."""
-    try:
-        yield
-    except (ChannelError, ProtocolError) as error:
-        if str(error).startswith(f"{peer}: "):
-            raise
-        raise type(error)(f"{peer}: {error}", hint=error.hint) from error
 
 
 @dataclass(frozen=True)
@@ -170,19 +158,11 @@ def leader_prfs(
     party: Party[MultiParams], links: Sequence[steps.Link], digests: fast.U64, widths: Sequence[int]
 ) -> Prfs:
     """The leader's part in the PRFs of all other parties, of whose outputs it keeps as many words as `widths` says."""
-    pairs = [pair_with(party, link.peer) for link in links]
-    levels = fast.plan(pairs[0].params, len(digests))
-    offers = [base_ot.offer(party.rng) for _ in links]
-    for link, offer in zip(links, offers, strict=True):
-        link.channel.send(psi_multi_pb2.Offer(point=offer.point))
-    receivers = []
-    for link, offer, pair in zip(links, offers, pairs, strict=True):
-        points = link.channel.recv(psi_multi_pb2.Choices).points
-        with naming(link.peer):
-            keys = base_ot.keys(offer, points, vole.BASE_COUNT, pair.session)
-        receiver, request = vole.ask(keys, levels, pair.session, party.rng)
-        fast.send_bytes(link.channel, request)
-        receivers.append(receiver)
+    pairs, levels = (
+        [pair_with(party, link.peer) for link in links],
+        fast.plan(VoleParams(code=party.params.code), len(digests)),
+    )
+    receivers = ask(links, pairs, levels)
     with ThreadPoolExecutor(1) as beside:
         correlations = [
             beside.submit(fast.receive_correlation, link, pair, receiver, levels)
@@ -198,6 +178,24 @@ def leader_prfs(
             shares.append(planes[1:])
     outputs = tuple(_outputs(query.keys, shares.pop(0), width) for width in widths)
     return Prfs(query.keys, outputs, query.retries)
+
+
+def ask(
+    links: Sequence[steps.Link], pairs: Sequence[Party[VoleParams]], levels: Sequence[vole.Level]
+) -> list[vole.Receiver]:
+    """The leader's first steps with all other parties: base transfers, requests for correlations of these levels."""
+    offers = [base_ot.offer(pair.rng) for pair in pairs]
+    for link, offer in zip(links, offers, strict=True):
+        link.channel.send(psi_multi_pb2.Offer(point=offer.point))
+    receivers = []
+    for link, offer, pair in zip(links, offers, pairs, strict=True):
+        points = link.channel.recv(psi_multi_pb2.Choices).points
+        with naming(link.peer):
+            keys = base_ot.keys(offer, points, vole.BASE_COUNT, pair.session)
+        receiver, request = vole.ask(keys, levels, pair.session, pair.rng)
+        fast.send_bytes(link.channel, request)
+        receivers.append(receiver)
+    return receivers
 
 
 def _outputs(keys: oprf.Keys, shares: fast.U64, width: int) -> fast.U64:
@@ -218,13 +216,19 @@ def other_prf(
 
     The PRF is the party's own, which the leader has then evaluated too.
     """
+    pair, base_keys, secret = choose(party, link, offered)
+    arrange = partial(oprf.arrange_to_encode, digests)
+    return fast.evaluate(link, pair, base_keys, secret, len(digests), arrange, overwrite=False)
+
+
+def choose(party: Party[MultiParams], link: steps.Link, offered: bytes) -> tuple[Party[VoleParams], list[bytes], bytes]:
+    """Another party's first step with the leader: itself as it runs their PRF, its base keys, and how it chose them."""
     pair = pair_with(party, party.name)
     secret = party.rng(vole.BASE_COUNT // 8)
     with naming(link.peer):
         base_keys, points = base_ot.choose(offered, fast.base_choices(secret), pair.session, party.rng)
     link.channel.send(psi_multi_pb2.Choices(points=points))
-    arrange = partial(oprf.arrange_to_encode, digests)
-    return fast.evaluate(link, pair, base_keys, secret, len(digests), arrange, overwrite=False)
+    return pair, base_keys, secret
 
 
 def send_shares(link: steps.Link, keys: oprf.Keys, digests: fast.U64, values: fast.U64, rng: Rng) -> int:

@@ -54,8 +54,12 @@ class Tags:
 
 def plan(params: VoleParams, receiver_keys: int) -> list[vole.Level]:
     """The levels of the correlation for a receiver with this many keys, canaries included."""
-    weight = lpn.CONSERVATIVE_WEIGHT if params.code == "conservative" else lpn.WEIGHT
-    return vole.levels(okvs.columns(receiver_keys), weight)
+    return vole.levels(okvs.columns(receiver_keys), weight(params))
+
+
+def weight(params: VoleParams) -> int:
+    """The weight of the code that the parameters choose."""
+    return lpn.CONSERVATIVE_WEIGHT if params.code == "conservative" else lpn.WEIGHT
 
 
 def check_size(link: steps.Link) -> None:
@@ -238,6 +242,18 @@ def evaluate(
         shares = _encode_spans(sender, levels[-1], seeds, spans)
     masked = receive_bytes(link, "a masked vector", 8 * columns).view(np.uint64)
     return arranged, oprf.sender_outputs(arranged, masked, sender.delta, shares, overwrite=overwrite, spans=spans)
+
+
+def send_correlation(
+    link: steps.Link, party: Party[VoleParams], keys: Sequence[bytes], secret: bytes, levels: Sequence[vole.Level]
+) -> tuple[tuple[int, int], U64]:
+    """The sender's delta and planes b of the last level; see `receive_correlation`."""
+    request = receive_bytes(link, "a request for a correlation", vole.request_bytes(levels))
+    sender = vole.answer(keys, secret, request, levels, party.session)
+    shares = sender.shares
+    for index in range(len(levels)):
+        shares = _send_level(link, party, sender, levels, index, shares)
+    return sender.delta, shares
 
 
 def receive_seed(link: steps.Link) -> bytes:

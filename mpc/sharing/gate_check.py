@@ -24,6 +24,8 @@ from mpc.sharing.circuits import Planes
 from mpc.sharing.judges import Judges
 from mpc.sharing.ring import U64
 
+Numbers = tuple[int, ...]
+
 COIN_WORDS = 4  # opened for a coin; so many that a hash of what one party holds of it tells nothing
 
 
@@ -47,14 +49,18 @@ class Gates:
         return Gates(self.step, self.operation, x, y, z)
 
 
-def halvings(words: int) -> int:
-    """How often the claim about that many words of gates is halved, the last time included."""
-    return (64 * words - 1).bit_length() + 1
+def halvings(length: int) -> int:
+    """How often the claim about vectors of that length is halved, the last time included."""
+    return (length - 1).bit_length() + 1
 
 
 def hold(judges: Judges, gates: Sequence[Gates]) -> bool:
     """Whether all of them hold."""
-    x, y, claim = _one_claim(judges, gates)
+    return inner_product_holds(judges, *_one_claim(judges, gates))
+
+
+def inner_product_holds(judges: Judges, x: Planes, y: Planes, claim: Numbers) -> bool:
+    """Whether the inner product of two shared vectors over GF(2^64), of one element or more, is what is claimed."""
     while len(x[0]) > 1:
         x, y = (tuple(_even(part) for part in vector) for vector in (x, y))
         first, both = _halves(judges, x, y)
@@ -71,16 +77,12 @@ def hold(judges: Judges, gates: Sequence[Gates]) -> bool:
     return judges.agree(last, lambda opened: _times(int(opened[0]), int(opened[1])) == int(opened[2]))
 
 
-Numbers = tuple[int, ...]
-
-
 def _one_claim(judges: Judges, gates: Sequence[Gates]) -> tuple[Planes, Planes, Numbers]:
     """Scaled x, y, and what their inner product is said to be."""
     from mpc.kernels.gf64_products import scaled_bits
 
     words = sum(each.words for each in gates)
-    factors, ones = np.empty(64 * words, np.uint64), np.ones(64 * words, np.uint64)
-    Prg(judges.reveal(judges.plain.random(COIN_WORDS)).tobytes()[:SEED_BYTES]).fill(factors)
+    factors, ones = random_factors(judges, 64 * words), np.ones(64 * words, np.uint64)
 
     def scaled(name: str, by: U64) -> Planes:
         vectors = []
@@ -92,6 +94,13 @@ def _one_claim(judges: Judges, gates: Sequence[Gates]) -> tuple[Planes, Planes, 
 
     claim = tuple(int(np.bitwise_xor.reduce(part)) for part in scaled("z", factors))
     return scaled("x", factors), scaled("y", ones), claim
+
+
+def random_factors(judges: Judges, count: int) -> U64:
+    """Elements that nobody could foresee, from a coin."""
+    factors = np.empty(count, np.uint64)
+    Prg(judges.reveal(judges.plain.random(COIN_WORDS)).tobytes()[:SEED_BYTES]).fill(factors)
+    return factors
 
 
 def _halves(judges: Judges, x: Planes, y: Planes) -> tuple[Numbers, Numbers]:

@@ -34,6 +34,11 @@ class Judges:
         self._rng = rng
 
     @property
+    def neighbours(self) -> tuple[str, str]:
+        """The next party and the previous one."""
+        return self._next, self._previous
+
+    @property
     def others(self) -> str:
         """Whom an error names that cannot say which of the two it was."""
         return f"{self._next} or {self._previous}"
@@ -92,8 +97,16 @@ class Judges:
 
     def check_zero(self, x: Words, complaint: str) -> None:
         """Raises `ProtocolError` unless the values are zero: the missing part is then minus the sum of the others."""
-        self.wire.send(self._next, hash_of(-(x[0] + x[1])))
-        if not np.array_equal(self.wire.receive(self._previous, (HASH_BYTES,), np.uint8), hash_of(x[1])):
+        self._check_third(-(x[0] + x[1]), x[1], complaint)
+
+    def check_no_bits(self, x: Planes, complaint: str) -> None:
+        """Raises `ProtocolError` unless all bits are zero."""
+        self._check_third(x[0] ^ x[1], x[1], complaint)
+
+    def _check_third(self, third: U64, second: U64, complaint: str) -> None:
+        """The part that a party lacks must be what the two that it has say, as the next party, which has it, sees."""
+        self.wire.send(self._next, hash_of(third))
+        if not np.array_equal(self.wire.receive(self._previous, (HASH_BYTES,), np.uint8), hash_of(second)):
             raise self.wire.fault(self.others, complaint)
 
     def compare(self, own: U8, complaint: str) -> None:

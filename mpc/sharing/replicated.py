@@ -50,6 +50,10 @@ class Replicated:
         parts = self._input(owner, packed, (words_of(_count(shape)),), added=False)
         return tuple(unpack(part, shape) for part in parts)
 
+    def share_planes(self, owner: str, values: U64 | None, shape: Shape) -> Planes:
+        """Parts by exclusive or of words that `owner` brings, within a step."""
+        return self._input(owner, values, shape, added=False)
+
     def _input(self, owner: str, values: U64 | None, shape: Shape, *, added: bool) -> Words:
         return self._begin_input(owner, values, shape, added=added)()
 
@@ -71,13 +75,13 @@ class Replicated:
         return lambda: (zeros, mask)
 
     def constant(self, values: U64) -> Words:
-        return self._known(0, values)
+        return self.known(0, values)
 
     def constant_bits(self, values: U8) -> BitParts:
         zeros = np.zeros_like(values)
         return (values if self._index == 0 else zeros), (values if self._index == 2 else zeros)
 
-    def _known(self, index: int, values: U64 | None, shape: Shape = ()) -> Words:
+    def known(self, index: int, values: U64 | None, shape: Shape = ()) -> Words:
         """A value that the two holders of an index know, as the share of that index."""
         zeros = np.zeros(shape if values is None else values.shape, np.uint64)
         first = values if self._index == index else zeros
@@ -255,7 +259,7 @@ class Replicated:
     def _last_bit(self, x: BitParts, shape: Shape) -> Words:
         """b_2 as shared words: the others know it."""
         part = None if self._index == 0 else x[1 if self._index == 1 else 0].astype(np.uint64)
-        return self._known(2, part, shape)
+        return self.known(2, part, shape)
 
     def shuffle(self, x: Words, shape: tuple[int, int]) -> Words:
         """Three times, each time by an order that two parties know and the third does not."""
@@ -348,6 +352,15 @@ class Replicated:
             x[0] if self._index == index else zeros,
             x[1] if (self._index + 1) % 3 == index else zeros,
         )
+
+    def common(self, one: str, another: str) -> int:
+        """The index of the part that both parties hold."""
+        first, second = self._parties.index(one), self._parties.index(another)
+        return second if second == (first + 1) % 3 else first
+
+    def held_index(self, index: int) -> int:
+        """Which of the two parts that this party holds is the one with this index."""
+        return (index - self._index) % 3
 
     def partner(self, index: int) -> str | None:
         """The other holder of the part with this index, None at the party that does not hold it."""

@@ -26,6 +26,7 @@ import numpy as np
 from mpc.rng import Rng
 from mpc.sharing import benes, circuits, permutation
 from mpc.sharing.circuits import Planes
+from mpc.sharing.deliveries import Deliveries
 from mpc.sharing.gate_check import Gates, hold
 from mpc.sharing.judges import Judges, hash_of
 from mpc.sharing.product_check import Products, check
@@ -53,6 +54,7 @@ class Verified:
         self._wire = wire
         self._plain = Replicated(wire, parties)
         self._judges = Judges(wire, self._plain, rng)
+        self.deliveries = Deliveries(wire, self._plain, self._judges)
         self._products: list[Products] = []
         self._gates: list[Gates] = []
 
@@ -151,8 +153,18 @@ class Verified:
                 part[1:-1] ^= carry[1:]
                 part[-1] ^= last[-1]
                 part[1:] ^= sums ^ carry ^ common
-        ones = self._plain.constant(np.full_like(same[0], 2**64 - 1))
-        flipped = tuple(p ^ q for p, q in zip(same, ones, strict=True))
+        return self._none_of(same, shape)
+
+    def zero_words(self, x: Planes) -> BitParts:
+        """Whether words that add up by exclusive or are zero."""
+        shape = x[0].shape
+        self._begin("equal", _count(shape), circuits.carry_rounds(64))
+        return self._none_of(tuple(circuits.planes_of(part, 64) for part in x), shape)
+
+    def _none_of(self, x: Planes, shape: Shape) -> BitParts:
+        """Whether no plane has a one."""
+        ones = self._plain.constant(np.full_like(x[0], 2**64 - 1))
+        flipped = tuple(p ^ q for p, q in zip(x, ones, strict=True))
         return tuple(unpack(part, shape) for part in circuits.all_of(flipped, self._conjoined_stack))
 
     def _saved(self, x: Words, width: int) -> tuple[Planes, Planes]:
@@ -227,13 +239,13 @@ class Verified:
         return ((words, words) for words in (each.astype(np.uint64) for each in benes.settings(whole)))
 
     def open(self, x: Words, shape: Shape, to: tuple[str, ...]) -> U64 | None:
-        self._check()
+        self.check()
         opened = self._plain.open(x, shape, to)
         self._judges.end_opening(x[1], None if opened is None else opened - x[0] - x[1], to)
         return opened
 
     def open_bits(self, x: BitParts, shape: Shape, to: tuple[str, ...]) -> U8 | None:
-        self._check()
+        self.check()
         self._wire.begin("open_bits", _count(shape))
         packed = tuple(pack(part) for part in x)
         third = self._plain.missing(packed[0], to)
@@ -245,10 +257,22 @@ class Verified:
         self._judges.compare(hash_of(np.array([found], np.uint64)), "was told another number")
         return found
 
+    def check_zero(self, x: Words, complaint: str) -> None:
+        """Raises `ProtocolError` unless all are zero, which is all that anybody learns."""
+        self.check()
+        self._wire.begin("check", _count(x[0].shape))
+        self._judges.check_zero(x, complaint)
+
+    def check_no_bits(self, x: BitParts, complaint: str) -> None:
+        """As `check_zero`, for bits."""
+        self.check()
+        self._wire.begin("check", _count(x[0].shape))
+        self._judges.check_no_bits(tuple(pack(part) for part in x), complaint)
+
     def finish(self) -> None:
         """What nothing was opened of needs no check."""
 
-    def _check(self) -> None:
+    def check(self) -> None:
         """Check all that was computed since the last opening."""
         self._check_products()
         self._check_gates()

@@ -54,14 +54,24 @@ def products_check_cost(products: int, steps: int) -> Cost:
 
 def gate_check_rounds(words: int) -> int:
     """Of a check of that many words of conjunctions."""
-    return 3 + 2 * halvings(words)
+    return inner_product_rounds(64 * words)
 
 
 def gate_check_cost(words: int) -> Cost:
     """Of a check of that many words of conjunctions, for each party."""
+    return inner_product_cost(64 * words, 64 * words)
+
+
+def inner_product_rounds(length: int) -> int:
+    """Of a check of an inner product, and of the coin before it."""
+    return 3 + 2 * halvings(length)
+
+
+def inner_product_cost(length: int, elements: int) -> Cost:
+    """Of a check of an inner product that stands for that many elements, and of the coin before it, for each party."""
     coin = 8 * COIN_WORDS + HASH_BYTES
-    sent = coin + halvings(words) * (2 * 8 + coin) + 3 * 8 + HASH_BYTES + 2 * 8
-    return Cost(1, 64 * words, gate_check_rounds(words), sent, sent)
+    sent = coin + halvings(length) * (2 * 8 + coin) + 3 * 8 + HASH_BYTES + 2 * 8
+    return Cost(1, elements, inner_product_rounds(length), sent, sent)
 
 
 def sign_rounds(width: int) -> int:

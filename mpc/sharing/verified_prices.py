@@ -3,7 +3,7 @@
 from math import prod
 
 from mpc.sharing import benes
-from mpc.sharing.circuits import tree_sizes
+from mpc.sharing.circuits import carry_rounds, tree_sizes
 from mpc.sharing.costs import Cost
 from mpc.sharing.judges import HASH_BYTES
 from mpc.sharing.prices import Ledger, ThreeParties
@@ -13,6 +13,7 @@ from mpc.sharing.verified_costs import (
     MOST_PRODUCTS,
     gate_check_cost,
     group_width,
+    inner_product_cost,
     lots,
     matmul_parts,
     products_check_cost,
@@ -72,6 +73,41 @@ class VerifiedPrices:
     def zero(self, count: int, width: int) -> None:
         self._begin("equal", count, zero_rounds(width))
         self._conjoined(3 * (width - 1) * words_of(count))
+
+    def zero_words(self, count: int) -> None:
+        """Words that add up by exclusive or."""
+        self._begin("equal", count, carry_rounds(64))
+        self._conjoined(63 * words_of(count))
+
+    def hand_over(self, taker: str, witness: str, words: int) -> None:
+        """As `mpc.sharing.deliveries` does, like all that follows."""
+        self._told("hand_over", taker, witness, words)
+
+    def fingerprints(self, columns: int, rows: int) -> None:
+        self._ledger.begin("fingerprint", columns * rows)
+        self._ledger.both(rows)
+        self._ledger.costs.add("verify_fingerprint", inner_product_cost(columns, columns * rows))
+
+    def tell(self, teller: str, hearer: str, words: int) -> None:
+        self._told("tell", teller, hearer, words)
+
+    def show(self, witness: str, words: int) -> None:
+        """And what the witness says of it."""
+        self._check()
+        self._ledger.begin("show", words, 2)
+        mine = self._ledger.name == witness
+        self._ledger.add(sent=2 if mine else words, received=2 * words if mine else 1)
+
+    def check_nothing(self, count: int) -> None:
+        """That words or bits are zero."""
+        self._check()
+        self._ledger.begin("check", count)
+        self._hashes(1, 1, "check")
+
+    def _told(self, operation: str, teller: str, hearer: str, words: int) -> None:
+        self._ledger.begin(operation, words)
+        own = self._ledger.name
+        self._ledger.add(sent=words if own == teller else 0, received=words if own == hearer else 0)
 
     def integers(self, count: int) -> None:
         self._begin("integers", count, 2)
