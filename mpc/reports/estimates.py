@@ -10,20 +10,26 @@ from typing import Any
 
 from mpc.job import Job
 from mpc.joins import bins
+from mpc.joins.joined import Joined
 from mpc.primitives import okvs
-from mpc.psi import multi_steps
+from mpc.psi import multi_steps, row_prfs
 from mpc.psi.params import MultiParams, VoleParams
 from mpc.psi.vole_steps import CANARIES
 from mpc.psi.vole_steps import wire_bytes as pair_bytes
 from mpc.reports import ranks
 from mpc.reports.groups import group_count
+from mpc.reports.legality import claims_of, pieces
 from mpc.reports.limbs import Extent
 from mpc.reports.measures import needed
 from mpc.reports.params import Params
 from mpc.reports.plan import EXTREMES, Plan
 from mpc.reports.pricing import Bill, bits
-from mpc.reports.report import computing
+from mpc.reports.report import computes_of, computing
 from mpc.reports.tally import Brought, Tally, without_ones
+from mpc.sharing.engine import Engine
+from mpc.sharing.plan import plan as plan_engine
+from mpc.sharing.values import Bits, Secret
+from mpc.sharing.verified_prices import VerifiedPrices
 from mpc.spec import Estimate
 
 UNKNOWN_GROUPS = 10  # taken for groups that are not declared
@@ -52,6 +58,7 @@ class _Run:
     name: str
     tally: Tally
     bill: Bill
+    third: str  # computes without a table; empty: nobody does
     found: list[Stage] = field(default_factory=list)
     _brought: set[tuple[str, ...]] = field(default_factory=set)
 
@@ -73,14 +80,24 @@ class _Run:
         return math.prod(extent.groups for extent in self.tally.extents.values())
 
     @property
-    def shared(self) -> str:
+    def computing(self) -> tuple[str, ...]:
         """Who computes on shares."""
-        return " and ".join(computing(self.plan, self.tally.asker))
+        return computing(self.plan, self.tally.asker, self.third)
+
+    @property
+    def shared(self) -> str:
+        """The same in words."""
+        return " and ".join(self.computing)
+
+    @property
+    def everybody(self) -> tuple[str, ...]:
+        """All that take part."""
+        return (*self.parties, *([self.third] if self.third else []))
 
     def stage(self, name: str, who: str, before: tuple[int, int, int], seconds: float = 0.0) -> None:
         """Enter what was spent since `before`."""
         rounds, sent, received = (now - then for now, then in zip(self.bill.spent, before, strict=True))
-        seconds += (sent + received) * _SECONDS_A_BYTE
+        seconds += (sent + received) * (_SECONDS_A_VERIFIED_BYTE if self.params.verified else _SECONDS_A_BYTE)
         self.found.append(Stage(name, who, rounds, sent, received, seconds))
 
     def bring(self, party: str, brought: Brought) -> None:
@@ -109,13 +126,14 @@ def stages(plan: Plan, job: Job, params: Params, rows: Mapping[str, int], name: 
     }
     nothing: Any = None  # neither data nor peers
     tally = Tally(nothing, plan, params, asker, others, extents, nothing)
-    run = _Run(
-        plan, params, job.receivers, rows, name, tally, Bill(name, computing(plan, asker), verified=params.verified)
-    )
+    third = computes_of(job)
+    bill = Bill(name, computing(plan, asker, third), verified=params.verified)
+    run = _Run(plan, params, job.receivers, rows, name, tally, bill, third)
     run.stage("filter and group own rows", "each party", run.bill.spent, _SECONDS_A_ROW * rows[name])
     _join(run)
     _compare(run)
     _sums(run)
+    _check_brought(run)
     _decide(run)
     for aggregate in (each for each in plan.aggregates if each.function in EXTREMES):
         _extreme(run, *ranks.interval(params, aggregate), ranks.argument_of(aggregate).parties, aggregate.function)
@@ -132,13 +150,17 @@ def _join(run: _Run) -> None:
     before, tally = run.bill.spent, run.tally
     sent, received = _matching_bytes(run)
     keys = sum(run.rows.values()) if run.name == tally.asker else run.rows[run.name] + run.rows[tally.asker]
+    keys = 0 if run.name == run.third else keys
     seconds = _SECONDS_AT_THE_START + _SECONDS_A_KEY * keys
-    if tally.placed_before:
+    if run.bill.verified is not None:
+        _join_verified(run, run.bill.verified)
+    elif tally.placed_before:
         _join_hidden(run)
+    if tally.placed_before:
         seconds *= 2
     if run.params.join == "J1":
         run.bill.share(tally.asker, bits(run.joined))
-    run.stage(f"join, {run.params.join}", "all" if len(run.parties) > 2 else "both", before, seconds)
+    run.stage(f"join, {run.params.join}", "all" if len(run.everybody) > 2 else "both", before, seconds)
     last = run.found.pop()
     run.found.append(
         Stage(
@@ -176,17 +198,97 @@ def _join_hidden(run: _Run) -> None:
         run.bill.open(slots, run.parties)
 
 
+def _join_verified(run: _Run, prices: VerifiedPrices) -> None:
+    """As `mpc.joins.attested` does."""
+    tally = run.tally
+    if not tally.placed_before:
+        prices.announce(tally.asker)
+        for party in run.parties:
+            run.bill.share(party, _KEY_WORDS)
+        for _ in tally.others:
+            prices.zero(_KEY_WORDS, 64)
+            run.bill.open(bits(_KEY_WORDS), run.everybody)
+        return
+    slots, widths = bins.bins_for(run.rows[tally.asker]), {party: 1 + _columns(run, party) for party in tally.others}
+    witness = {party: next(name for name in run.computing if name not in (tally.asker, party)) for party in widths}
+    for party in run.parties:
+        prices.announce(party)
+    for party, width in widths.items():
+        prices.hand_over(tally.asker, witness[party], (1 + width) * slots)
+        run.bill.share(party, slots)
+        run.bill.share(party, width)
+        run.bill.share(party, (width + 1) * slots)
+        prices.fingerprints(width, slots)
+        prices.zero_words(slots)
+        prices.tell(party, witness[party], run.rows[party] + slots)
+    for _ in tally.others[1:]:
+        prices.conjoin(slots)
+    prices.integers(slots)
+    prices.multiply(sum(widths.values()) * slots)
+    if run.params.join == "J2":
+        run.bill.share(tally.asker, _columns(run, tally.asker) * slots)
+    for party in widths:
+        prices.show(witness[party], slots)
+    if run.params.join == "J2":
+        run.bill.shuffle(slots, 1 + sum(_columns(run, party) for party in run.parties))
+        run.bill.open(slots, run.everybody)
+
+
+def _check_brought(run: _Run) -> None:
+    """What a verified report checks of the columns that each party brings, as `mpc.reports.legality` does."""
+    prices, before = run.bill.verified, run.bill.spent
+    if prices is None:
+        return
+    tally = _planned(run)
+    for party in run.parties:
+        products, signs, nothing = claims_of(tally, party).sizes
+        for piece in pieces(products):
+            prices.multiply(piece.stop - piece.start)
+        for piece in pieces(signs):
+            prices.sign(piece.stop - piece.start, 64)
+            prices.check_nothing(piece.stop - piece.start)
+        if nothing:
+            prices.check_nothing(nothing)
+    run.stage("check what was brought", run.shared, before)
+
+
+def _planned(run: _Run) -> Tally:
+    """The sums over the joined rows, without data: all that was brought to them."""
+    engine = plan_engine(run.computing[0], run.computing, verified=True)
+    engine.name = ""  # whoever asks, it has nothing to bring
+    nobody: Any = None
+    tally = Tally(engine, run.plan, run.params, run.tally.asker, run.tally.others, run.tally.extents, nobody)
+    columns = {
+        party: {name: _blank(engine, run.joined, each) for each in tally.hidden(party) for name in each.columns}
+        for party in tally.placed_before
+    }
+    hidden = run.params.join == "J3"
+    matches = Secret(engine, (), (run.joined,), 0, 1) if hidden else None
+    tally.joined = Joined(run.joined, columns, Bits(engine, (), (run.joined,)) if hidden else None, None, matches)
+    tally.compare(run.plan.comparisons)
+    tally.totals(needed(run.plan))
+    return tally
+
+
+def _blank(engine: Engine, rows: int, brought: Brought) -> Secret:
+    return Secret(engine, (), (rows,), brought.low, brought.high)
+
+
 def _matching_bytes(run: _Run) -> tuple[int, int]:
     """What a party sends and receives beside arrays on shares."""
     tally, rows = run.tally, run.rows
     by_asker = by_other = 0
+    if run.name == run.third:
+        return 0, 0
     for party in tally.others if run.name == tally.asker else (run.name,):
         if tally.placed_before:
             asked = bins.bins_for(rows[tally.asker])
             pair = multi_steps.wire_bytes(MultiParams(), asked, bins.FUNCTIONS * rows[party])
-            columns = 8 * okvs.columns(bins.FUNCTIONS * rows[party] + CANARIES) * _columns(run, party)
-            pair = pair[0], pair[1] + columns
-        elif len(tally.others) > 1:
+            if run.params.verified:
+                pair = row_prfs.wire_bytes(MultiParams(), asked, bins.FUNCTIONS * rows[party])
+            more = _columns(run, party) + run.params.verified  # a ticket
+            pair = pair[0], pair[1] + 8 * okvs.columns(bins.FUNCTIONS * rows[party] + CANARIES) * more
+        elif len(tally.others) > 1 or run.params.verified:
             told = _TAG_BYTES * (min(rows.values()) + CANARIES)
             pair = multi_steps.wire_bytes(MultiParams(), rows[tally.asker], rows[party])
             pair = pair[0] + told, pair[1]
@@ -237,12 +339,12 @@ def _decide(run: _Run) -> None:
     before, cells = run.bill.spent, run.cells
     for _ in range(1 + (run.plan.having > 1)):
         run.bill.prices.sign(cells, _COMPARED_BITS)
-    run.bill.open(bits(cells), run.parties)
+    run.bill.open(bits(cells), run.everybody)
     run.stage("compare with the minimum", run.shared, before)
     if run.plan.limit is not None:
         before, pairs = run.bill.spent, cells * (cells - 1) // 2
         run.bill.prices.sign(pairs, 64)
-        run.bill.open(bits(pairs), run.parties)
+        run.bill.open(bits(pairs), run.everybody)
         run.stage("find the top groups", run.shared, before)
 
 
@@ -252,7 +354,10 @@ def _extreme(run: _Run, low: int, high: int, owners: frozenset[str], function: s
     (owner,) = owners
     groups = tally.extents[tally.asker].groups
     for _ in range((high - low).bit_length()):
-        if owner != tally.asker:
+        if not tally.keyed:
+            run.bill.share(owner, joined * run.cells)
+            run.bill.prices.matmul(run.cells, joined, run.cells // tally.extents[owner].groups)
+        elif owner != tally.asker:
             run.bill.share(owner, joined * run.cells)
             if len(tally.others) > 1:
                 run.bill.prices.multiply(joined * run.cells)
@@ -272,7 +377,9 @@ def total(plan: Plan, job: Job, params: Params, rows: Mapping[str, int], name: s
         seconds=sum(part.seconds for part in parts),
         sent_bytes=sum(part.sent_bytes for part in parts),
         received_bytes=sum(part.received_bytes for part in parts),
-        peak_bytes=_BASE_BYTES + _ROW_BYTES * rows[name],
+        peak_bytes=_VERIFIED_BASE_BYTES + _VERIFIED_ROW_BYTES * max(rows.values())
+        if params.verified
+        else _BASE_BYTES + _ROW_BYTES * rows[name],
     )
 
 
@@ -281,9 +388,13 @@ _SECONDS_A_ROW = 3e-7
 _SECONDS_A_KEY = 1.5e-6
 _SECONDS_AT_THE_START = 1.5
 _SECONDS_A_BYTE = 4e-9
+_SECONDS_A_VERIFIED_BYTE = 8e-9
 _SECONDS_A_CELL = 2e-8  # a joined row of a column that is summed up
 _MATCHING_ROUNDS = 9
 _COMPARED_BITS = 32
 _TAG_BYTES = 9
+_KEY_WORDS = 4
 _BASE_BYTES = 300 * 2**20
 _ROW_BYTES = 600
+_VERIFIED_BASE_BYTES = 600 * 2**20  # random products to check others against
+_VERIFIED_ROW_BYTES = 8000

@@ -9,7 +9,7 @@ from mpc.reports.compiling import compile_sql
 from mpc.reports.compiling_unions import compile_union
 from mpc.reports.estimates import Stage, stages
 from mpc.reports.noise import deviations
-from mpc.reports.report import SPEC
+from mpc.reports.report import SPEC, integrity
 from mpc.reports.union import SPEC as UNION
 
 
@@ -21,6 +21,7 @@ class Explanation:
     stages: tuple[Stage, ...]
     reveals: Mapping[str, str]
     suppression: str
+    integrity: str  # on whose following the protocol the figures rest
     epsilon: str  # what it costs each person, empty where figures are exact
     deviations: Mapping[str, float]  # about how far counts and sums are off, by output
     filters: Mapping[str, int]  # how many conditions each party applies to its own rows
@@ -44,6 +45,7 @@ def explain(job: Job, rows: Mapping[str, int], name: str) -> Explanation:
         stages=tuple(stages(plan, job, params, rows, name)),
         reveals=SPEC.reveals(job, params),
         suppression=_suppressed(people, plan.limit),
+        integrity=integrity(plan.parties, job, verified=params.verified),
         epsilon="" if params.noise is None else params.noise.epsilon,
         deviations=deviations(plan, params),
         filters={party: len(plan.filters.get(party, ())) for party in plan.parties},
@@ -62,6 +64,7 @@ def _explain_union(job: Job, rows: Mapping[str, int], name: str) -> Explanation:
         stages=tuple(union_estimates.stages(union, job, params, rows, name)),
         reveals=UNION.reveals(job, params),
         suppression=_suppressed(people, union.plan.limit),
+        integrity=integrity(union.parties, job, verified=params.verified),
         epsilon="",
         deviations={},
         filters={source.party: len(source.conditions) for source in union.sources},

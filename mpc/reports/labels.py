@@ -1,15 +1,22 @@
 """What undeclared groups are called: told to the receivers for groups that are released, and for no others."""
 
+import hashlib
 from collections.abc import Collection, Iterable, Sequence
+
+import numpy as np
 
 from mpc.channel import Channel
 from mpc.errors import ProtocolError
+from mpc.job import canonical_json
 from mpc.reports.groups import MAX_LABEL_CHARACTERS, WITHHELD, Label, labels_of
 from mpc.reports.params import Params
 from mpc.reports.plan import Plan
+from mpc.sharing.engine import Engine
 from protos import report_pb2
 
 Labels = Sequence[tuple[Label, ...]]
+
+_HASH_WORDS = 4
 
 
 def shown(plan: Plan, params: Params, party: str, own: Labels, released: Collection[int]) -> Labels:
@@ -53,6 +60,21 @@ def hear(peer: str, channel: Channel, groups: int, secret: Sequence[bool], relea
         if WITHHELD in labels[number] and number in released:
             raise ProtocolError(f"{peer}: does not name a group that is released")
     return labels
+
+
+def compare(engine: Engine, owner: str, labels: Labels | None) -> None:
+    """Raise `ProtocolError` if a receiver was told other labels than the rest; None at parties that were told none.
+
+    The owner tells all a hash, which they compare.
+    """
+    own = None
+    if labels is not None:
+        state = hashlib.sha256(canonical_json([list(group) for group in labels]))
+        own = np.frombuffer(state.digest(), np.uint64).tolist()
+    for index in range(_HASH_WORDS):
+        told = engine.announce(owner, own[index] if own is not None else None, most=2**64 - 1)
+        if own is not None and told != own[index]:
+            raise ProtocolError(f"{owner}: told the receivers different names of its groups, in step 'name groups'")
 
 
 def secret_keys(plan: Plan, params: Params, party: str) -> list[bool]:

@@ -58,6 +58,16 @@ def largest(params: Params, party: str, factor: Factor) -> int:
     return max(product, 1)
 
 
+def interval_of(params: Params, party: str, factor: Factor) -> tuple[int, int]:
+    """Between what a factor is where no value is NULL, in units of its columns' decimals."""
+    low, high = 1, 1
+    for name in factor.columns:
+        bounds = declared(params, Column(party, name))
+        ends = [end * other for end in (low, high) for other in (bounds.scaled_lower, bounds.scaled_upper)]
+        low, high = min(ends), max(ends)
+    return low, high
+
+
 def needed(plan: Plan) -> tuple[Measure, ...]:
     """Every measure the plan needs, each once, COUNT(*) first."""
     found: dict[Measure, None] = {(ONE,) * len(plan.tables): None}

@@ -119,10 +119,15 @@ def add(tally: "Tally", people: "Secret", totals: "Totals", *, one_row: bool) ->
 
 
 def _with_noise(tally: "Tally", exact: "Secret", scale: Fraction) -> "Secret":
+    from mpc.reports.legality import check_within
+
     most = math.ceil(_TAIL * scale)
     for party in tally.plan.parties:
         own = sample(scale, exact.size) if party == tally.engine.name else None
-        exact = exact + tally.engine.share(party, own, shape=exact.shape, low=-most, high=most)
+        noise = tally.engine.share(party, own, shape=exact.shape, low=-most, high=most)
+        if tally.params.verified:
+            check_within(tally.engine, party, noise, -most, most)
+        exact = exact + noise
     return exact
 
 

@@ -77,6 +77,11 @@ class Comparison:
     operator: Literal["=", "<>", "<", "<=", ">", ">="]
     right: Column
 
+    @property
+    def sides(self) -> tuple[Column, Column]:
+        """Both columns."""
+        return self.left, self.right
+
 
 @dataclass(frozen=True)
 class Ordering:

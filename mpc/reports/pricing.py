@@ -19,8 +19,10 @@ class Bill:
         self._computing = sorted(computing)
         self._computes = name in computing
         self._ledger = Ledger(name if self._computes else self._computing[0], self._computing)
+        #: The steps of those who verify each other, None where nobody does.
+        self.verified = VerifiedPrices(self._ledger) if verified else None
         #: The steps of those who compute, which a guest does not pay for.
-        self.prices: Prices = VerifiedPrices(self._ledger) if verified else ThreeParties(self._ledger)
+        self.prices: Prices = self.verified or ThreeParties(self._ledger)
         if len(computing) == 2:
             self.prices = TwoParties(self._ledger, TransferPrices(self._ledger))
         self._as_guest = (0, 0, 0)

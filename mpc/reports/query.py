@@ -32,6 +32,7 @@ def report_job(
     normalisation: Sequence[str] = (),
     in_memory: bool = False,
     verified: bool = False,
+    computes: str = "",
     noise: Mapping[str, Any] | None = None,
     purpose: str = "",
     deadline: int = 0,
@@ -41,8 +42,9 @@ def report_job(
     `columns` says what columns hold, by "party.column": {"lower": "0.00", "upper": "1000000.00"}, whose decimals are
     those that the column has, or {"values": [...]}.
     `noise`, at J3 only, is e.g. {"epsilon": "0.5", "rows_of_person": {"cn": 3}}. The `asker`, the first receiver unless
-    named, learns at J1 which of its keys are common. Two parties `join` at J1 and more at J3 unless told otherwise.
-    With `verified`, of three parties, shares that one of them falsifies end the report.
+    named, learns at J1 which of its keys are common. Two parties `join` at J1, more and verified ones at J3, unless
+    told otherwise. With `verified` three compute, and whoever of them cheats ends the report: three parties with
+    tables, or two and a third, `computes`, that has none and is independent of both.
     Raises `InputError` with a sentence on what is wrong and what is supported.
     """
     from mpc.reports.report import SPEC
@@ -60,12 +62,13 @@ def report_job(
     params: dict[str, Any] = {
         "sql": sql,
         "columns": _written_out(columns or {}),
-        "join": join or ("J1" if len(plan.tables) == 2 else "J3"),
+        "join": join or ("J1" if len(plan.tables) == 2 and not verified else "J3"),
         "minimum_group": minimum_group,
         "normalisation": tuple(normalisation),
         "in_memory": in_memory,
         "verified": verified,
     }
+    _add_third(members, computes)
     if noise is not None:
         params["noise"] = dict(noise)
     job = Job("report.sql", members, tuple(receivers), params, purpose, deadline=deadline)
@@ -83,6 +86,7 @@ def union_job(
     separate_people: bool = False,
     in_memory: bool = False,
     verified: bool = False,
+    computes: str = "",
     purpose: str = "",
     deadline: int = 0,
 ) -> Job:
@@ -117,6 +121,7 @@ def union_job(
         "in_memory": in_memory,
         "verified": verified,
     }
+    _add_third(members, computes)
     job = Job("report.union", members, tuple(receivers), params, purpose, deadline=deadline)
     SPEC.parse(job)
     return job
@@ -146,3 +151,11 @@ def _label(value: Any) -> Any:
 
 
 _EXAMPLES = 'e.g. {"hk.balance": {"lower": "0.00", "upper": "1000000.00"}, "hk.product": {"values": ["a", "b"]}}'
+
+
+def _add_third(members: dict[str, Member], name: str) -> None:
+    """Let a party without a table compute too."""
+    if name in members:
+        raise InputError(f"{name} has a table in the report, and computes anyway", hint="name another party")
+    if name:
+        members[name] = Member("computes")

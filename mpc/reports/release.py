@@ -5,7 +5,7 @@ With noise (see `mpc.reports.noise`) all that is released is decided by and made
 
 from collections.abc import Sequence
 
-from mpc.reports import extremes, noise, ranks
+from mpc.reports import extremes, legality, noise, ranks
 from mpc.reports.deciding import I64, Extremes, Figures, Totals, decide, impossible, open_to_all
 from mpc.reports.measures import count_measure, needed
 from mpc.reports.plan import EXTREMES
@@ -19,6 +19,8 @@ def release(tally: Tally, receivers: Sequence[str]) -> dict[int, Group | None]:
     totals = tally.totals(needed(plan))
     ((_, counted),) = totals[needed(plan)[0]]
     counted_people = tally.people(counted)
+    if tally.params.verified:
+        legality.check(tally)
     people = tally.in_order(counted_people)
     flat: Totals = {m: [(shift, tally.in_order(limb)) for shift, limb in limbs] for m, limbs in totals.items()}
     if tally.params.noise is not None:

@@ -6,8 +6,8 @@ counts, sums, means, variances, minima, maxima and quantiles by group. A group w
 people, or fewer rows than HAVING demands, is shown as suppressed, and nothing of it is opened. With `noise` all figures
 are noisy, and so are the counts that decide which groups are shown: see `mpc.reports.noise`.
 
-Two parties compute by themselves. Of three and more, three compute, the asker and the first two of the others in the
-order of the SQL; the rest bring shares of their columns.
+Two parties compute by themselves, or with a third that has no table. Of three and more, three compute, the asker and
+the first two of the others in the order of the SQL; the rest bring shares of their columns.
 
 Output:   each receiver learns the report: for each released group the figures asked for, with the counts and sums that
           means and variances are made of; for the others, that they are suppressed.
@@ -20,11 +20,10 @@ Leaks:    all learn how many different keys each other's own conditions leave (w
           each released group, and all learn how many values there are in it.
 Security: semi-honest; that of `mpc.joins` and `mpc.sharing.engine`. Two parties learn no more from each other. Of three
           and more, no single party learns more, with any that do not compute; two of those that compute together learn
-          what the others brought. With `verified` (see `mpc.sharing.verified`) three parties check what they compute,
-          so that one that sends false shares ends the report: it can choose its own input only, at J0. At J2 and J3 the
-          asker and each other party hold parts of what the join delivers, and can falsify these; the leader of the
-          matching can leave keys out. A report is exact, so it gives way to differencing: see
-          docs/what-this-does-not-protect.md.
+          what the others brought. With `verified` one of three that compute may cheat: what is joined (see
+          `mpc.joins.attested`) and computed (`mpc.sharing.verified`) is right for what it brought, and that has the
+          form of rows (`mpc.reports.legality`), or the report ends in an error. A report is exact, so it gives way to
+          differencing: see docs/what-this-does-not-protect.md.
 Cost:     that of the join, and a product of shares for each common row, own group of each party and figure.
 Source:   minimum group: Hundepool et al., Statistical Disclosure Control, 2012, chapter 4; the grammar is in
           docs/reports.md.
@@ -35,6 +34,7 @@ import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from mpc.channel import naming
 from mpc.errors import InputError, ProtocolError
 from mpc.job import Job, canonical_json
 from mpc.normalisation import DEFAULT, profile
@@ -52,13 +52,16 @@ if TYPE_CHECKING:
     from mpc.conditions import Condition
     from mpc.keys import Keys
     from mpc.reports.columns import OwnColumns
+    from mpc.reports.labels import Labels
     from mpc.reports.limbs import Extent
     from mpc.reports.plan import Plan
     from mpc.reports.results import Group
     from mpc.reports.sides import I64, Side
     from mpc.reports.tally import Tally
+    from mpc.sharing.engine import Engine
 
 MAX_CELLS = 10_000
+COMPUTES = "computes"  # the role of a party without a table
 MOST_PARTIES = 10
 _MAX_ROWS_OF_KEY = 2**20
 _LABEL = b"report.sql"
@@ -67,7 +70,6 @@ _LABEL = b"report.sql"
 def run(party: Party[Params], tables: "Mapping[str, pa.Table]") -> Outcome:
     """Play one party. Facts: "own_rows" and "counted_rows", "keys_NAME" of each, "groups" and "suppressed"."""
     from mpc.reports.columns import OwnColumns
-    from mpc.reports.release import release
     from mpc.reports.sides import check_sizes, open_side
 
     plan = _plan(party.params)
@@ -77,22 +79,41 @@ def run(party: Party[Params], tables: "Mapping[str, pa.Table]") -> Outcome:
         check_sizes(side, own.keys)
     party.progress("check rows", 1, 4)
     extents = _exchange(party, plan, own)
+    engine, released = _released(party, plan, own, extents)
+    shown = _labels(party, plan, extents, released, side, engine)
+    rows = tables["key"].num_rows if party.rows is None else party.rows.total
+    facts = {"own_rows": rows, "counted_rows": len(own.counted), **_facts(plan, extents, released)}
+    return Outcome(_result(party, plan, shown, released), facts)
+
+
+def compute(party: Party[Params], _tables: "Mapping[str, pa.Table]") -> Outcome:
+    """Play the party that computes with two others, and has no table of its own. Facts as in `run`, but of own rows."""
+    plan = _plan(party.params)
+    extents = _exchange(party, plan, None)
+    engine, released = _released(party, plan, None, extents)
+    _labels(party, plan, extents, released, None, engine)
+    return Outcome(None, _facts(plan, extents, released))
+
+
+def _released(
+    party: Party[Params], plan: "Plan", own: "OwnColumns | None", extents: "Mapping[str, Extent]"
+) -> "tuple[Engine, dict[int, Group | None]]":
+    """The engine, and the groups that are shown, with their figures at a receiver."""
+    from mpc.reports.release import release
+
     party.progress("join", 2, 4)
     tally = _join(party, plan, own, extents)
     party.progress("compute", 3, 4)
     party.opening()
     released = release(tally, party.job.receivers)
     tally.engine.finish()
-    table = _result(party, plan, side, extents, released)
+    return tally.engine, released
+
+
+def _facts(plan: "Plan", extents: "Mapping[str, Extent]", released: "Mapping[int, Group | None]") -> dict[str, int]:
     cells = math.prod(extent.groups for extent in extents.values())
-    facts = {
-        "own_rows": tables["key"].num_rows if party.rows is None else party.rows.total,
-        "counted_rows": len(own.counted),
-        **{f"keys_{name}": extents[name].keys for name in plan.parties},
-        "groups": cells,
-        "suppressed": cells - len(released),
-    }
-    return Outcome(table, facts)
+    keys = {f"keys_{name}": extents[name].keys for name in plan.parties}
+    return {**keys, "groups": cells, "suppressed": cells - len(released)}
 
 
 def _plan(params: Params) -> "Plan":
@@ -119,17 +140,19 @@ def _keys(party: Party[Params], side: "Side", table: "pa.Table") -> "Keys":
     return encode_keys(kept, profiles, join_session(party.session, _LABEL), digests, rows=rows)
 
 
-def _exchange(party: Party[Params], plan: "Plan", own: "OwnColumns") -> "dict[str, Extent]":
+def _exchange(party: Party[Params], plan: "Plan", own: "OwnColumns | None") -> "dict[str, Extent]":
     """What all sides bring; raises `ProtocolError` for a peer that made another plan of the text."""
-    mine = own.extent
-    setup = report_pb2.Setup(plan=plan.digest, keys=mine.keys, groups=mine.groups, rows_of_key=mine.rows_of_key)
-    peers = [name for name in plan.parties if name != party.name]
-    for peer in peers:
-        party.peers[peer].send(setup)
-    extents = {party.name: mine}
-    for peer in peers:
-        extents[peer] = _extent(peer, plan, party.params, party.peers[peer].recv(report_pb2.Setup))
-    if mine.rows_of_key > _MAX_ROWS_OF_KEY:
+    extents = {}
+    if own is not None:
+        mine = extents[party.name] = own.extent
+        setup = report_pb2.Setup(plan=plan.digest, keys=mine.keys, groups=mine.groups, rows_of_key=mine.rows_of_key)
+        for channel in party.peers.values():
+            channel.send(setup)
+    for peer in plan.parties:
+        if peer != party.name:
+            with naming(peer):
+                extents[peer] = _extent(peer, plan, party.params, party.peers[peer].recv(report_pb2.Setup))
+    if own is not None and own.extent.rows_of_key > _MAX_ROWS_OF_KEY:
         raise InputError(f"a key has more than {_MAX_ROWS_OF_KEY} rows", hint="check the key columns")
     cells = math.prod(extent.groups for extent in extents.values())
     if cells > MAX_CELLS:
@@ -157,7 +180,7 @@ def _extent(peer: str, plan: "Plan", params: Params, setup: report_pb2.Setup) ->
     return Extent(setup.groups, setup.keys, setup.rows_of_key)
 
 
-def _join(party: Party[Params], plan: "Plan", own: "OwnColumns", extents: "Mapping[str, Extent]") -> "Tally":
+def _join(party: Party[Params], plan: "Plan", own: "OwnColumns | None", extents: "Mapping[str, Extent]") -> "Tally":
     """The sums over the common rows, ready to be computed."""
     import numpy as np
 
@@ -169,7 +192,7 @@ def _join(party: Party[Params], plan: "Plan", own: "OwnColumns", extents: "Mappi
 
     asker = asker_of(party.job)
     others = tuple(name for name in plan.parties if name != asker)
-    guests = [name for name in others if name not in computing(plan, asker)]
+    guests = [name for name in others if name not in computing(plan, asker)] if len(others) > 2 else []
     label = _label_of(extents)
     verified = party.params.verified
     engine = start(
@@ -193,8 +216,11 @@ def _join(party: Party[Params], plan: "Plan", own: "OwnColumns", extents: "Mappi
                 bounds[name][column] = Bounds(brought.low, brought.high)
                 if values is not None:
                     columns[column] = np.ascontiguousarray(values if index is None else values[:, index])
-    join = LEVELS[party.params.join].join
-    tally.joined = join(party, engine, _LABEL, asker, others, bounds, Table(own.keys.digests, columns))
+    level = LEVELS[party.params.join]
+    join = level.verified if verified else level.join
+    assert join is not None  # J1 is of two parties, and verified reports are not
+    table = None if own is None else Table(own.keys.digests, columns)
+    tally.joined = join(party, engine, _LABEL, asker, others, bounds, table)
     tally.compare(plan.comparisons)
     return tally
 
@@ -205,30 +231,43 @@ def _label_of(extents: "Mapping[str, Extent]") -> bytes:
     return _LABEL + hashlib.sha256(canonical_json(told)).digest()
 
 
-def _result(
+def _labels(
     party: Party[Params],
     plan: "Plan",
-    side: "Side",
     extents: "Mapping[str, Extent]",
     released: "Mapping[int, Group | None]",
-) -> "pa.Table | None":
-    """The report at a receiver, once undeclared groups are named."""
+    side: "Side | None",
+    engine: "Engine",
+) -> "dict[str, Labels]":
+    """What the groups of each party are called, as far as this party learns it; undeclared ones are told now."""
     from mpc.reports import labels
     from mpc.reports.groups import declared_labels
-    from mpc.reports.results import cell_labels, result_table
 
     sizes = [extents[name].groups for name in plan.parties]
-    shown: dict[str, labels.Labels] = {}
+    shown: dict[str, Labels] = {}
     for position, name in enumerate(plan.parties):
         numbers = {cell // math.prod(sizes[position + 1 :]) % sizes[position] for cell in released}
         secret = labels.secret_keys(plan, party.params, name)
         if not any(secret):
             shown[name] = declared_labels(plan, party.params, name)
-        elif name == party.name:
+            continue
+        if name == party.name and side is not None:
             shown[name] = labels.shown(plan, party.params, name, side.labels, numbers)
             labels.tell([party.peers[peer] for peer in party.job.receivers if peer != name], shown[name])
         elif party.name in party.job.receivers:
-            shown[name] = labels.hear(name, party.peers[name], sizes[position], secret, numbers)
+            with naming(name):
+                shown[name] = labels.hear(name, party.peers[name], sizes[position], secret, numbers)
+        if party.params.verified:
+            labels.compare(engine, name, shown.get(name))
+    return shown
+
+
+def _result(
+    party: Party[Params], plan: "Plan", shown: "Mapping[str, Labels]", released: "Mapping[int, Group | None]"
+) -> "pa.Table | None":
+    """The report at a receiver."""
+    from mpc.reports.results import cell_labels, result_table
+
     if party.name not in party.job.receivers:
         return None
     figures = {cell: group for cell, group in released.items() if group is not None}
@@ -258,9 +297,7 @@ def _reveals(job: Job, params: Params) -> Mapping[str, str]:
             learned.append("the minima, maxima and quantiles of its own columns in released groups")
         if plan.limit is not None:
             learned.append("the order of all groups that are large enough")
-        if several and name in computing(plan, asker):
-            pair = listed([each for each in computing(plan, asker) if each != name], "or")
-            learned.append(f"and if it pooled what it holds with {pair}, what the others brought to the join")
+        learned += _pooled(name, computing(plan, asker, computes_of(job)))
         figures = f"the report: figures of each group of at least {params.minimum_group} people, the others suppressed"
         if params.noise is not None:
             figures = f"the report: figures with noise (epsilon {params.noise.epsilon}) of each group of about " + (
@@ -268,7 +305,34 @@ def _reveals(job: Job, params: Params) -> Mapping[str, str]:
             )
         first = figures if name in job.receivers else "which groups are released, and no figures"
         texts[name] = "; ".join([first, *learned])
+    third = computes_of(job)
+    if third:
+        texts[third] = "; ".join(_learned_by_third(plan, params, computing(plan, asker, third)))
     return texts
+
+
+def _pooled(name: str, together: Sequence[str]) -> list[str]:
+    """What a computing party would learn with another one."""
+    if len(together) < 3 or name not in together:
+        return []
+    pair = listed([each for each in together if each != name], "or")
+    return [f"and if it pooled what it holds with {pair}, what the others brought to the join"]
+
+
+def _learned_by_third(plan: "Plan", params: Params, together: Sequence[str]) -> list[str]:
+    """What the party learns that computes and has no table."""
+    parties = listed(plan.parties)
+    learned = [
+        "which groups are released, and no figures",
+        f"how many different keys and groups {parties} have after their own conditions, and rows of one key",
+    ]
+    if params.join in ("J0", "J2"):
+        learned.append(f"how many keys {parties} both have")
+    if any(each.function in EXTREMES for each in plan.aggregates):
+        learned.append("how many values there are in released groups")
+    if plan.limit is not None:
+        learned.append("the order of all groups that are large enough")
+    return [*learned, *_pooled(together[-1], together)]
 
 
 def listed(names: Sequence[str], last: str = "and") -> str:
@@ -281,9 +345,14 @@ def asker_of(job: Job) -> str:
     return next(name for name, member in job.members.items() if member.role == "asker")
 
 
-def computing(plan: "Plan", asker: str) -> tuple[str, ...]:
-    """Who computes on shares: two, or three of three and more."""
-    return (asker, *[name for name in plan.parties if name != asker][:2])
+def computes_of(job: Job) -> str:
+    """The party that computes and has no table, empty if there is none."""
+    return next((name for name, member in job.members.items() if member.role == COMPUTES), "")
+
+
+def computing(plan: "Plan", asker: str, third: str = "") -> tuple[str, ...]:
+    """Who computes on shares: two, two and a third without a table, or three of three and more."""
+    return (asker, *[name for name in plan.parties if name != asker][:2], *([third] if third else []))
 
 
 def _check(job: Job, params: Params) -> None:
@@ -291,11 +360,9 @@ def _check(job: Job, params: Params) -> None:
     from mpc.reports.groups import group_count
 
     plan = _plan(params)
-    if set(plan.parties) != set(job.members):
-        raise InputError(
-            f"the report is over {', '.join(plan.parties)}, and the job's members are {', '.join(job.members)}"
-        )
-    for name, member in job.members.items():
+    check_members(plan.parties, job, verified=params.verified)
+    for name in plan.parties:
+        member = job.members[name]
         table, columns = plan.table(name), plan.columns(name)
         if member.dataset not in ("", table.dataset):
             raise InputError(f"{name}: the SQL reads dataset {table.dataset}, and the job names {member.dataset}")
@@ -310,7 +377,10 @@ def _check(job: Job, params: Params) -> None:
         profile(name)
     measures.check(plan, params)
     noise.check(plan, params)
-    check_verified(params.verified, plan.parties)
+    if params.verified and params.join == "J1":
+        raise InputError("no verified report joins at J1", hint="join at J0, J2 or J3")
+    if computes_of(job) and params.noise is not None:
+        raise InputError("a report with noise is computed by parties with tables alone", hint="leave the third out")
     if params.join == "J1" and len(plan.parties) > 2:
         raise InputError(
             f"{len(plan.parties)} parties do not join at J1",
@@ -325,11 +395,25 @@ def _check(job: Job, params: Params) -> None:
         raise InputError(f"the report has {math.prod(known)} groups (at most {MAX_CELLS})", hint="group by less")
 
 
-def check_verified(verified: bool, parties: Sequence[str]) -> None:
-    """Raise `InputError` for checks that so many parties cannot make."""
-    if verified and len(parties) != 3:
+def check_members(parties: Sequence[str], job: Job, *, verified: bool) -> None:
+    """Raise `InputError` unless the job's members are those with tables, and perhaps a third that computes with two of
+    them, and can verify each other if they are to.
+    """
+    third = computes_of(job)
+    if {*parties, third} - {""} != set(job.members) or third in parties:
+        raise InputError(f"the report is over {', '.join(parties)}, and the job's members are {', '.join(job.members)}")
+    if third and (len(parties) != 2 or not verified):
         raise InputError(
-            f"{len(parties)} parties cannot verify each other's shares, only three can", hint="leave `verified` out"
+            f"{third} has no table: it computes with two others, in a verified report",
+            hint="ask for a verified report of two parties, or leave it out",
+        )
+    if third in job.receivers:
+        raise InputError(f"{third} has no table, and receives nothing", hint="name other receivers")
+    if verified and len(job.members) != 3:
+        alone = len(parties) == 2
+        raise InputError(
+            f"{len(parties)} parties cannot verify each other's shares, only three can",
+            hint="name a third that computes and has no table" if alone else "leave `verified` out",
         )
 
 
@@ -345,8 +429,25 @@ def _check_extreme(plan: "Plan", params: Params, asker: str, owners: Collection[
         )
 
 
+def integrity(parties: Sequence[str], job: Job, *, verified: bool) -> str:
+    """On whose following the protocol the figures of a report rest, in words."""
+    if verified:
+        return (
+            f"The figures hold even if one of {listed(sorted(job.members))} departs from the protocol: it can bring "
+            "other rows of its own, or end the report."
+        )
+    if len(parties) == 2:
+        return (
+            f"The figures rest on both {listed(parties)} following the protocol: each could falsify them unnoticed. A "
+            "third party without a table could compute with them (computes), and the report be verified."
+        )
+    return f"The figures rest on {listed(parties)} all following the protocol: each could falsify them unnoticed."
+
+
 def _uses(_job: Job, params: Params, name: str) -> Mapping[str, frozenset[Use]]:
     plan = _plan(params)
+    if name not in plan.parties:
+        return {}
     found: dict[str, set[Use]] = {column: {"join"} for column in plan.table(name).key}
 
     def add(columns: Iterable[Column], use: Use) -> None:
@@ -389,7 +490,11 @@ SPEC = Spec(
     version=1,
     summary="A report in SQL over the common keys of several parties: counts, sums, means, extremes by group.",
     params=Params,
-    roles={"asker": Role(run, _SLOTS), "other": Role(run, _SLOTS, most=MOST_PARTIES - 1)},
+    roles={
+        "asker": Role(run, _SLOTS),
+        "other": Role(run, _SLOTS, most=MOST_PARTIES - 1),
+        COMPUTES: Role(compute, {}, least=0),
+    },
     reveals=_reveals,
     estimate=_estimate,
     minimum_result=lambda params: params.minimum_group,

@@ -32,7 +32,7 @@ BOOL = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
-class _Limb:
+class Limb:
     """Limb `index` of `bits` bits of a factor."""
 
     factor: Factor
@@ -41,7 +41,7 @@ class _Limb:
 
 
 #: One limb a party other than the asker, in their order.
-_Limbs = tuple[_Limb, ...]
+Limbs = tuple[Limb, ...]
 
 
 @dataclass(frozen=True)
@@ -55,6 +55,12 @@ class Brought:
     low: int
     high: int
     one: bool = False
+    scale: int = 1  # of what is compared: its unit in units of the column
+
+    @property
+    def columns(self) -> list[str]:
+        """What it is called as columns of a join."""
+        return [f"{self.name}/{index}" for index in range(self.shape[0])] if self.shape else [self.name]
 
 
 @dataclass
@@ -71,15 +77,27 @@ class Tally:
     asker: str
     others: tuple[str, ...]
     extents: Mapping[str, Extent]
-    own: "OwnColumns" = field(repr=False)
+    brings: "OwnColumns | None" = field(repr=False)  # None: this party has no table
     joined: Joined = field(init=False, repr=False)
     flags: Bits | None = field(default=None, repr=False)
+    #: What each party brought to comparisons: column, how often its unit is taken, how it was brought, shares.
+    compared: dict[str, list[tuple[str, int, Brought, Secret]]] = field(default_factory=dict, repr=False)
     _cache: dict[tuple[tuple[str, str], ...], Secret] = field(default_factory=dict, repr=False)
 
     @property
+    def own(self) -> "OwnColumns":
+        """What this party, which has a table, brings."""
+        assert self.brings is not None
+        return self.brings
+
+    @property
     def keyed(self) -> bool:
-        """Whether the asker has one row a key and knows where, so that it knows the group of each common row."""
-        return self.asker not in self.placed_before and self.extents[self.asker].rows_of_key == 1
+        """Whether the asker has one row a key and knows where, so that it knows the group of each common row.
+
+        Who may cheat brings columns instead, once: it could name another group in each sum.
+        """
+        known = self.asker not in self.placed_before and self.extents[self.asker].rows_of_key == 1
+        return known and not self.params.verified
 
     @property
     def placed_before(self) -> tuple[str, ...]:
@@ -101,27 +119,32 @@ class Tally:
         tests = []
         for comparison in comparisons:
             brought = self.comparison(comparison)
-            left, right = (self.bring(side.party, brought[side.party]) for side in (comparison.left, comparison.right))
+            left, right = (self._bring_compared(side, brought[side.party]) for side in comparison.sides)
             tests.append(_TESTS[comparison.operator](left, right))
         self.flags = reduce(and_, tests) if tests else None
+
+    def _bring_compared(self, side: Column, brought: Brought) -> Secret:
+        secret = self.bring(side.party, brought)
+        self.compared.setdefault(side.party, []).append((side.name, brought.scale, brought, secret))
+        return secret
 
     def people(self, rows: Secret) -> Secret:
         """How many different common keys each group has: shape (asker's groups, the others'), as `rows`, which are how
         many rows it has."""
-        if not self._repeats:
+        if not self.repeats:
             return rows
-        theirs = self.together([(party, self._people(party)) for party in self.others])
+        theirs = self.together([(party, self.people_of(party)) for party in self.others])
         if self.keyed:
             return self.by_known_group(theirs)
-        return self.products(self.bring(self.asker, self._people(self.asker)), theirs)
+        return self.products(self.column(self.asker, self.people_of(self.asker)), theirs)
 
     def totals(self, measures: Sequence[Measure]) -> dict[Measure, list[tuple[int, Secret]]]:
         """Each measure as (shift, secret) pairs whose sum of secret·2^shift it is, by (asker's, the others' groups)."""
         pairs = {measure: self.terms(measure) for measure in measures}
-        wanted: dict[_Limb, dict[_Limbs, None]] = {}
+        wanted: dict[Limb, dict[Limbs, None]] = {}
         for ours, theirs, _ in (pair for found in pairs.values() for pair in found):
             wanted.setdefault(ours, {})[theirs] = None
-        sums: dict[tuple[_Limb, _Limbs], Secret] = {}
+        sums: dict[tuple[Limb, Limbs], Secret] = {}
         groups = math.prod(self.extents[party].groups for party in self.others)
         for ours, many in wanted.items():  # one product for all that one column is multiplied with
             columns = self.engine.concatenate([self.together(self.brought(limbs)) for limbs in many], axis=1)
@@ -138,20 +161,28 @@ class Tally:
             for ours, theirs, _ in self.terms(measure)
         ]
 
-    def _most(self, party: str, limb: _Limb) -> int:
-        return limb_most(largest(self.params, party, limb.factor), limb.bits, limb.index)
+    def _most(self, party: str, limb: Limb) -> int:
+        return limb_most(self.largest(party, limb.factor), limb.bits, limb.index)
 
-    def _sum(self, ours: _Limb, columns: Secret) -> Secret:
+    def largest(self, party: str, factor: Factor) -> int:
+        """The largest absolute value that a factor has."""
+        return largest(self.params, party, factor)
+
+    def is_last(self, party: str, limb: Limb) -> bool:
+        """Whether a limb is its factor's highest, which has the sign."""
+        return limb.index == limb_count(self.largest(party, limb.factor), limb.bits) - 1
+
+    def _sum(self, ours: Limb, columns: Secret) -> Secret:
         """Columns of the others times a limb of the asker's, by the asker's groups."""
         if not self.keyed:
-            return self.products(self.column(self.asker, self._limb(self.asker, ours)), columns)
+            return self.products(self.column(self.asker, self.limb(self.asker, ours)), columns)
         if ours.factor.is_one:
             return self.by_known_group(columns)
         high = 2**ours.bits
         own = self.bring(self.asker, Brought("own", lambda: self.own.by_key(self._own(ours)), (), -high, high))
         return self.by_known_group(columns * own.reshape(-1, 1))
 
-    def terms(self, measure: Measure) -> list[tuple[_Limb, _Limbs, int]]:
+    def terms(self, measure: Measure) -> list[tuple[Limb, Limbs, int]]:
         """The limbs of all parties' factors that are multiplied for a measure, and the shift of each product."""
         factors = dict(zip(self.plan.parties, measure, strict=True))
         bits = limb_bits(tuple(self.extents.values()), sum(bool(factor.columns) for factor in measure))
@@ -161,9 +192,9 @@ class Tally:
             for ours, *theirs in product(*limbs)
         ]
 
-    def brought(self, limbs: _Limbs) -> list[tuple[str, Brought]]:
+    def brought(self, limbs: Limbs) -> list[tuple[str, Brought]]:
         """What the parties other than the asker bring of limbs, one each."""
-        return [(party, self._limb(party, limb)) for party, limb in zip(self.others, limbs, strict=True)]
+        return [(party, self.limb(party, limb)) for party, limb in zip(self.others, limbs, strict=True)]
 
     def together(self, brought: Sequence[tuple[str, Brought]]) -> Secret:
         """The product of what several parties bring, for each combination of their groups: shape (rows, groups)."""
@@ -177,25 +208,29 @@ class Tally:
             self._cache[key] = both.reshape(self.joined.rows, first.shape[1] * last.shape[1])
         return self._cache[key]
 
-    def _limbs(self, party: str, factor: Factor, bits: int) -> list[_Limb]:
+    def _limbs(self, party: str, factor: Factor, bits: int) -> list[Limb]:
         if not factor.columns:
             bits = 1  # 0 or 1 a row, whatever the other factor is
         count = limb_count(largest(self.params, party, factor), bits)
-        return [_Limb(factor, bits, index) for index in range(count)]
+        return [Limb(factor, bits, index) for index in range(count)]
 
     @property
-    def _counted(self) -> bool:
+    def counted(self) -> bool:
         """Whether every key has a row that counts."""
         return self.params.noise is None
 
     @property
-    def _repeats(self) -> bool:
+    def repeats(self) -> bool:
         """Whether a key has several rows anywhere."""
         return any(extent.rows_of_key > 1 for extent in self.extents.values())
 
     def rows(self, parties: Sequence[str]) -> Secret:
         """How many rows of each combination of those parties' groups each common row is: shape (rows, groups)."""
-        return self.together([(party, self._limb(party, self._limbs(party, ONE, 1)[0])) for party in parties])
+        return self.together([(party, self.limb(party, self._limbs(party, ONE, 1)[0])) for party in parties])
+
+    def is_brought(self, party: str, brought: Brought) -> bool:
+        """Whether a column was brought so far."""
+        return ((party, brought.name),) in self._cache
 
     def in_order(self, secret: Secret) -> Secret:
         """A value by (asker's, the others' groups) as one by cell, in the order of the plan's tables."""
@@ -210,19 +245,19 @@ class Tally:
         """What one party brings over the common rows, by its groups: shape (rows, groups)."""
         return self.together([(party, brought)])
 
-    def _limb(self, party: str, limb: _Limb) -> Brought:
+    def limb(self, party: str, limb: Limb) -> Brought:
         extent, factor = self.extents[party], limb.factor
         high = min(largest(self.params, party, factor), 1 << limb.bits) * extent.rows_of_key
         low = -high if factor.columns else 0
         name = f"{'*'.join(factor.columns)}/{'*'.join(factor.present)}/{limb.bits}/{limb.index}"
-        one = factor.is_one and extent.groups == extent.rows_of_key == 1 and self._counted
+        one = factor.is_one and extent.groups == extent.rows_of_key == 1 and self.counted
         return Brought(name, lambda: self.own.sums(self._own(limb)), (extent.groups,), low, high, one)
 
-    def _people(self, party: str) -> Brought:
+    def people_of(self, party: str) -> Brought:
         groups = self.extents[party].groups
-        return Brought("people", self.own.people, (groups,), 0, 1, groups == 1 and self._counted)
+        return Brought("people", lambda: self.own.people(), (groups,), 0, 1, groups == 1 and self.counted)
 
-    def _own(self, limb: _Limb) -> I64:
+    def _own(self, limb: Limb) -> I64:
         return self.own.limb(limb.factor, limb.bits, limb.index)
 
     def _compared(self, side: Column, decimals: int) -> Brought:
@@ -233,7 +268,7 @@ class Tally:
             return self.own.by_key(self.own.side.numbers(side.name)[0][self.own.counted] * scale)
 
         low, high = min(bounds.scaled_lower * scale, 0), max(bounds.scaled_upper * scale, 0)
-        return Brought(f"compare/{side.name}/{decimals}", values, (), low, high)
+        return Brought(f"compare/{side.name}/{decimals}", values, (), low, high, scale=scale)
 
     def comparison(self, comparison: Comparison) -> dict[str, Brought]:
         """What the two parties bring to a comparison, in the same unit."""
@@ -244,11 +279,11 @@ class Tally:
     def hidden(self, party: str) -> list[Brought]:
         """All that a party brings to the sums of the plan's measures and to its comparisons."""
         terms = [term for measure in needed(self.plan) for term in self.terms(measure)]
-        found = [self._limb(party, ours) for ours, _, _ in terms if party == self.asker]
+        found = [self.limb(party, ours) for ours, _, _ in terms if party == self.asker]
         shared = [self.brought(theirs) for _, theirs, _ in terms]
-        if self._repeats:
-            shared.append([(other, self._people(other)) for other in self.others])
-            found += [self._people(party)] if party == self.asker else []
+        if self.repeats:
+            shared.append([(other, self.people_of(other)) for other in self.others])
+            found += [self.people_of(party)] if party == self.asker else []
         found += [each for brought in shared for name, each in without_ones(brought) if name == party]
         compared = [self.comparison(each) for each in self.plan.comparisons]
         found += [sides[party] for sides in compared if party in sides]

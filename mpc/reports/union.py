@@ -8,8 +8,8 @@ Nobody learns which people several parties have, so how many there are in a grou
 as many as the party has that has most, and that is compared with the minimum; at most the sum, which is compared where
 the parties declare that no person has rows at two of them (`separate_people`).
 
-Two parties compute by themselves. Of three and more, the first three in the order of the SQL compute; all hide their
-totals under pairwise masks first, which cancel in the sum.
+Two parties compute by themselves, or with a third that has no table. Of three and more, the first three in the order of
+the SQL compute; all hide their totals under pairwise masks first, which cancel in the sum.
 
 Output:   each receiver learns the report: for each released group the figures asked for, with the counts and sums that
           means and variances are made of; for the others, that they are suppressed.
@@ -19,8 +19,9 @@ Security: semi-honest; that of `mpc.sharing.engine` and `mpc.sharing.masked_sum`
           those that compute together learn the counts and sums of all groups, suppressed ones too, of all other parties
           together; of each party they learn how many people it has in each group (with `separate_people`: of each
           receiver), and its least and greatest values in released groups if these are asked for. A party can bring
-          false totals; with `verified` one of three can do no more (see `mpc.sharing.verified`). A report is exact, so
-          it gives way to differencing: see docs/what-this-does-not-protect.md.
+          false totals; with `verified` one of three that compute can do no more (see `mpc.sharing.verified`), and they
+          must be totals that rows can have. Its three compute on totals without masks. A report is exact, so it gives
+          way to differencing: see docs/what-this-does-not-protect.md.
 Cost:     8 bytes from each party for each group and limb of 48 bits of a figure, and about 200 to each other party.
 Source:   masks: Bonawitz et al., CCS 2017, doi.org/10.1145/3133956.3133982, without its drop-outs; minimum group:
           Hundepool et al., Statistical Disclosure Control, 2012, chapter 4; the grammar is in docs/reports.md.
@@ -33,7 +34,7 @@ from mpc.errors import InputError, PolicyDenied
 from mpc.job import Job
 from mpc.reports.declarations import row_sets, slots
 from mpc.reports.plan import EXTREMES
-from mpc.reports.report import MAX_CELLS, check_verified, listed
+from mpc.reports.report import COMPUTES, MAX_CELLS, check_members, computes_of, listed
 from mpc.reports.union_params import UnionParams
 from mpc.spec import Estimate, Outcome, Party, Role, Rows, Spec
 from mpc.uses import Use
@@ -46,6 +47,8 @@ if TYPE_CHECKING:
     from mpc.conditions import Condition
     from mpc.reports.compiling_unions import UnionPlan
     from mpc.reports.deciding import Extremes, Figures
+    from mpc.reports.params import Params
+    from mpc.reports.results import Group
     from mpc.reports.union_totals import Layout, OwnRows
     from mpc.sharing.engine import Engine
     from mpc.sharing.values import Bits, Secret
@@ -58,45 +61,65 @@ _LABEL = b"report.union"
 
 def run(party: Party[UnionParams], tables: "Mapping[str, pa.Table]") -> Outcome:
     """Play one party. Facts: "own_rows" and "counted_rows", "groups" and "suppressed"."""
-    from mpc.reports.deciding import decide
     from mpc.reports.groups import declared_labels
     from mpc.reports.results import cell_labels, result_table
-    from mpc.reports.union_totals import Layout, open_rows
-    from mpc.sharing.engine import start
+    from mpc.reports.union_totals import open_rows
 
     union, params = _plan(party.params), party.params.report
     own = open_rows(union, params, party.name, tables, party.rows)
     _check_people(party, union, own)
     party.progress("check rows", 1, 3)
-    computing = computing_of(union)
-    guests = [name for name in union.parties if name not in computing]
-    label = _LABEL + union.digest
-    engine = start(
-        party.name,
-        party.peers,
-        session=party.session,
-        label=label,
-        rng=party.rng,
-        guests=guests,
-        verified=party.params.verified,
-    )
-    figures = _figures(party, engine, Layout(union, params, len(union.parties)), own)
-    party.progress("compute", 2, 3)
-    party.opening()
-    released = decide(figures, party.job.receivers, lambda cells: _extremes(party, figures, own, cells))
-    engine.finish()
+    released = _released(party, union, own)
     table = None
     if party.name in party.job.receivers:
         labels = cell_labels(union.plan, {union.alias: declared_labels(union.plan, params, union.alias)})
         groups = {cell: group for cell, group in released.items() if group is not None}
         table = result_table(union.plan, params, labels, groups)
-    facts = {
-        "own_rows": tables["key"].num_rows if party.rows is None else party.rows.total,
-        "counted_rows": len(own.counted()),
-        "groups": own.cells,
-        "suppressed": own.cells - len(released),
-    }
+    rows = tables["key"].num_rows if party.rows is None else party.rows.total
+    facts = {"own_rows": rows, "counted_rows": len(own.counted()), **_facts(union, params, released)}
     return Outcome(table, facts)
+
+
+def compute(party: Party[UnionParams], _tables: "Mapping[str, pa.Table]") -> Outcome:
+    """Play the party that computes with two others, and has no table of its own. Facts: "groups" and "suppressed"."""
+    union = _plan(party.params)
+    return Outcome(None, _facts(union, party.params.report, _released(party, union, None)))
+
+
+def _released(party: Party[UnionParams], union: "UnionPlan", own: "OwnRows | None") -> "dict[int, Group | None]":
+    """The groups that are shown, with their figures at a receiver."""
+    from mpc.reports.deciding import decide
+    from mpc.reports.union_totals import Layout
+    from mpc.sharing.engine import start
+
+    computing = computing_of(union, computes_of(party.job))
+    engine = start(
+        party.name,
+        party.peers,
+        session=party.session,
+        label=_LABEL + union.digest,
+        rng=party.rng,
+        guests=[name for name in union.parties if name not in computing],
+        verified=party.params.verified,
+    )
+    figures = _figures(party, engine, Layout(union, party.params.report, len(union.parties)), own)
+    party.progress("compute", 2, 3)
+    party.opening()
+    released = decide(figures, party.job.receivers, lambda cells: _extremes(party, figures, own, cells))
+    engine.finish()
+    return released
+
+
+def _facts(union: "UnionPlan", params: "Params", released: "Mapping[int, Group | None]") -> dict[str, int]:
+    cells = cells_of(union, params)
+    return {"groups": cells, "suppressed": cells - len(released)}
+
+
+def cells_of(union: "UnionPlan", params: "Params") -> int:
+    """How many groups the report has."""
+    from mpc.reports.groups import group_count
+
+    return group_count(union.plan, params, union.alias) or 1
 
 
 def _plan(params: UnionParams) -> "UnionPlan":
@@ -105,9 +128,9 @@ def _plan(params: UnionParams) -> "UnionPlan":
     return compile_union(params.sql)
 
 
-def computing_of(union: "UnionPlan") -> tuple[str, ...]:
-    """Who computes on shares: two, or the first three of more."""
-    return union.parties[: min(len(union.parties), 3)]
+def computing_of(union: "UnionPlan", third: str = "") -> tuple[str, ...]:
+    """Who computes on shares: two, two and a third without a table, or the first three of more."""
+    return (*union.parties[: min(len(union.parties), 3)], *([third] if third else []))
 
 
 def _check_people(party: Party[UnionParams], union: "UnionPlan", own: "OwnRows") -> None:
@@ -123,7 +146,7 @@ def _check_people(party: Party[UnionParams], union: "UnionPlan", own: "OwnRows")
         )
 
 
-def _figures(party: Party[UnionParams], engine: "Engine", layout: "Layout", own: "OwnRows") -> "Figures":
+def _figures(party: Party[UnionParams], engine: "Engine", layout: "Layout", own: "OwnRows | None") -> "Figures":
     """The totals over all parties, and which cells have enough people."""
     import numpy as np
 
@@ -131,12 +154,14 @@ def _figures(party: Party[UnionParams], engine: "Engine", layout: "Layout", own:
     from mpc.reports.measures import needed
     from mpc.reports.union_totals import LIMB_BITS, MAX_ROWS
 
-    union, cells = layout.union, own.cells
-    people = own.people_by_cell()
-    brought = own.words(layout)
-    if party.params.separate_people:
-        brought = np.concatenate([brought, people.view(np.uint64)])
-    summed = _sum(party, union, engine, brought).reshape(-1, cells)
+    union, cells = layout.union, cells_of(layout.union, layout.params)
+    people, brought = None, None
+    if own is not None:
+        people, brought = own.people_by_cell(), own.words(layout)
+        if party.params.separate_people:
+            brought = np.concatenate([brought, people.view(np.uint64)])
+    length = cells * (sum(layout.limbs(measure) for measure in needed(union.plan)) + party.params.separate_people)
+    summed = _sum(party, layout, engine, brought, length).reshape(-1, cells)
     totals, place = {}, 0
     for measure in needed(union.plan):
         count = layout.limbs(measure)
@@ -147,21 +172,33 @@ def _figures(party: Party[UnionParams], engine: "Engine", layout: "Layout", own:
     everybody = None
     if party.params.separate_people:
         everybody = summed[place].within(0, layout.parties * MAX_ROWS)
-    large = _large(party, union, engine, people, everybody)
+    large = _large(party, union, engine, people, cells, everybody)
     ((_, rows),) = totals[needed(union.plan)[0]]
     return Figures(union.plan, layout.params, engine, union.parties, large, rows, totals)
 
 
-def _sum(party: Party[UnionParams], union: "UnionPlan", engine: "Engine", words: "NDArray[np.uint64]") -> "Secret":
-    """The sum of what all parties bring, modulo 2^64."""
+def _sum(
+    party: Party[UnionParams], layout: "Layout", engine: "Engine", words: "NDArray[np.uint64] | None", length: int
+) -> "Secret":
+    """The sum of what all parties bring, modulo 2^64.
+
+    All hide it under masks from two that compute and pool their shares, who then know the sum only. Three that verify
+    each other bring it without: of one other party there is nothing to hide it in, and what it brings is checked.
+    """
     from dataclasses import replace
 
+    from mpc.reports.union_legality import check_totals
     from mpc.sharing.masked_sum import Setting, masked_words
 
-    masked = masked_words(Setting.of(party, 0, _LABEL + union.digest), words)
+    union, verified = layout.union, party.params.verified
+    if words is not None and not verified:
+        words = masked_words(Setting.of(party, 0, _LABEL + union.digest), words)
     shares = [
-        engine.share_words(name, masked if name == party.name else None, shape=masked.shape) for name in union.parties
+        engine.share_words(name, words if name == party.name else None, shape=(length,)) for name in union.parties
     ]
+    if verified:
+        for name, share in zip(union.parties, shares, strict=True):
+            check_totals(engine, name, layout, share, people=party.params.separate_people)
     parts = shares[0].parts
     for share in shares[1:]:
         parts = tuple(p + q for p, q in zip(parts, share.parts, strict=True))
@@ -169,20 +206,29 @@ def _sum(party: Party[UnionParams], union: "UnionPlan", engine: "Engine", words:
 
 
 def _large(
-    party: Party[UnionParams], union: "UnionPlan", engine: "Engine", people: "I64", everybody: "Secret | None"
+    party: Party[UnionParams],
+    union: "UnionPlan",
+    engine: "Engine",
+    people: "I64 | None",
+    cells: int,
+    everybody: "Secret | None",
 ) -> "Bits":
     """Which cells have the minimum of people whichever receiver takes its own away."""
     from functools import reduce
     from operator import and_
 
+    from mpc.reports.legality import check_within
     from mpc.reports.union_totals import MAX_ROWS
 
-    minimum, cells = party.params.minimum_group, len(people)
+    minimum = party.params.minimum_group
     receivers = party.job.receivers
 
     def brought(name: str) -> "Secret":
         own = people if name == party.name else None
-        return engine.share(name, own, shape=(cells,), low=0, high=MAX_ROWS)
+        found = engine.share(name, own, shape=(cells,), low=0, high=MAX_ROWS)
+        if party.params.verified:
+            check_within(engine, name, found, 0, MAX_ROWS)
+        return found
 
     if everybody is not None:
         return reduce(and_, [everybody - brought(name) >= minimum for name in receivers])
@@ -192,21 +238,25 @@ def _large(
     return reduce(and_, [parties - by_party[union.parties.index(name)] >= 1 for name in receivers])
 
 
-def _extremes(party: Party[UnionParams], figures: "Figures", own: "OwnRows", cells: "I64") -> "Extremes":
+def _extremes(party: Party[UnionParams], figures: "Figures", own: "OwnRows | None", cells: "I64") -> "Extremes":
     """The least and greatest values of released cells, at a receiver."""
     from mpc.reports import ranks
     from mpc.reports.deciding import impossible, open_to_all
+    from mpc.reports.legality import check_within
     from mpc.reports.measures import count_measure
 
     plan, engine, params = figures.plan, figures.engine, figures.params
     found: Extremes = {}
     for aggregate in (each for each in plan.aggregates if each.function in EXTREMES):
         low, high = ranks.interval(params, aggregate)
-        mine = own.extreme(aggregate)[cells]
+        mine = None if own is None else own.extreme(aggregate)[cells]
         shares = [
             engine.share(name, mine if name == party.name else None, shape=cells.shape, low=low, high=high)
             for name in figures.parties
         ]
+        if party.params.verified:
+            for name, share in zip(figures.parties, shares, strict=True):
+                check_within(engine, name, share, low, high)
         every = engine.concatenate([share.reshape(1, -1) for share in shares])
         best = every.min(axis=0) if aggregate.function == "min" else every.max(axis=0)
         ((_, counted),) = figures.totals[count_measure(plan, aggregate)]
@@ -233,17 +283,30 @@ def _reveals(job: Job, params: UnionParams) -> Mapping[str, str]:
         learned = [figures if name in job.receivers else "which groups are released, and no figures"]
         if union.plan.limit is not None:
             learned.append("the order of all groups that are large enough")
-        if len(union.parties) > 2 and name in computing_of(union):
-            pair = listed([each for each in computing_of(union) if each != name], "or")
-            each = "each receiver's people" if params.separate_people else "each party's people"
-            if any(aggregate.function in EXTREMES for aggregate in union.plan.aggregates):
-                each += ", least and greatest values"
-            learned.append(
-                f"and if it pooled what it holds with {pair}, the sums of suppressed groups over all others, "
-                f"and {each} by group"
-            )
+        learned += _pooled(union, params, name, computing_of(union, computes_of(job)))
         texts[name] = "; ".join(learned)
+    third = computes_of(job)
+    if third:
+        learned = ["which groups are released, and no figures"]
+        if union.plan.limit is not None:
+            learned.append("the order of all groups that are large enough")
+        learned += _pooled(union, params, third, computing_of(union, third))
+        texts[third] = "; ".join(learned)
     return texts
+
+
+def _pooled(union: "UnionPlan", params: UnionParams, name: str, together: Sequence[str]) -> list[str]:
+    """What a computing party would learn with another one."""
+    if len(together) < 3 or name not in together:
+        return []
+    pair = listed([each for each in together if each != name], "or")
+    each = "each receiver's people" if params.separate_people else "each party's people"
+    if any(aggregate.function in EXTREMES for aggregate in union.plan.aggregates):
+        each += ", least and greatest values"
+    return [
+        f"and if it pooled what it holds with {pair}, the sums of suppressed groups over all others, "
+        f"and {each} by group"
+    ]
 
 
 def _check(job: Job, params: UnionParams) -> None:
@@ -251,13 +314,10 @@ def _check(job: Job, params: UnionParams) -> None:
     from mpc.reports.groups import group_count, labels_of
 
     union = _plan(params)
-    if set(union.parties) != set(job.members):
-        raise InputError(
-            f"the report is over {', '.join(union.parties)}, and the job's members are {', '.join(job.members)}"
-        )
-    for name, member in job.members.items():
+    check_members(union.parties, job, verified=params.verified)
+    for name in union.parties:
+        member = job.members[name]
         _check_member(union, name, member.dataset, {slot: tuple(each) for slot, each in member.columns.items()})
-    check_verified(params.verified, union.parties)
     measures.check(union.plan, params.report)
     for key in union.plan.groups:
         if labels_of(key, params.report) is None:
@@ -293,6 +353,8 @@ def _check_member(union: "UnionPlan", name: str, dataset: str, given: Mapping[st
 
 def _uses(job: Job, params: UnionParams, name: str) -> Mapping[str, frozenset[Use]]:
     union = _plan(params)
+    if name not in union.parties:
+        return {}
     source = union.source(name)
     own = dict(zip(union.names, source.columns, strict=True))
     found: dict[str, set[Use]] = {column: {"join"} for column in job.members[name].columns.get("key", ())}
@@ -310,7 +372,8 @@ def _uses(job: Job, params: UnionParams, name: str) -> Mapping[str, frozenset[Us
 
 
 def _conditions(_job: Job, params: UnionParams, name: str) -> "Sequence[Condition]":
-    return _plan(params).source(name).conditions
+    union = _plan(params)
+    return union.source(name).conditions if name in union.parties else ()
 
 
 def _row_sets(_job: Job, params: UnionParams, name: str, tables: "Mapping[str, pa.Table]", rows: Rows | None) -> "I64":
@@ -332,7 +395,7 @@ SPEC = Spec(
     version=1,
     summary="A report in SQL over the union of several parties' rows: counts, sums, means, extremes by group.",
     params=UnionParams,
-    roles={"party": Role(run, _SLOTS, least=2, most=MOST_PARTIES)},
+    roles={"party": Role(run, _SLOTS, least=2, most=MOST_PARTIES), COMPUTES: Role(compute, {}, least=0)},
     reveals=_reveals,
     estimate=_estimate,
     minimum_result=lambda params: params.minimum_group,

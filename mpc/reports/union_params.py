@@ -20,8 +20,8 @@ class UnionParams:
     the name being the union's in the SQL. A group is shown if it has `minimum_group` different people whichever
     receiver takes its own rows away. With `separate_people` no person has rows at two parties, by the parties' own
     word; else the people of a group are as many as those of the party that has most. With `in_memory` no party writes
-    rows, shares or the report to disk. With `verified`, of three parties only, shares that one of them falsifies end
-    the report.
+    rows, shares or the report to disk. With `verified` three parties compute, of which one may cheat: all that
+    have tables, or two and one without.
     """
 
     sql: Annotated[str, StringConstraints(min_length=1, max_length=MAX_SQL_CHARACTERS)]

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from mpc.errors import InputError
 from mpc.reports.compiling_unions import UnionPlan
 from mpc.reports.limbs import limb_count
-from mpc.reports.measures import Measure, largest, needed
+from mpc.reports.measures import Measure, interval_of, largest, needed
 from mpc.reports.params import Params
 from mpc.reports.plan import Aggregate
 from mpc.reports.ranks import argument_of, interval
@@ -45,6 +45,10 @@ class Layout:
             return 0, self.parties * (2**LIMB_BITS - 1)
         high = self.parties * ((self._most(measure) >> (LIMB_BITS * index)) + 1)
         return -high if measure[0].columns else 0, high
+
+    def interval(self, measure: Measure) -> tuple[int, int]:
+        """Between what a measure is of one row that has values."""
+        return interval_of(self.params, self.union.alias, measure[0])
 
     def _most(self, measure: Measure) -> int:
         """The largest absolute total of one party."""

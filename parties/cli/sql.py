@@ -34,7 +34,8 @@ if TYPE_CHECKING:
 @click.option("--person", multiple=True, metavar="PARTY.COLUMN", help="For a union: what tells people apart.")
 @click.option("--separate-people", is_flag=True, help="For a union: no person has rows at two parties.")
 @click.option("--in-memory", is_flag=True, help="No party writes rows or results to disk.")
-@click.option("--verified", is_flag=True, help="Of three parties: false shares end the report; many times the bytes.")
+@click.option("--verified", is_flag=True, help="Three compute, and who cheats ends the report; many times the bytes.")
+@click.option("--computes", default="", metavar="NAME", help="With --verified of two parties: a third without a table.")
 @click.option("--epsilon", help="Figures with noise, for this much of a privacy budget; needs --join J3.")
 @click.option("--person-rows", multiple=True, metavar="PARTY=N", help="With --epsilon: most rows of a person; else 1.")
 @click.option("--explain", "only_explain", is_flag=True, help="Show stages, costs and leaks, and propose nothing.")
@@ -55,6 +56,7 @@ def sql(
     separate_people: bool,
     in_memory: bool,
     verified: bool,
+    computes: str,
     epsilon: str | None,
     person_rows: tuple[str, ...],
     only_explain: bool,
@@ -93,6 +95,7 @@ def sql(
         minimum_group=min_group,
         in_memory=in_memory,
         verified=verified,
+        computes=computes,
         purpose=purpose or "",
         **own,
     )
@@ -190,3 +193,4 @@ def _show(explanation: "Explanation", preview: "Preview", node: "Node") -> None:
         )
         show_budgets(preview.budgets, names(node))
     say(explanation.suppression)
+    say(explanation.integrity)

@@ -38,6 +38,7 @@ def html_page(job: Job, table: "pa.Table", *, title: str, facts: Mapping[str, An
         rows=[_row(row) for row in table.to_pylist()],
         sql=sql,
         suppression=explained.suppression,
+        integrity=explained.integrity,
     )
 
 

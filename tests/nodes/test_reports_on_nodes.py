@@ -296,6 +296,26 @@ def test_three_nodes_report_what_all_have(level: str) -> None:
     assert "hk" not in found
 
 
+def test_two_nodes_have_a_third_without_a_table_compute_with_them() -> None:
+    """It needs a grant of its own, for no dataset, and is told nothing but sizes."""
+    job = report("WHERE hk.age > 23", verified=True, computes="reg", join="J3")
+    with sandbox("hk", "cn", "reg") as nodes:
+        nodes["hk"].node.add_dataset("cards", HK, ["doc"])
+        nodes["cn"].node.add_dataset("accounts", CN, ["doc"])
+        nodes.allow(job)
+        found = nodes.run(job)
+        (record,) = nodes["reg"].node.jobs()
+        regulator = nodes["reg"].node
+        for grant in regulator.grants():
+            assert (grant.dataset, grant.columns) == ("", ())
+            regulator.revoke(grant.id)
+        with pytest.raises(PolicyDenied, match="reg: this party's policy does not allow the job"):
+            nodes.run(report("WHERE hk.age > 23", verified=True, computes="reg", join="J3"))
+    assert found["cn"].to_pylist() == truth(23)
+    assert set(found) == {"cn"}
+    assert dict(record.facts) == {"keys_hk": 56, "keys_cn": 70, "groups": 2, "suppressed": 0}
+
+
 def test_four_nodes_one_of_which_does_not_compute_report_on_the_union_of_their_rows() -> None:
     sql = (
         "SELECT region, COUNT(*) AS n, SUM(amount) AS s, MIN(amount) AS m FROM (SELECT region, amount FROM hk.sales "

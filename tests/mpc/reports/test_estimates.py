@@ -36,7 +36,7 @@ COLUMNS: dict[str, Any] = {
 JOINS = " FROM hk.cards JOIN cn.accounts USING (doc) JOIN sg.clients USING (doc) JOIN uk.fees USING (doc)"
 
 
-def report(parties: int, join: str, *, compared: bool = False) -> Job:
+def report(parties: int, join: str, *, compared: bool = False, verified: bool = False) -> Job:
     selected = ["hk.product", "COUNT(*) AS n", "SUM(cn.balance) AS s", "SUM(cn.balance * uk.fee) AS f"][
         : 3 + parties // 4
     ]
@@ -44,7 +44,15 @@ def report(parties: int, join: str, *, compared: bool = False) -> Job:
     sql = "SELECT " + ", ".join(selected) + " JOIN".join(JOINS.split(" JOIN")[:parties])
     sql += " WHERE cn.balance > uk.fee" * compared + f" GROUP BY {', '.join(groups)}"
     columns = {name: declared for name, declared in COLUMNS.items() if name in sql}
-    return report_job(sql, receivers=("hk",), columns=columns, join=join)  # type: ignore[arg-type]
+    third = "reg" if verified and parties == 2 else ""
+    return report_job(
+        sql,
+        receivers=("hk",),
+        columns=columns,
+        join=join,  # type: ignore[arg-type]
+        verified=verified,
+        computes=third,
+    )
 
 
 def measured(job: Job) -> dict[str, Counter[str]]:
@@ -71,11 +79,15 @@ def measured(job: Job) -> dict[str, Counter[str]]:
 
 
 @pytest.mark.parametrize(
-    ("parties", "join", "compared"),
-    [(2, "J0", False), (2, "J3", False), (3, "J0", False), (3, "J2", False), (3, "J3", False), (4, "J3", True)],
-)
-def test_bytes_are_as_estimated(parties: int, join: str, compared: bool) -> None:
-    job = report(parties, join, compared=compared)
+    ("parties", "join", "compared", "verified"),
+    [
+        (2, "J0", False, False), (2, "J3", False, False), (3, "J0", False, False), (3, "J2", False, False),
+        (3, "J3", False, False), (4, "J3", True, False), (2, "J0", False, True), (2, "J3", False, True),
+        (3, "J0", False, True), (3, "J2", False, True), (3, "J3", False, True),
+    ],
+)  # fmt: skip
+def test_bytes_are_as_estimated(parties: int, join: str, compared: bool, verified: bool) -> None:
+    job = report(parties, join, compared=compared, verified=verified)
     rows = dict.fromkeys(job.members, ROWS)
     found = measured(job)
     for name in job.members:

@@ -145,11 +145,104 @@ def test_only_three_parties_check_each_other() -> None:
         )  # fmt: skip
 
 
+def test_a_verified_report_of_two_needs_a_third_that_has_no_table_and_receives_nothing() -> None:
+    two = "SELECT COUNT(*) AS n FROM hk.cards JOIN cn.accounts USING (doc)"
+    made = report_job(two, receivers=("hk",), verified=True, computes="reg")
+    assert (made.params["join"], made.members["reg"].role, made.members["reg"].dataset) == ("J3", "computes", "")
+    explained = explain(made, dict.fromkeys(made.members, 0), "reg")
+    assert explained.integrity.startswith("The figures hold even if one of cn, hk and reg departs from the protocol")
+    assert "if it pooled what it holds with hk or cn" in explained.reveals["reg"]
+    assert "rest on both hk and cn" in explain(report_job(two, receivers=("hk",)), {"hk": 0, "cn": 0}, "hk").integrity
+    for wrong, said in (
+        ({"verified": False}, "reg has no table: it computes with two others, in a verified report"),
+        ({"receivers": ("hk", "reg")}, "reg has no table, and receives nothing"),
+        ({"join": "J1"}, "no verified report joins at J1"),
+        ({"computes": "cn"}, "cn has a table in the report, and computes anyway"),
+        ({"noise": {"epsilon": "1"}}, "a report with noise is computed by parties with tables alone"),
+    ):
+        with pytest.raises(InputError, match=said):
+            report_job(two, **{"receivers": ("hk",), "verified": True, "computes": "reg", **wrong})
+    with pytest.raises(InputError, match="reg has no table: it computes with two others"):
+        report_job(SQL, receivers=("hk",), columns=COLUMNS, verified=True, computes="reg")
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_two_parties_and_a_third_find_what_duckdb_finds(seed: int) -> None:
+    report = random_report(seed, 2)
+    first = next(iter(report.tables))
+    job = report_job(
+        report.sql,
+        receivers=(first,),
+        columns=report.columns,
+        minimum_group=report.minimum_group,
+        join="J0" if report.join == "J1" else report.join,
+        verified=True,
+        computes="reg",
+    )
+    outcomes = run_job(job, {**report.tables, "reg": pa.table({})})
+    table = outcomes[first].table
+    assert table is not None
+    assert outcomes["reg"].table is None
+    ours = [tuple(row.values())[:-1] for row in table.to_pylist() if not row["suppressed"]]
+    theirs = pooled(report.sql, report.tables, minimum_group=report.minimum_group)
+    assert same(ours, theirs, ordered=report.ordered), report.sql
+
+
+def test_two_parties_and_a_third_report_on_a_union() -> None:
+    tables = {
+        name: pa.table({"id": range(9), "region": ["east"] * 4 + ["west"] * 5, "amount": range(9)}) for name in "ab"
+    }
+    text = " UNION ALL ".join(f"SELECT region, amount FROM {name}.t" for name in tables)
+    job = union_job(
+        f"SELECT region, COUNT(*) AS n, SUM(amount) AS s, VAR_POP(amount) AS v, MAX(amount) AS m FROM ({text}) AS u "
+        "GROUP BY region",
+        receivers=("a",),
+        people=dict.fromkeys(tables, ("id",)),
+        columns={"u.region": {"values": ["east", "west"]}, "u.amount": {"lower": "-1", "upper": "9"}},
+        minimum_group=1,
+        verified=True,
+        computes="reg",
+    )
+    table = run_job(job, {**tables, "reg": pa.table({})})["a"].table
+    assert table is not None
+    assert [tuple(row.values()) for row in table.to_pylist()] == [
+        ("east", 8, 12, 1.25, 3, False),
+        ("west", 10, 60, 2.0, 8, False),
+    ]
+
+
+def test_receivers_that_are_told_different_names_of_a_group_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    from mpc.reports import labels
+
+    def cheating(channels: Any, shown: Any) -> None:
+        first, *rest = channels
+        original([first], [("Premium",), *shown[1:]] if len(shown) == 2 else shown)
+        original(rest, shown)
+
+    original = labels.tell
+    monkeypatch.setattr(labels, "tell", cheating)
+    columns = {name: each for name, each in COLUMNS.items() if name != "hk.product"}
+    job = report_job(SQL, receivers=("cn", "sg"), columns=columns, minimum_group=3, join="J0", verified=True)
+    with pytest.raises(ProtocolError, match="hk: told the receivers different names of its groups"):
+        run_job(job, TABLES)
+
+
+def test_what_was_brought_is_checked_some_numbers_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    from mpc.reports import legality
+
+    monkeypatch.setattr(legality, "_MOST_AT_ONCE", 7)
+    report = random_report(3, 3)
+    more: dict[str, Any] = {"columns": report.columns, "minimum_group": report.minimum_group, "join": report.join}
+    ours = shared(report.sql, report.tables, verified=True, **more)
+    theirs = pooled(report.sql, report.tables, minimum_group=report.minimum_group)
+    assert same(ours, theirs, ordered=report.ordered), report.sql
+
+
 def test_checks_are_priced() -> None:
     plain, checked = (
         report_job(SQL, receivers=("hk",), columns=COLUMNS, join="J0", verified=verified) for verified in (False, True)
     )
-    rows = dict.fromkeys(TABLES, 1000)
+    rows = dict.fromkeys(TABLES, 10_000)
     for name in TABLES:
         before, after = (sum(stage.sent_bytes for stage in explain(job, rows, name).stages) for job in (plain, checked))
         assert after > 3 * before

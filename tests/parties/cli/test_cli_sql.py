@@ -96,6 +96,24 @@ def test_a_report_of_three_parties_is_explained(world: World) -> None:
         assert learned in document["reveals"]["sg-bank"]
 
 
+def test_a_verified_report_of_two_is_computed_with_a_third_without_a_table(world: World) -> None:
+    sg = Party(world.folder / "sg")
+    sg("init", "sg-bank")
+    world.hk("peer", "invite", "--out", world.folder / "another")
+    sg("peer", "accept", world.folder / "another", "--out", world.folder / "answer", "--yes")
+    world.hk("peer", "accept", world.folder / "answer", "--yes")
+    alone = " ".join(world.hk(*REPORT, "--explain", code=3).out.split())
+    assert "The figures rest on both hk-bank and cn-bank following the protocol" in alone
+    document = world.hk(*REPORT, "--verified", "--computes", "sg-bank", "--explain", "--json").json
+    assert document["integrity"].startswith("The figures hold even if one of cn-bank, hk-bank and sg-bank departs")
+    assert document["reveals"]["sg-bank"].startswith("which groups are released, and no figures")
+    assert "check what was brought" in [stage["name"] for stage in document["stages"]]
+    refused = world.hk(*REPORT, "--verified", "--json", code=2)
+    assert "2 parties cannot verify each other's shares" in refused.error["message"]
+    refused = world.hk(*REPORT, "--computes", "sg-bank", "--json", code=2)
+    assert "in a verified report" in refused.error["message"]
+
+
 def test_options_of_the_other_kind_of_report_are_refused(world: World) -> None:
     for words, sentence in (
         ((UNION, "--join", "J3"), "--join is for reports on joins"),
