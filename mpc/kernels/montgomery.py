@@ -22,7 +22,8 @@ from llvmlite import ir
 
 from mpc.kernels import store
 from mpc.kernels.machine import features, key_of, link
-from mpc.kernels.montgomery_ir import MontgomeryModule
+from mpc.kernels.montgomery_blocks import Shape
+from mpc.kernels.montgomery_ir import MontgomeryModule, working_groups
 from mpc.kernels.montgomery_products import BLOCK, Multiplier, products_of_low_halves
 
 SPARE_BITS = 10
@@ -61,9 +62,17 @@ class Machine:
         bits = max(root.bit_length() + SPARE_BITS, 64 * -(-root.bit_length() // 64) + 1)
         return max(MIN_LIMBS, BLOCK * -(-bits // (self.limb_bits * BLOCK)))
 
-    def text(self) -> str:
-        """The module in LLVM's intermediate representation."""
-        return str(MontgomeryModule(self.lanes, self.row_bits, self.multiplier).module)
+    def text(self, limbs: int) -> str:
+        """The module for parts of so many limbs, in LLVM's intermediate representation."""
+        return str(MontgomeryModule(self.lanes, self.row_bits, self.multiplier, self._shape(limbs)).module)
+
+    def working_groups(self, limbs: int) -> int:
+        """Groups of memory that products of so many limbs a part work in."""
+        return working_groups(self._shape(limbs))
+
+    def _shape(self, limbs: int) -> Shape | None:
+        """How parts are cut into blocks, where the registers are enough and the instructions are right for that."""
+        return Shape.of(limbs) if self.multiplier.high else None
 
 
 def _half_products(name: str) -> Callable[[ir.IRBuilder, Any, Any, Any], Any]:
@@ -95,9 +104,13 @@ def best_machine() -> Machine | None:
 
 
 @cache
-def functions(machine: Machine) -> dict[str, Callable[..., None]]:
-    """The functions of the module by name; they take addresses and do not hold the interpreter's lock."""
-    text = machine.text()
+def functions(machine: Machine, limbs: int) -> dict[str, Callable[..., None]]:
+    """The functions for parts of so many limbs by name; they take addresses and do not hold the interpreter's lock."""
+    return _linked(machine.text(limbs))
+
+
+@cache
+def _linked(text: str) -> dict[str, Callable[..., None]]:
     key = key_of("montgomery", text)
     code = store.read(key)
     if code is None:

@@ -4,18 +4,26 @@ from functools import reduce
 
 from llvmlite import ir
 
+from mpc.kernels.montgomery_blocks import BlockProducts, Shape
 from mpc.kernels.montgomery_products import BLOCK, Multiplier, Products
 from mpc.kernels.vector_code import I64, INTEGERS, Value, VectorCode
+
+
+def working_groups(shape: Shape | None) -> int:
+    """Groups that products work in, the last of the memory that a function is given unless it says otherwise."""
+    return -(-shape.memory // (2 * shape.limbs)) if shape else 2
 
 
 class MontgomeryModule:
     """Writes the module, for registers of `lanes` and rows of integers of `row_bits` bits.
 
+    It is for parts of one shape, or without one for parts of any number of limbs.
+
     Functions that multiply end in the same parameters: constants (N in every lane, -1/N modulo 2^limb_bits, a multiple
-    of N with all limbs from 2^limb_bits to 2^(limb_bits + 1) - 1), memory to work in, and the limbs of a row.
+    of N with all limbs from 2^limb_bits to 2^(limb_bits + 1) - 1, zeros for two parts), memory to work in, and the limbs of a row.
     """
 
-    def __init__(self, lanes: int, row_bits: int, multiplier: Multiplier) -> None:
+    def __init__(self, lanes: int, row_bits: int, multiplier: Multiplier, shape: Shape | None) -> None:
         self.module = ir.Module()
         self._lanes = lanes
         self._multiplier = multiplier
@@ -24,8 +32,12 @@ class MontgomeryModule:
         self._vector = ir.VectorType(I64, lanes)
         self._groups = self._vector.as_pointer()
         self._code = Products(self.module, lanes, multiplier)
-        self._multiply, self._square = self._code.function("multiply"), self._code.function("square")
-        self._scale, self._reduce = self._code.function("scale"), self._code.function("reduce")
+        self._working = working_groups(shape)
+        fastest = BlockProducts(self.module, lanes, multiplier, shape) if shape else self._code
+        self._multiply, self._square = fastest.function("multiply"), fastest.function("square")
+        self._scale = fastest.function("scale")
+        self._multiply_and_add = self._code.function("multiply", added=True)
+        self._reduce = self._code.function("reduce", added=True)
         self._dot, self._part, self._joined = (
             self._code.root_function(),
             self._code.part_function(),
@@ -50,8 +62,7 @@ class MontgomeryModule:
         code = self._function("multiply", rows, rows, I64, rows, I64, I64, groups, groups, I64)
         out, a, a_step, b, b_step, count, constants, scratch, limbs = code.arguments
         builder = code.builder
-        x, y, zero, sums = (code.group(scratch, code.number(i), limbs) for i in range(4))
-        code.clear(zero, limbs)
+        x, y, sums = (code.group(scratch, code.number(i), limbs) for i in range(3))
         with code.loop(code.number(0), count, self._lanes) as first:
             items = code.items(first, count)
             following = code.items(builder.add(first, code.number(self._lanes)), count)
@@ -59,7 +70,7 @@ class MontgomeryModule:
                 code.gather(group, [code.row(base, builder.mul(item, step), limbs) for item in items], limbs)
                 code.prefetch([code.row(base, builder.mul(item, step), limbs) for item in following], limbs)
             code.prefetch([code.row(out, item, limbs) for item in items], limbs)
-            builder.call(self._multiply, (x, x, y, zero, constants, sums, limbs))
+            builder.call(self._multiply, (x, x, y, constants, sums, limbs))
             code.scatter(x, [code.row(out, item, limbs) for item in items], limbs)
         builder.ret_void()
 
@@ -127,7 +138,7 @@ class MontgomeryModule:
                 code.gather(y, at(digit), limbs)
                 code.prefetch(at(code.minimum(builder.add(digit, code.number(1)), last)), limbs)
                 self._add(code, total, y_high, half)
-                builder.call(self._scale, (x, x, y, zero, constants, sums, limbs))
+                builder.call(self._scale, (x, x, y, constants, sums, limbs))
             self._code.carry(code, total, lambda at: code.load(total, at), half)
             builder.call(self._part, (y, total, factors, zero, constants, sums, limbs))
             builder.call(self._part, (x_high, x, y, x_high, constants, sums, limbs))
@@ -181,9 +192,8 @@ class MontgomeryModule:
         kinds = (rows, rows, INTEGERS, INTEGERS, INTEGERS, INTEGERS, I64, rows, groups, groups, I64)
         code = self._function("products", *kinds)
         out, base, index, starts, lengths, order, count, one, constants, scratch, limbs = code.arguments
-        x, y, zero, sums = (code.group(scratch, code.number(i), limbs) for i in range(4))
+        x, y, sums = (code.group(scratch, code.number(i), limbs) for i in range(3))
         builder = code.builder
-        code.clear(zero, limbs)
         with code.loop(code.number(0), count, self._lanes) as first:
             items = [code.read(order, place) for place in code.items(first, count)]
             lists = [(code.read(starts, item), code.read(lengths, item)) for item in items]
@@ -202,7 +212,7 @@ class MontgomeryModule:
             with code.loop(code.number(1), code.maximum([length for _, length in lists]), 1) as step:
                 code.gather(y, at(step), limbs)
                 code.prefetch(at(builder.add(step, code.number(1))), limbs)
-                builder.call(self._multiply, (x, x, y, zero, constants, sums, limbs))
+                builder.call(self._multiply, (x, x, y, constants, sums, limbs))
             code.scatter(x, [code.row(out, item, limbs) for item in items], limbs)
         builder.ret_void()
 
@@ -218,22 +228,21 @@ class MontgomeryModule:
         out, a, digits, digit_step, squares, places, entries, odd, count, one, constants, scratch, limbs = (
             code.arguments
         )
-        x, y, zero, sums, table = (code.group(scratch, code.number(i), limbs) for i in (0, 1, 2, 3, 5))
+        x, y, sums, table = (code.group(scratch, code.number(i), limbs) for i in (0, 1, 2, 2 + self._working))
         builder = code.builder
-        code.clear(zero, limbs)
         with code.loop(code.number(0), count, self._lanes) as first:
             items = code.items(first, count)
             code.gather(x, [code.row(a, item, limbs) for item in items], limbs)
             with builder.if_else(builder.icmp_unsigned("!=", odd, code.number(0))) as (if_odd, if_not):
                 with if_odd:
                     code.copy(x, table, limbs)
-                    builder.call(self._square, (x, x, x, zero, constants, sums, limbs))
+                    builder.call(self._square, (x, x, x, constants, sums, limbs))
                 with if_not:
                     code.gather(table, [one] * self._lanes, limbs)
             with code.loop(code.number(1), entries, 1) as entry:
                 before = code.group(table, builder.sub(entry, code.number(1)), limbs)
                 made = code.group(table, entry, limbs)
-                builder.call(self._multiply, (made, before, x, zero, constants, sums, limbs))
+                builder.call(self._multiply, (made, before, x, constants, sums, limbs))
             own = [builder.gep(digits, [builder.mul(item, digit_step)]) for item in items]
 
             def chosen(place: Value, own: list[Value] = own) -> list[Value]:
@@ -245,9 +254,9 @@ class MontgomeryModule:
                     found = chosen(place)
                     with builder.if_then(builder.icmp_unsigned("!=", reduce(builder.or_, found, odd), code.number(0))):
                         code.gather_entries(y, table, found, limbs)
-                        builder.call(self._multiply, (x, x, y, zero, constants, sums, limbs))
+                        builder.call(self._multiply, (x, x, y, constants, sums, limbs))
                 with code.loop(code.number(0), code.read(squares, place), 1):
-                    builder.call(self._square, (x, x, x, zero, constants, sums, limbs))
+                    builder.call(self._square, (x, x, x, constants, sums, limbs))
             code.scatter(x, [code.row(out, item, limbs) for item in items], limbs)
         builder.ret_void()
 
@@ -270,7 +279,7 @@ class MontgomeryModule:
                 self._split(code, x, start, group, half)
             builder.call(self._reduce, (x, low, low, high, constants, sums, limbs))
             code.gather(z, [code.row(offset, builder.mul(item, offset_step), limbs) for item in items], limbs)
-            builder.call(self._multiply, (x, x, y, z, constants, sums, limbs))
+            builder.call(self._multiply_and_add, (x, x, y, z, constants, sums, limbs))
             code.scatter(x, [code.row(out, item, limbs) for item in items], limbs)
         builder.ret_void()
 

@@ -7,6 +7,7 @@ modulus that make the lowest limbs zero are added too.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import reduce
 from typing import Literal
 
 from llvmlite import ir
@@ -59,21 +60,22 @@ class Products:
         self._lanes = lanes
         self._multiplier = multiplier
 
-    def function(self, kind: Kind) -> ir.Function:
-        """out = (a + a'·N)·(b + b'·N)/R + c + c'·N for groups of pairs.
+    def function(self, kind: Kind, *, added: bool = False) -> ir.Function:
+        """out = (a + a'·N)·(b + b'·N)/R for groups of pairs, plus c + c'·N, the parameter after b, if it is `added`.
 
         To scale, b' is not read: it is 0. To square or to reduce, b is not: it is a, or 1. With a·b + m·N = r·R the
         product is r + ((a·b' + a'·b - m)/R)·N. The limbs of m are subtracted from those of a multiple of N, so that
         none is negative. `out` may be one of the others, and `memory` is for two groups.
         """
         groups = ir.VectorType(I64, self._lanes).as_pointer()
-        code = VectorCode(self._module, f"{kind}_groups", [*[groups] * 6, I64], self._lanes, I64)
+        name = f"{kind}_and_add_groups" if added else f"{kind}_groups"
+        code = VectorCode(self._module, name, [*[groups] * (5 + added), I64], self._lanes, I64)
         code.function.attributes.add("noinline")
         code.function.linkage = "internal"
-        out, a, b, c, constants, memory, width = code.arguments
+        out, a, b, *addend, constants, memory, width = code.arguments
         builder = code.builder
         limbs = builder.lshr(width, code.number(1))
-        out_high, a_high, b_high, c_high = (builder.gep(group, [limbs]) for group in (out, a, b, c))
+        out_high, a_high, b_high = (builder.gep(group, [limbs]) for group in (out, a, b))
         multiple = builder.gep(constants, [builder.add(limbs, code.number(1))])
         high, low, sums = (code.group(memory, code.number(i), limbs) for i in range(3))
 
@@ -88,7 +90,7 @@ class Products:
         else:
             code.clear(sums, builder.add(limbs, code.number(BLOCK)))
         self._product(code, _Reduction(constants, sums, limbs, limbs), kind, a, b, subtract)
-        self.carry(code, low, lambda at: builder.add(code.load(sums, at), code.load(c, at)), limbs)
+        self.carry(code, low, self._sum_of(code, [sums, *addend]), limbs)
         crossed: Mapping[Kind, Sequence[_Pair]] = {
             "multiply": [(a, b_high, 1), (a_high, b, 1)],
             "scale": [(a_high, b, 1)],
@@ -97,7 +99,8 @@ class Products:
         }
 
         self._add_products(code, _Reduction(constants, high, limbs, limbs), crossed[kind])
-        self.carry(code, out_high, lambda at: builder.add(code.load(high, at), code.load(c_high, at)), limbs)
+        addend_high = [builder.gep(group, [limbs]) for group in addend]
+        self.carry(code, out_high, self._sum_of(code, [high, *addend_high]), limbs)
         code.copy(low, out, limbs)
         builder.ret_void()
         return code.function
@@ -124,7 +127,7 @@ class Products:
         limbs = code.builder.lshr(width, code.number(1))
         code.clear(sums, code.builder.add(limbs, code.number(BLOCK)))
         self._add_products(code, _Reduction(constants, sums, limbs, limbs), [(a, b, 1)])
-        self.carry(code, out, lambda at: code.builder.add(code.load(sums, at), code.load(c, at)), limbs)
+        self.carry(code, out, self._sum_of(code, [sums, c]), limbs)
         code.builder.ret_void()
         return code.function
 
@@ -160,6 +163,10 @@ class Products:
         self.carry(code, builder.gep(out, [limbs]), lambda at: code.load(high, at), limbs)
         builder.ret_void()
         return code.function
+
+    def _sum_of(self, code: VectorCode, groups: Sequence[Value]) -> Callable[[Value], Value]:
+        """What gives the sum of the groups' limbs at a place."""
+        return lambda at: reduce(code.builder.add, [code.load(group, at) for group in groups])
 
     def _add_products(
         self,

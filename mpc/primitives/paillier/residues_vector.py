@@ -39,7 +39,8 @@ class VectorResidues:
         self._machine = machine
         self._part = machine.limbs(root)
         self._limbs = 2 * self._part
-        self._functions = functions(machine)
+        self._functions = functions(machine, self._part)
+        self._working = machine.working_groups(self._part)
         self._radix = 1 << machine.limb_bits * self._part
         self._radix_cubed = pow(self._radix, 3, self.modulus)
         self._type = np.dtype(f"uint{machine.row_bits}")
@@ -57,7 +58,8 @@ class VectorResidues:
         inverse = -pow(root, -1, 1 << bits) % (1 << bits)
         ones = (self._radix - 1) // ((1 << bits) - 1) << bits  # 2^bits in every limb
         own, rest = self._limbs_of(root), self._limbs_of(-ones % root)
-        limbs = np.concatenate([own, [np.uint64(inverse)], rest + np.uint64(1 << bits)])
+        zeros = np.zeros(2 * self._part, np.uint64)
+        limbs = np.concatenate([own, [np.uint64(inverse)], rest + np.uint64(1 << bits), zeros])
         groups = _aligned(8 * self._machine.lanes * len(limbs)).view(np.uint64).reshape(len(limbs), -1)
         groups[:] = limbs[:, None]
         return groups
@@ -78,7 +80,7 @@ class VectorResidues:
 
         def work(at: int, count: int) -> None:
             offsets = more + at * row * step, step
-            self._call("enter", 7, to + at * row, source + 8 * at * width, width, one, *offsets, count)
+            self._call("enter", 5, to + at * row, source + 8 * at * width, width, one, *offsets, count)
 
         self._spread(work, len(words), _CONVERT_GROUPS)
         return out
@@ -90,7 +92,7 @@ class VectorResidues:
         to, source, row = _address(words), _address(rows), self._row_bytes
 
         def work(at: int, count: int) -> None:
-            self._call("leave", 4, to + 8 * at * width, width, source + at * row, count)
+            self._call("leave", 2, to + 8 * at * width, width, source + at * row, count)
 
         self._spread(work, len(rows), _CONVERT_GROUPS)
         found = words[:, : self.words]
@@ -109,7 +111,7 @@ class VectorResidues:
         def work(at: int, count: int) -> None:
             skip = at * row
             factors = first + skip * a_step, a_step, second + skip * b_step, b_step
-            self._call("multiply", 5, to + skip, *factors, count)
+            self._call("multiply", 2, to + skip, *factors, count)
 
         self._spread(work, count, _MULTIPLY_GROUPS)
         return out
@@ -121,7 +123,7 @@ class VectorResidues:
         width, scales = words.shape[1], _address(self._scales)
 
         def work(at: int, count: int) -> None:
-            self._call("shift", 6, to + at * row, source + at * row, plain + 8 * at * width, width, scales, count)
+            self._call("shift", 4, to + at * row, source + at * row, plain + 8 * at * width, width, scales, count)
 
         self._spread(work, len(rows), _CONVERT_GROUPS)
         return out
@@ -150,7 +152,7 @@ class VectorResidues:
         places, one = _address(order), _address(self._one)
 
         def work(at: int, count: int) -> None:
-            self._call("products", 5, *given, places + 8 * at, count, one)
+            self._call("products", 2, *given, places + 8 * at, count, one)
 
         self._spread(work, len(lengths), 1)
         return out
@@ -183,10 +185,10 @@ class VectorResidues:
             for bit, powers in enumerate(doubling):
                 done = 1 << bit
                 base, inverse = _address(powers[at]), _address(powers[len(bases) + at])
-                self._call("multiply", 5, rows + done * row, rows, 1, base, 0, done)
-                self._call("multiply_parts", 4, reciprocals + done * half, part, reciprocals, part, inverse, 0, done)
+                self._call("multiply", 2, rows + done * row, rows, 1, base, 0, done)
+                self._call("multiply_parts", 2, reciprocals + done * half, part, reciprocals, part, inverse, 0, done)
             high = rows + half, self._limbs
-            self._call("multiply_parts", 4, *high, *high, reciprocals, part, size)
+            self._call("multiply_parts", 2, *high, *high, reciprocals, part, size)
 
         spread(work, len(bases), 1)
         return table.reshape(-1, self._limbs)
@@ -201,7 +203,7 @@ class VectorResidues:
 
         def work(at: int, count: int) -> None:
             own = powers + at * octets, octets, bits, len(table) >> bits
-            self._call("powers_of_table", 6, to + at * self._row_bytes, rows, *own, *plain.at(at), scale, count)
+            self._call("powers_of_table", 4, to + at * self._row_bytes, rows, *own, *plain.at(at), scale, count)
 
         self._spread(work, len(exponents), _MULTIPLY_GROUPS)
         return out
@@ -220,7 +222,7 @@ class VectorResidues:
         def work(at: int, count: int) -> None:
             skip = at * own_bytes
             own = first + skip, second + skip, own_limbs, pairs
-            self._call("join", 9, to + at * self._row_bytes, *own, *plain.at(at), scale, count)
+            self._call("join", 7, to + at * self._row_bytes, *own, *plain.at(at), scale, count)
 
         self._spread(work, len(a), _CONVERT_GROUPS)
         return out
@@ -250,7 +252,7 @@ class VectorResidues:
 
         def work(at: int, count: int) -> None:
             base = to + at * row, source + at * row, first_digit + at * step, step
-            self._call("powers", 5 + entries, *base, *shared, count, one)
+            self._call("powers", 2 + entries, *base, *shared, count, one)
 
         self._spread(work, len(rows), 1)
         return out
@@ -285,8 +287,8 @@ class VectorResidues:
         return limbs
 
     def _call(self, name: str, groups: int, *arguments: int) -> None:
-        """Call a function that multiplies, with memory for so many groups."""
-        memory = self._scratch.address(8 * self._machine.lanes * groups * self._limbs)
+        """Call a function that multiplies, with memory for so many groups beside what products work in."""
+        memory = self._scratch.address(8 * self._machine.lanes * (groups + self._working) * self._limbs)
         self._functions[name](*arguments, self._constants_at, memory, self._limbs)
 
     @cached_property
