@@ -3,8 +3,8 @@
 The peers are phe with gmpy2, and ZPaillier of SecretFlow's HEU, each in an environment of its own; each library is a
 process that does one work after another, in turn with the others. Sealane also runs as on processors that have fewer
 kinds of vector registers. Seconds are for a thousand operations: numbers encrypted, added or decrypted, elements of the
-matrix, rows times features of the histogram; a row is the median. Every result is decrypted and compared with that in
-plaintext. Targets, for one core and 2048 bits, are in CPU time.
+matrix, rows times features of the histogram; a row is the median. "Prepared" is with randomizers made ahead of time.
+Every result is decrypted and compared with that in plaintext. Targets, for one core and 2048 bits, are in CPU time.
 """
 
 import json
@@ -29,7 +29,13 @@ PEERS = {
 }
 PYTHONS = ("python3.11", "python3.10")  # for which HEU comes
 WORKS = {  # of the peers, and what corresponds to each
-    "encrypt": ("encrypt strict owner", "encrypt fast owner", "encrypt strict public", "encrypt fast public"),
+    "encrypt": (
+        "encrypt strict owner",
+        "encrypt fast owner",
+        "encrypt strict public",
+        "encrypt fast public",
+        "encrypt prepared public",
+    ),
     "add": ("add",),
     "decrypt": ("decrypt",),
     "matrix product": ("matrix product",),
@@ -61,6 +67,7 @@ WITHOUT_IFMA = {
 }
 MAX_SECONDS_WITH_IFMA = {"matrix product": 1.5e-3, "histogram": 0.4e-3}  # a thousand, on one core
 LEAST_SPEEDUP = 1.8  # of two cores, in seconds
+SHORT = {"encrypt prepared public"}  # with randomizers made ahead: a millisecond, which is not all spread
 
 Report = Mapping[str, Any]
 
@@ -123,7 +130,7 @@ def rows(quick: bool) -> Iterator[Row]:
                     alone[work, who, bits] = seconds
                 elif who == OWN:
                     speedup = alone[work, who, bits] / seconds
-                    ok &= quick or speedup >= LEAST_SPEEDUP
+                    ok &= quick or speedup >= LEAST_SPEEDUP or work in SHORT
                     note = f"{speedup:.2f} times one core"
                 name = f"1,000 x {work}, {bits} bits, {cores} {'core' if cores == 1 else 'cores'}"
                 cpu, peak = _a_thousand(reports, "cpu_seconds"), max(report["peak_mb"] for report in reports)

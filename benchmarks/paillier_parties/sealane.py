@@ -37,6 +37,9 @@ def works(bits):
 
         return count, run
 
+    def prepared(encryptor, count):
+        return *encrypt(encryptor, count), lambda: encryptor.prepare(count)
+
     def add():
         found = paillier.add(many, many)
         return lambda: decrypted(found[:4]) == [2 * value for value in values[:4]]
@@ -54,6 +57,7 @@ def works(bits):
         return lambda: decrypted(found) == histogram(binned, repeated)
 
     return {
+        "encrypt prepared public": prepared(encryptors["encrypt fast public"], 2048),
         **{name: encrypt(encryptor, 512 if "strict" in name else 2048) for name, encryptor in encryptors.items()},
         "add": (len(many), add),
         "decrypt": (256, decrypt),

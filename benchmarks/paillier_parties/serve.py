@@ -2,7 +2,8 @@
 
 A line of standard input names a work; a line of JSON answers: operations done, seconds, CPU seconds of the process,
 and whether the result was right. A work is a number of operations and a function that does them; what that gives checks
-the result. Short works are done again until all together are long enough to measure, and the median counts.
+the result; a work may have another function, which is called before each time and not measured. Short works are done
+again until all together are long enough to measure, and the median counts.
 """
 
 import json
@@ -49,9 +50,11 @@ def serve(works):
     made = works(int(sys.argv[2]))
     print(json.dumps(sorted(made)), file=answers, flush=True)
     for line in sys.stdin:
-        operations, run = made[line.strip()]
+        operations, run, *before = made[line.strip()]
         rounds = []
         while sum(seconds for seconds, _ in rounds) < LEAST_SECONDS:
+            for make_ready in before:
+                make_ready()
             began, cpu = time.perf_counter(), time.process_time()
             check = run()
             rounds.append((time.perf_counter() - began, time.process_time() - cpu))

@@ -103,7 +103,7 @@ def _release(package: str) -> str:
     spec = find_spec(package)
     if spec is None or spec.origin is None:
         raise ImportError(f"{package} is not installed")
-    return _source(str(Path(spec.origin).with_name("_version.py")))
+    return source(str(Path(spec.origin).with_name("_version.py")))
 
 
 def _parts(function: FunctionType, seen: set[FunctionType]) -> list[str]:
@@ -111,7 +111,7 @@ def _parts(function: FunctionType, seen: set[FunctionType]) -> list[str]:
     if function in seen:
         return []
     seen.add(function)
-    parts = [function.__qualname__, _source(function.__code__.co_filename)]
+    parts = [function.__qualname__, source(function.__code__.co_filename)]
     names = _names(function.__code__)
     used = {name: value for name, value in function.__globals__.items() if name in names}
     cells = [cell.cell_contents for cell in function.__closure__ or ()]
@@ -137,5 +137,6 @@ def _names(code: CodeType) -> set[str]:
 
 
 @cache
-def _source(file: str) -> str:
+def source(file: str) -> str:
+    """A hash, in hexadecimal, of a file of source code."""
     return hashlib.sha256(Path(file).read_bytes()).hexdigest()

@@ -20,8 +20,8 @@ from typing import Any
 import llvmlite.binding as llvm
 from llvmlite import ir
 
-from mpc.kernels import store
-from mpc.kernels.machine import features, key_of, link
+from mpc.kernels import montgomery_blocks, montgomery_ir, montgomery_products, store, vector_code
+from mpc.kernels.machine import features, key_of, link, source
 from mpc.kernels.montgomery_blocks import Shape
 from mpc.kernels.montgomery_ir import MontgomeryModule, working_groups
 from mpc.kernels.montgomery_products import BLOCK, Multiplier, products_of_low_halves
@@ -62,15 +62,15 @@ class Machine:
         bits = max(root.bit_length() + SPARE_BITS, 64 * -(-root.bit_length() // 64) + 1)
         return max(MIN_LIMBS, BLOCK * -(-bits // (self.limb_bits * BLOCK)))
 
-    def text(self, limbs: int) -> str:
-        """The module for parts of so many limbs, in LLVM's intermediate representation."""
-        return str(MontgomeryModule(self.lanes, self.row_bits, self.multiplier, self._shape(limbs)).module)
+    def text(self, shape: Shape | None) -> str:
+        """The module for parts of a shape, or for all, in LLVM's intermediate representation."""
+        return str(MontgomeryModule(self.lanes, self.row_bits, self.multiplier, shape).module)
 
     def working_groups(self, limbs: int) -> int:
         """Groups of memory that products of so many limbs a part work in."""
-        return working_groups(self._shape(limbs))
+        return working_groups(self.shape(limbs))
 
-    def _shape(self, limbs: int) -> Shape | None:
+    def shape(self, limbs: int) -> Shape | None:
         """How parts are cut into blocks, where the registers are enough and the instructions are right for that."""
         return Shape.of(limbs) if self.multiplier.high else None
 
@@ -103,23 +103,29 @@ def best_machine() -> Machine | None:
     return next((machine for machine in MACHINES if machine.needs <= features()), None)
 
 
-@cache
 def functions(machine: Machine, limbs: int) -> dict[str, Callable[..., None]]:
     """The functions for parts of so many limbs by name; they take addresses and do not hold the interpreter's lock."""
-    return _linked(machine.text(limbs))
+    return _linked(machine, machine.shape(limbs))
 
 
 @cache
-def _linked(text: str) -> dict[str, Callable[..., None]]:
-    key = key_of("montgomery", text)
+def _linked(machine: Machine, shape: Shape | None) -> dict[str, Callable[..., None]]:
+    key = _key(machine, shape)
     code = store.read(key)
     if code is None:
-        code = _compiled(text)
+        code = _compiled(machine.text(shape))
         store.write(key, code)
     engine = link(code)
     return {
         name: ctypes.CFUNCTYPE(None, *kinds)(engine.get_function_address(name)) for name, kinds in _PARAMETERS.items()
     }
+
+
+def _key(machine: Machine, shape: Shape | None) -> str:
+    """Of all that the text of the module depends on: to write that takes longer than to link the code."""
+    writers = (montgomery_ir, montgomery_blocks, montgomery_products, vector_code)
+    files = [__file__, *(str(module.__file__) for module in writers), machine.multiplier.low.__code__.co_filename]
+    return key_of("montgomery", repr((machine.name, machine.lanes, machine.row_bits)), repr(shape), *map(source, files))
 
 
 def _compiled(text: str) -> bytes:

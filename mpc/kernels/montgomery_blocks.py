@@ -12,20 +12,24 @@ Source: Karatsuba and Ofman, Dokl. Akad. Nauk SSSR 145, 1962; Montgomery's reduc
 `mpc.kernels.montgomery_products`.
 """
 
-from collections.abc import Callable, Sequence
+import itertools
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import reduce
-from itertools import combinations
 from typing import Literal
 
 from llvmlite import ir
 
 from mpc.kernels.montgomery_products import Multiplier
-from mpc.kernels.vector_code import I64, Value, VectorCode
+from mpc.kernels.vector_code import I64, INTEGERS, Value, VectorCode
 
 MOST_LIMBS = 20  # of a block: what 32 registers hold beside sums and the other factor
 LEAST_LIMBS = 10  # for which it is faster than passes over four limbs
+BLOCKS = 4  # beyond which smaller ones gain nothing: sums are added and carried, too
 
+ROWS_AHEAD = 24  # that one product is asked to bring near, at most
+
+_CACHE_LINE = 64  # octets
 _CHAINS = 4  # sums of a column at once: an instruction that adds to a sum waits for the one before it
 
 Kind = Literal["multiply", "scale", "square"]
@@ -42,10 +46,12 @@ class Shape:
 
     @classmethod
     def of(cls, limbs: int) -> "Shape | None":
-        """The fewest blocks that so many limbs can be cut into, if their size is right."""
-        fewest = -(-limbs // MOST_LIMBS)
-        counts = (count for count in range(max(2, fewest), limbs // LEAST_LIMBS + 1) if limbs % count == 0)
-        return next((cls(count, limbs // count) for count in counts), None)
+        """How to cut so many limbs, if that can be: into four blocks, or else fewer, or else a few more."""
+        counts = [
+            count for count in range(2, limbs // LEAST_LIMBS + 1) if limbs % count == 0 and limbs // count <= MOST_LIMBS
+        ]
+        count = max((count for count in counts if count <= BLOCKS), default=min(counts, default=0))
+        return cls(count, limbs // count) if count else None
 
     @property
     def limbs(self) -> int:
@@ -54,7 +60,7 @@ class Shape:
     @property
     def pairs(self) -> list[tuple[int, int]]:
         """All two different blocks."""
-        return list(combinations(range(self.count), 2))
+        return list(itertools.combinations(range(self.count), 2))
 
     @property
     def sums_at(self) -> int:
@@ -62,9 +68,24 @@ class Shape:
         return 4 * self.limbs + 2 * self.size * len(self.pairs)
 
     @property
-    def memory(self) -> int:
-        """Vectors that a product works in."""
+    def ahead_at(self) -> int:
+        """Where the addresses of rows that are needed next are: behind the sums."""
         return self.sums_at + 4 * len(self.pairs) * (self.size + 1)
+
+    @property
+    def calls(self) -> int:
+        """Products of blocks, and of sums of two, in one of whole parts."""
+        return self.count + len(self.pairs)
+
+    @property
+    def rows_a_call(self) -> int:
+        """How many rows that are needed next a product of blocks asks for, so that all are asked for in the end."""
+        return -(-ROWS_AHEAD // (3 * self.calls))
+
+    @property
+    def memory(self) -> int:
+        """Vectors that a product works in, the addresses of rows included: there may be one in each lane."""
+        return self.ahead_at + 3 * self.calls * self.rows_a_call
 
 
 class BlockProducts:
@@ -87,8 +108,9 @@ class BlockProducts:
         code = self._code(f"{kind}_groups", [*[self._groups] * 5, I64])
         out, a, b, constants, memory, _ = code.arguments
         limbs = self._shape.limbs
-        work = _Work(self._shape, lambda at: self._at(code, memory, at))
+        work = _Work(self._shape, code, memory)
         zeros = self._at(code, constants, 2 * limbs + 1)
+        calls = itertools.count()
         factors = [a, self._at(code, a, limbs)]
         if kind != "square":
             factors += [b, self._at(code, b, limbs)][: 1 if kind == "scale" else 2]
@@ -97,7 +119,7 @@ class BlockProducts:
         if kind == "square":
             self._squares(code, a, work)
         else:
-            self._products(code, factors, [(own, other)], work, work.low, zeros)
+            self._products(code, factors, [(own, other)], work, work.low, zeros, calls)
         self._combine(code, work.low, [(own, other)], work)
         self._reduce(code, work.low, constants)
         crossed = {
@@ -105,12 +127,14 @@ class BlockProducts:
             "scale": [(own_high, other)],
             "square": [(own, other_high)],
         }[kind]
-        self._products(code, factors, crossed, work, work.high, zeros)
+        self._products(code, factors, crossed, work, work.high, zeros, calls)
         rest = self._at(code, constants, limbs + 1), work.low  # a multiple of N, and the quotients
         self._combine(code, work.high, crossed, work, rest, doubled=kind == "square")
         self._reduce(code, work.high, constants)
         high = self._at(code, out, limbs)
-        self._carry(code, [(to, [self._at(code, own, limbs)]) for to, own in ((out, work.low), (high, work.high))], limbs)
+        self._carry(
+            code, [(to, [self._at(code, own, limbs)]) for to, own in ((out, work.low), (high, work.high))], limbs
+        )
         code.builder.ret_void()
         return code.function
 
@@ -158,6 +182,7 @@ class BlockProducts:
         work: "_Work",
         out: Value,
         zeros: Value,
+        calls: Iterator[int],
     ) -> None:
         """The sum of all terms' products of blocks of the same place, side by side in `out`, and of sums of a pair.
 
@@ -168,11 +193,11 @@ class BlockProducts:
             for i in range(self._shape.count):
                 to = self._at(code, out, 2 * i * size)
                 blocks = (self._at(code, factors[factor], i * size) for factor in (first, second))
-                code.builder.call(self._product, (to, to if number else zeros, *blocks))
+                code.builder.call(self._product, (to, to if number else zeros, *blocks, work.ahead(next(calls))))
             for pair in range(len(self._shape.pairs)):
                 to = work.product_of(pair)
                 sums = work.sum_of(first, pair), work.sum_of(second, pair)
-                code.builder.call(self._product, (to, to if number else zeros, *sums))
+                code.builder.call(self._product, (to, to if number else zeros, *sums, work.ahead(next(calls))))
 
     def _squares(self, code: VectorCode, a: Value, work: "_Work") -> None:
         """The squares of a's blocks, side by side in `work.low`, and of sums of a pair."""
@@ -267,15 +292,35 @@ class BlockProducts:
         There is one function, not another without a start, as its code takes a third of the cache of instructions.
         """
         size = self._shape.size
-        code = self._code("block_product", [self._groups] * 4)
-        out, start, a, b = code.arguments
+        code = self._code("block_product", [*[self._groups] * 4, INTEGERS])
+        out, start, a, b, ahead = code.arguments
         own = [code.load(a, code.number(r)) for r in range(size)]
+        lines = self._lines_ahead(code, ahead)
         for column in range(2 * size):
+            for line in lines[column :: 2 * size]:
+                code.bring_near(line)
             operations = self._operations(code, own, b, column, range(size))
             total = self._column(code, code.load(start, code.number(column)), operations)
             code.store(total, out, code.number(column))
         code.builder.ret_void()
         return code.function
+
+    def _lines_ahead(self, code: VectorCode, ahead: Value) -> list[Value]:
+        """The addresses of the cache lines of some rows."""
+        row = 2 * self._shape.limbs * 8  # octets
+        starts = [code.read(ahead, code.number(number)) for number in range(self._shape.rows_a_call)]
+        return [code.builder.add(start, code.number(octet)) for start in starts for octet in range(0, row, _CACHE_LINE)]
+
+    def look_ahead(self, code: VectorCode, memory: Value, rows: Sequence[Value]) -> None:
+        """Have the next product bring up to `ROWS_AHEAD` rows near, a few cache lines at a time while it multiplies.
+
+        All at once they would hold up what is read meanwhile. Without rows nothing is brought near.
+        """
+        builder, shape = code.builder, self._shape
+        ahead = builder.bitcast(self._at(code, memory, shape.ahead_at), INTEGERS)
+        for number in range(3 * shape.calls * shape.rows_a_call):
+            row = rows[number] if number < len(rows) else memory  # which is near
+            builder.store(builder.ptrtoint(row, I64), builder.gep(ahead, [code.number(number)]))
 
     def _block_square(self) -> ir.Function:
         """out = a² for a block, as columns."""
@@ -331,13 +376,22 @@ class BlockProducts:
 class _Work:
     """Where a product keeps what it makes on the way."""
 
-    def __init__(self, shape: Shape, at: Callable[[int], Value]) -> None:
-        self._shape, self._at = shape, at
-        self.low, self.high = at(0), at(2 * shape.limbs)  # columns of the two products
+    def __init__(self, shape: Shape, code: VectorCode, memory: Value) -> None:
+        self._shape, self._code, self._memory = shape, code, memory
+        self.low, self.high = self._at(0), self._at(2 * shape.limbs)  # columns of the two products
+
+    def _at(self, place: int) -> Value:
+        return self._code.builder.gep(self._memory, [self._code.number(place)])
 
     def product_of(self, pair: int) -> Value:
         """The product of sums of a pair of blocks."""
         return self._at(4 * self._shape.limbs + 2 * self._shape.size * pair)
+
+    def ahead(self, call: int) -> Value:
+        """The addresses of the rows that a product of blocks asks for."""
+        builder = self._code.builder
+        addresses = builder.bitcast(self._at(self._shape.ahead_at), INTEGERS)
+        return builder.gep(addresses, [self._code.number(call * self._shape.rows_a_call)])
 
     def sum_of(self, factor: int, pair: int) -> Value:
         """The sum of a pair of blocks of a factor."""

@@ -1,5 +1,6 @@
 """The functions of `mpc.kernels.montgomery` in LLVM's intermediate representation."""
 
+from collections.abc import Sequence
 from functools import reduce
 
 from llvmlite import ir
@@ -20,7 +21,8 @@ class MontgomeryModule:
     It is for parts of one shape, or without one for parts of any number of limbs.
 
     Functions that multiply end in the same parameters: constants (N in every lane, -1/N modulo 2^limb_bits, a multiple
-    of N with all limbs from 2^limb_bits to 2^(limb_bits + 1) - 1, zeros for two parts), memory to work in, and the limbs of a row.
+    of N with all limbs from 2^limb_bits to 2^(limb_bits + 1) - 1, and zeros for two parts), memory to work in, and the
+    limbs of a row.
     """
 
     def __init__(self, lanes: int, row_bits: int, multiplier: Multiplier, shape: Shape | None) -> None:
@@ -33,7 +35,8 @@ class MontgomeryModule:
         self._groups = self._vector.as_pointer()
         self._code = Products(self.module, lanes, multiplier)
         self._working = working_groups(shape)
-        fastest = BlockProducts(self.module, lanes, multiplier, shape) if shape else self._code
+        self._blocks = BlockProducts(self.module, lanes, multiplier, shape) if shape else None
+        fastest = self._blocks or self._code
         self._multiply, self._square = fastest.function("multiply"), fastest.function("square")
         self._scale = fastest.function("scale")
         self._multiply_and_add = self._code.function("multiply", added=True)
@@ -66,13 +69,21 @@ class MontgomeryModule:
         with code.loop(code.number(0), count, self._lanes) as first:
             items = code.items(first, count)
             following = code.items(builder.add(first, code.number(self._lanes)), count)
+            ahead = [code.row(out, item, limbs) for item in items]
             for group, base, step in ((x, a, a_step), (y, b, b_step)):
                 code.gather(group, [code.row(base, builder.mul(item, step), limbs) for item in items], limbs)
-                code.prefetch([code.row(base, builder.mul(item, step), limbs) for item in following], limbs)
-            code.prefetch([code.row(out, item, limbs) for item in items], limbs)
+                ahead += [code.row(base, builder.mul(item, step), limbs) for item in following]
+            self._look_ahead(code, sums, ahead, limbs)
             builder.call(self._multiply, (x, x, y, constants, sums, limbs))
             code.scatter(x, [code.row(out, item, limbs) for item in items], limbs)
         builder.ret_void()
+
+    def _look_ahead(self, code: VectorCode, memory: Value, rows: Sequence[Value], limbs: Value) -> None:
+        """Begin to bring rows near, or have the next product do so while it multiplies."""
+        if self._blocks:
+            self._blocks.look_ahead(code, memory, rows)
+        else:
+            code.prefetch(rows, limbs)
 
     def _multiply_parts(self) -> None:
         """out[i] = a[i]·b[i]/R modulo N, of parts; a step is the number of limbs from one part to the next."""
@@ -136,7 +147,7 @@ class MontgomeryModule:
             self._add(code, total, y_high, half)
             with code.loop(code.number(1), digits, 1) as digit:
                 code.gather(y, at(digit), limbs)
-                code.prefetch(at(code.minimum(builder.add(digit, code.number(1)), last)), limbs)
+                self._look_ahead(code, sums, at(code.minimum(builder.add(digit, code.number(1)), last)), limbs)
                 self._add(code, total, y_high, half)
                 builder.call(self._scale, (x, x, y, constants, sums, limbs))
             self._code.carry(code, total, lambda at: code.load(total, at), half)
@@ -211,7 +222,7 @@ class MontgomeryModule:
             code.gather(x, at(code.number(0)), limbs)
             with code.loop(code.number(1), code.maximum([length for _, length in lists]), 1) as step:
                 code.gather(y, at(step), limbs)
-                code.prefetch(at(builder.add(step, code.number(1))), limbs)
+                self._look_ahead(code, sums, at(builder.add(step, code.number(1))), limbs)
                 builder.call(self._multiply, (x, x, y, constants, sums, limbs))
             code.scatter(x, [code.row(out, item, limbs) for item in items], limbs)
         builder.ret_void()
@@ -230,6 +241,7 @@ class MontgomeryModule:
         )
         x, y, sums, table = (code.group(scratch, code.number(i), limbs) for i in (0, 1, 2, 2 + self._working))
         builder = code.builder
+        self._look_ahead(code, sums, [], limbs)
         with code.loop(code.number(0), count, self._lanes) as first:
             items = code.items(first, count)
             code.gather(x, [code.row(a, item, limbs) for item in items], limbs)

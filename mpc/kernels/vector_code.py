@@ -151,15 +151,18 @@ class VectorCode:
 
     def prefetch(self, rows: Sequence[Value], limbs: Value) -> None:
         """Begin to bring a row a lane near."""
+        line = 8 * _CACHE_LINE // self._limb.width
+        for row in rows:
+            with self.loop(self.number(0), limbs, line) as first:
+                self.bring_near(self.builder.ptrtoint(self.builder.gep(row, [first]), I64))
+
+    def bring_near(self, address: Value) -> None:
+        """Begin to bring the cache line at an address near: to read, into the second cache."""
         byte, kind = ir.IntType(8).as_pointer(), ir.IntType(32)
         function = self.function.module.declare_intrinsic(
             "llvm.prefetch", [byte], ir.FunctionType(ir.VoidType(), [byte, kind, kind, kind])
         )
-        line = 8 * _CACHE_LINE // self._limb.width
-        for row in rows:
-            with self.loop(self.number(0), limbs, line) as first:
-                address = self.builder.bitcast(self.builder.gep(row, [first]), byte)
-                self.builder.call(function, [address, kind(0), kind(2), kind(1)])  # to read, into the second cache
+        self.builder.call(function, [self.builder.inttoptr(address, byte), kind(0), kind(2), kind(1)])
 
     def scatter(self, group: Value, rows: Sequence[Value], limbs: Value) -> None:
         """Write a group to a row a lane, as many limbs at once as there are lanes."""

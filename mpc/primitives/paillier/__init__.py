@@ -4,6 +4,7 @@
     Encryptor(private, rng).encrypt(words)          plaintexts are words of integers modulo n, see `plaintexts`
     add, add_plain, multiply_plain, sum_by_index, matrix_product, ...      on `Ciphertexts`, by anybody
     Encryptor(public, rng).rerandomise(ciphertexts) by whoever sends them back to the owner
+    Encryptor.prepare(count)                        randomizers ahead of time, for the next so many of either
     decrypt(private, ciphertexts)                   the owner's
 
 Numbers are signed where a function says so: a negative v stands as n - |v|, so sums are right while they stay within

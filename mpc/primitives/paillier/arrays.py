@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from mpc.errors import InputError, ProtocolError
 from mpc.primitives.paillier.keys import PublicKey
 from mpc.primitives.paillier.residues import Rows
-from mpc.primitives.paillier.words import U64, above, in_pieces, ints_from_words
+from mpc.primitives.paillier.words import U64, above, in_pieces, ints_from_words, joined
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,7 +76,7 @@ class Ciphertexts:
             raise InputError("no ciphertexts to concatenate")
         for part in parts[1:]:
             check_same_key(parts[0], part)
-        return cls(parts[0].public, np.concatenate([part.rows for part in parts]))
+        return cls(parts[0].public, joined([part.rows for part in parts]))
 
 
 def check_same_key(a: Ciphertexts, b: Ciphertexts) -> None:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from mpc.kernels.montgomery import Machine, functions
 from mpc.primitives.paillier.joining import Joining
-from mpc.primitives.paillier.words import U64, above, add_constant, ints_from_words, rows_of_words
+from mpc.primitives.paillier.words import U64, above, add_constant, address, empty, ints_from_words, rows_of_words
 from mpc.primitives.threads import spread, usable_cores
 
 I64 = NDArray[np.int64]
@@ -60,7 +60,7 @@ class VectorResidues:
         own, rest = self._limbs_of(root), self._limbs_of(-ones % root)
         zeros = np.zeros(2 * self._part, np.uint64)
         limbs = np.concatenate([own, [np.uint64(inverse)], rest + np.uint64(1 << bits), zeros])
-        groups = _aligned(8 * self._machine.lanes * len(limbs)).view(np.uint64).reshape(len(limbs), -1)
+        groups = empty((len(limbs), self._machine.lanes), np.uint64)
         groups[:] = limbs[:, None]
         return groups
 
@@ -73,9 +73,9 @@ class VectorResidues:
         if not isinstance(offset, np.ndarray):
             offset = self._row(offset * self._radix) if offset else self._zero
         added = np.ascontiguousarray(offset)
-        out = np.empty((len(words), self._limbs), self._type)
+        out = empty((len(words), self._limbs), self._type)
         step = int(len(added) > 1)
-        to, source, one, more = (_address(array) for array in (out, words, scale, added))
+        to, source, one, more = (address(array) for array in (out, words, scale, added))
         row, width = self._row_bytes, words.shape[1]
 
         def work(at: int, count: int) -> None:
@@ -89,7 +89,7 @@ class VectorResidues:
         rows = np.ascontiguousarray(rows)
         width = self.words + 1
         words = np.empty((len(rows), width), np.uint64)
-        to, source, row = _address(words), _address(rows), self._row_bytes
+        to, source, row = address(words), address(rows), self._row_bytes
 
         def work(at: int, count: int) -> None:
             self._call("leave", 2, to + 8 * at * width, width, source + at * row, count)
@@ -103,10 +103,10 @@ class VectorResidues:
 
     def multiply(self, a: Rows, b: Rows) -> Rows:
         count = max(len(a), len(b)) if len(a) and len(b) else 0
-        out = np.empty((count, self._limbs), self._type)
+        out = empty((count, self._limbs), self._type)
         a, b = np.ascontiguousarray(a), np.ascontiguousarray(b)
         a_step, b_step = int(len(a) > 1), int(len(b) > 1)
-        to, first, second, row = _address(out), _address(a), _address(b), self._row_bytes
+        to, first, second, row = address(out), address(a), address(b), self._row_bytes
 
         def work(at: int, count: int) -> None:
             skip = at * row
@@ -118,9 +118,9 @@ class VectorResidues:
 
     def shift(self, rows: Rows, words: U64) -> Rows:
         rows, words = np.ascontiguousarray(rows), np.ascontiguousarray(words)
-        out = np.empty_like(rows)
-        to, source, plain, row = _address(out), _address(rows), _address(words), self._row_bytes
-        width, scales = words.shape[1], _address(self._scales)
+        out = empty(rows.shape, self._type)
+        to, source, plain, row = address(out), address(rows), address(words), self._row_bytes
+        width, scales = words.shape[1], address(self._scales)
 
         def work(at: int, count: int) -> None:
             self._call("shift", 4, to + at * row, source + at * row, plain + 8 * at * width, width, scales, count)
@@ -145,11 +145,11 @@ class VectorResidues:
     def _short_products(self, rows: Rows, index: I64, starts: I64, lengths: I64) -> Rows:
         """The product of each list, those of a group being of about the same length."""
         order = np.argsort(-lengths, kind="stable")
-        out = np.empty((len(lengths), self._limbs), self._type)
+        out = empty((len(lengths), self._limbs), self._type)
         if not len(index):
             index = np.zeros(1, np.int64)  # read, and not used, for lists that are empty
-        given = [_address(array) for array in (out, rows, index, starts, lengths)]
-        places, one = _address(order), _address(self._one)
+        given = [address(array) for array in (out, rows, index, starts, lengths)]
+        places, one = address(order), address(self._one)
 
         def work(at: int, count: int) -> None:
             self._call("products", 2, *given, places + 8 * at, count, one)
@@ -164,7 +164,7 @@ class VectorResidues:
         double a base's rows are by its powers 2^i.
         """
         size, part = 1 << bits, self._part
-        table = np.empty((len(bases), size, self._limbs), self._type)
+        table = empty((len(bases), size, self._limbs), self._type)
         table[:, 0] = self._one
         table[0, 0] = self._row(factor * self._radix)
         inverse_of_first = np.zeros((len(bases), part), self._type)
@@ -179,12 +179,12 @@ class VectorResidues:
 
         def work(piece: slice) -> None:
             at = piece.start
-            own = np.empty((size, part), self._type)
+            own = empty((size, part), self._type)
             own[0] = inverse_of_first[at]
-            rows, reciprocals = _address(table[at]), _address(own)
+            rows, reciprocals = address(table[at]), address(own)
             for bit, powers in enumerate(doubling):
                 done = 1 << bit
-                base, inverse = _address(powers[at]), _address(powers[len(bases) + at])
+                base, inverse = address(powers[at]), address(powers[len(bases) + at])
                 self._call("multiply", 2, rows + done * row, rows, 1, base, 0, done)
                 self._call("multiply_parts", 2, reciprocals + done * half, part, reciprocals, part, inverse, 0, done)
             high = rows + half, self._limbs
@@ -197,8 +197,8 @@ class VectorResidues:
         octets = exponents.shape[1] + _OCTETS_AHEAD
         padded = np.zeros((len(exponents), octets), np.uint8)
         padded[:, : exponents.shape[1]] = exponents
-        out = np.empty((len(exponents), self._limbs), self._type)
-        to, rows, powers, scale = (_address(array) for array in (out, table, padded, self._scale))
+        out = empty((len(exponents), self._limbs), self._type)
+        to, rows, powers, scale = (address(array) for array in (out, table, padded, self._scale))
         plain = _Plain(words)
 
         def work(at: int, count: int) -> None:
@@ -214,8 +214,8 @@ class VectorResidues:
 
     def join(self, joining: Joining, a: Rows, b: Rows, words: U64 | None) -> Rows:
         a, b = np.ascontiguousarray(a), np.ascontiguousarray(b)
-        out = np.empty((len(a), self._limbs), self._type)
-        to, first, second, pairs, scale = (_address(array) for array in (out, a, b, joining.rows, self._scale))
+        out = empty((len(a), self._limbs), self._type)
+        to, first, second, pairs, scale = (address(array) for array in (out, a, b, joining.rows, self._scale))
         own_limbs, own_bytes = a.shape[1] // 2, a.shape[1] * self._type.itemsize
         plain = _Plain(words)
 
@@ -244,11 +244,11 @@ class VectorResidues:
     def _powers(self, rows: Rows, digits: NDArray[np.uint8], squares: I64, entries: int, *, odd: bool) -> Rows:
         """Powers with digits by row, or the same for all: see `mpc.kernels.montgomery_ir`."""
         rows, digits = np.ascontiguousarray(rows), np.ascontiguousarray(digits)
-        out = np.empty((len(rows), self._limbs), self._type)
+        out = empty((len(rows), self._limbs), self._type)
         places = digits.shape[1]
         step = places if len(digits) > 1 else 0
-        to, source, row = _address(out), _address(rows), self._row_bytes
-        first_digit, shared, one = _address(digits), (_address(squares), places, entries, int(odd)), _address(self._one)
+        to, source, row = address(out), address(rows), self._row_bytes
+        first_digit, shared, one = address(digits), (address(squares), places, entries, int(odd)), address(self._one)
 
         def work(at: int, count: int) -> None:
             base = to + at * row, source + at * row, first_digit + at * step, step
@@ -293,7 +293,7 @@ class VectorResidues:
 
     @cached_property
     def _constants_at(self) -> int:
-        return _address(self._constants)
+        return address(self._constants)
 
     def _spread(self, work: Callable[[int, int], None], count: int, least_groups: int) -> None:
         """Do `work`, from an item on and for how many, on all cores: `least_groups` registers full of items a task."""
@@ -311,7 +311,7 @@ class _Plain:
 
     def __init__(self, words: U64 | None) -> None:
         self._words = np.zeros((0, 0), np.uint64) if words is None else np.ascontiguousarray(words)
-        self._start = _address(self._words)
+        self._start = address(self._words)
 
     def at(self, item: int) -> tuple[int, int]:
         """Where those from an item on are, and how many words each has."""
@@ -323,26 +323,15 @@ class _Scratch(threading.local):
     """Memory to work in, of each thread its own, aligned as registers are."""
 
     def __init__(self) -> None:
-        self._memory = _aligned(0)
+        self._memory = empty((0,), np.uint8)
         self._start = 0
 
     def address(self, size: int) -> int:
         """Where `size` octets are, until the next call."""
         if len(self._memory) < size:
-            self._memory = _aligned(size)
-            self._start = _address(self._memory)
+            self._memory = empty((size,), np.uint8)
+            self._start = address(self._memory)
         return self._start
-
-
-def _aligned(size: int) -> NDArray[np.uint8]:
-    memory = np.empty(size + 64, np.uint8)
-    start = -_address(memory) % 64
-    return memory[start : start + size]
-
-
-def _address(array: NDArray[Any]) -> int:
-    address: int = array.__array_interface__["data"][0]
-    return address
 
 
 def _words_of(value: int) -> int:

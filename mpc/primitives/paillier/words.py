@@ -1,11 +1,12 @@
 """Integers as rows of little-endian 64-bit words: arrays of shape (count, words)."""
 
+import math
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from mpc.primitives.threads import spread, usable_cores
 
@@ -13,7 +14,34 @@ U64 = NDArray[np.uint64]
 
 LEAST_ROWS = 128  # in a piece: long against the cost of a piece
 _MOST_ROWS = 2**10  # so that what a piece needs on the way stays in a core's caches
+_CACHE_LINE = 64  # octets
 _PIECES_A_CORE = 4  # at most, so that cores that started late or are slower do not hold up the others
+
+
+def empty(shape: tuple[int, ...], kind: DTypeLike) -> NDArray[Any]:
+    """An array that begins with a cache line: vectors of rows of whole lines then lie in one each, not across two."""
+    dtype = np.dtype(kind)
+    if dtype.hasobject:
+        return np.empty(shape, dtype)
+    size = math.prod(shape) * dtype.itemsize
+    memory = np.empty(size + _CACHE_LINE, np.uint8)
+    start = -address(memory) % _CACHE_LINE
+    return memory[start : start + size].view(dtype).reshape(shape)
+
+
+def joined(parts: Sequence[NDArray[Any]]) -> NDArray[Any]:
+    """One or more arrays of rows, one after another; without a copy where one has them all."""
+    some = [part for part in parts if len(part)] or parts[:1]
+    if len(some) == 1:
+        return some[0]
+    whole = empty((sum(map(len, some)), *some[0].shape[1:]), some[0].dtype)
+    return np.concatenate(some, out=whole)
+
+
+def address(array: NDArray[Any]) -> int:
+    """Where an array's memory begins."""
+    found: int = array.__array_interface__["data"][0]
+    return found
 
 
 def in_pieces(work: Callable[[slice], NDArray[Any]], count: int, least: int = LEAST_ROWS) -> NDArray[Any]:
@@ -27,7 +55,7 @@ def in_pieces(work: Callable[[slice], NDArray[Any]], count: int, least: int = LE
         found = work(piece)
         with lock:
             if not out:
-                out.append(np.empty((count, *found.shape[1:]), found.dtype))
+                out.append(empty((count, *found.shape[1:]), found.dtype))
         out[0][piece] = found
 
     wanted = count // (least * _PIECES_A_CORE * usable_cores()) * least
