@@ -52,7 +52,11 @@ def serve(works):
     for line in sys.stdin:
         operations, run, *before = made[line.strip()]
         rounds = []
+        for make_ready in before:
+            make_ready()
+        check = run()  # not measured: memory that is new to the process takes longer than some of the works
         while sum(seconds for seconds, _ in rounds) < LEAST_SECONDS:
+            del check  # gives its memory to the next
             for make_ready in before:
                 make_ready()
             began, cpu = time.perf_counter(), time.process_time()
