@@ -9,7 +9,8 @@ J3  that of `mpc.joins.hidden`, but for three things. The oblivious PRF has an i
     that of the words that the asker shared. So whoever shares other words than it was given has no match there. And
     each key has a ticket, a random word, and each bin a blank one. In an order that it does not know, the witness sees
     a word a bin, the ticket of a match and else the blank, and that these are different ones of a list that the other
-    party gave it: so no key is a match in two of its three bins.
+    party gave it: so no key is a match in two of its three bins. Nor are there more matches than anybody said it has
+    keys, which is all that is opened of their number.
 J2  the same, shuffled by networks of exchanges; then flags are opened.
 
 Leaks:    as J0, J2 and J3 in `mpc.joins.hidden` and `mpc.joins.matching`. The witness of another party, which is the
@@ -143,6 +144,7 @@ def join_hidden(
             for index, column in enumerate(names[name])
         }
     _check_tickets(engine, asker, offers, chosen)
+    check_count(engine, matches, sizes)
     return Joined(count, columns, flags, own_rows, matches)
 
 
@@ -303,6 +305,16 @@ def _check_tickets(engine: Engine, asker: str, offers: Mapping[str, _Offer], cho
             good = _different(np.sort(shown), offer.known)
         suspects = f"{asker} or {name}"
         sharing.deliveries.judge(offer.witness, good, suspects, "matched a key twice, or one that it was not given")
+
+
+def check_count(engine: Engine, matches: Secret, sizes: Mapping[str, int]) -> None:
+    """Raise `ProtocolError` if there are more matches than one of the parties said that it has keys.
+
+    Its blanks could have made room for tickets of more, in bins that it guessed to be matches.
+    """
+    few = min(sizes, key=lambda name: sizes[name])
+    if engine.open(matches.sum() > sizes[few]):
+        raise ProtocolError(f"{few}: has more keys in common than it said it has, in step 'count matches'")
 
 
 def _different(shown: U64, known: U64) -> bool:

@@ -229,6 +229,8 @@ def _join_verified(run: _Run, prices: VerifiedPrices) -> None:
         run.bill.share(tally.asker, _columns(run, tally.asker) * slots)
     for party in widths:
         prices.show(witness[party], slots)
+    prices.sign(1, (2 * slots).bit_length())
+    run.bill.open(1, run.everybody)
     if run.params.join == "J2":
         run.bill.shuffle(slots, 1 + sum(_columns(run, party) for party in run.parties))
         run.bill.open(slots, run.everybody)

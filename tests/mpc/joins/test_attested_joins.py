@@ -14,7 +14,7 @@ from mpc.job import Job, Member
 from mpc.joins import attested, bins
 from mpc.joins.joined import Column, Table
 from mpc.joins.levels import LEVELS
-from mpc.local import run_parties
+from mpc.local import run_parties, run_program
 from mpc.psi import multi_steps
 from mpc.rng import system_rng
 from mpc.sharing.deliveries import Deliveries
@@ -142,6 +142,20 @@ def test_an_other_that_gives_two_keys_one_ticket_ends_the_join(monkeypatch):
     monkeypatch.setattr(attested, "_random", of("cn", cheating, original))
     with pytest.raises(ProtocolError, match=r"hk or cn:? matched a key twice"):
         join("J3", MANY)
+
+
+@pytest.mark.parametrize(("said", "ends"), [(4, True), (5, False)])
+def test_more_matches_than_somebody_said_it_has_keys_end_the_join(said, ends):
+    def program(engine):
+        bits = engine.share_bits("hk", np.arange(9) < 5 if engine.name == "hk" else None, shape=(9,))
+        attested.check_count(engine, bits.integers(), {"hk": 20, "cn": said})
+        return "went on"
+
+    if not ends:
+        assert set(run_program(program, PARTIES, verified=True).values()) == {"went on"}
+        return
+    with pytest.raises(ProtocolError, match="cn: has more keys in common than it said it has"):
+        run_program(program, PARTIES, verified=True)
 
 
 @pytest.mark.parametrize("cheater", ["hk", "cn"])
