@@ -78,18 +78,14 @@ def ints_from_words(words: U64) -> list[int]:
 
 def above(words: U64, limit: int) -> NDArray[np.bool_]:
     """Which rows stand for more than `limit`, which has no more words."""
-    more = np.zeros(len(words), np.bool_)
-    highest = words.shape[1] - 1
-    if not (words[:, highest] >= np.uint64(limit >> 64 * highest)).any():
-        return more
-    undecided = np.arange(len(words))
-    for column in range(highest, -1, -1):
-        found, bound = words[undecided, column], np.uint64(limit >> 64 * column & (2**64 - 1))
-        more[undecided[found > bound]] = True
-        undecided = undecided[found == bound]
-        if not len(undecided):
-            break
-    return more
+    bound = rows_of_words([limit], words.shape[1])[0]
+    if not (words[:, -1] >= bound[-1]).any():
+        return np.zeros(len(words), np.bool_)
+    highest = (
+        words.shape[1] - 1 - (words != bound)[:, ::-1].argmax(axis=1)
+    )  # word that differs, or the last if none does
+    found: NDArray[np.bool_] = words[np.arange(len(words)), highest] > bound[highest]
+    return found
 
 
 def add_constant(words: U64, constant: int) -> U64:
