@@ -20,6 +20,7 @@ U8 = NDArray[np.uint8]
 Rows = NDArray[Any]
 
 _MULTIPLY_GROUPS = 16  # a task, at least: long against the cost of a task
+_TABLE_GROUPS = 8  # each takes a product for each digit
 _CONVERT_GROUPS = 64
 _TASKS_A_CORE = 8  # at most, so that cores that started late or are slower do not hold up the others
 _OCTETS_AHEAD = 8  # beyond an exponent's that the kernel reads
@@ -205,7 +206,7 @@ class VectorResidues:
             own = powers + at * octets, octets, bits, len(table) >> bits
             self._call("powers_of_table", 4, to + at * self._row_bytes, rows, *own, *plain.at(at), scale, count)
 
-        self._spread(work, len(exponents), _MULTIPLY_GROUPS)
+        self._spread(work, len(exponents), _TABLE_GROUPS)
         return out
 
     def joining(self, p: int, q: int) -> Joining:
