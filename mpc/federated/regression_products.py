@@ -13,6 +13,7 @@ Security: semi-honest. The encrypted shares are hidden by the scheme (see `mpc.p
 Source:   Chen et al., KDD 2021, arxiv.org/abs/2008.08753, section 4 and algorithm 1.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -193,7 +194,7 @@ class Products:
         self._send_pieces([self.parties.partner], wire.Shares, "elements", ring128.to_bytes(share))
 
     def _recv_share(self, peer: str, *shape: int) -> Ring:
-        data = self._recv_pieces(peer, wire.Shares, "elements", ring128.BYTES * int(np.prod(shape)))
+        data = self._recv_pieces(peer, wire.Shares, "elements", ring128.BYTES * math.prod(shape))
         return ring128.from_bytes(data, *shape)
 
     def _recv_ciphertexts(self, peer: str, public: PublicKey, count: int) -> Ciphertexts:

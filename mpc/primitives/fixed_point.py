@@ -1,9 +1,8 @@
-"""Decimal numbers as scaled integers: x is held as round(x·10^decimals) in 64 signed bits.
+"""Decimal numbers as scaled integers: x is held as x·10^decimals in 64 signed bits.
 
-Sums of such numbers are exact. Integers and DECIMAL numbers with at most `decimals` decimals convert exactly; further
-decimals are rounded, halves to even, or refused. A float is multiplied by 10^decimals in float64 and rounded to the
-nearest integer, halves to even; below 2^51 that is exact for every float that stands for a number of `decimals`
-decimals, and larger ones are refused because it is not.
+Sums of such numbers are exact. Numbers with more than `decimals` decimals are refused, not rounded. A float is
+multiplied by 10^decimals in float64 and rounded to the nearest integer; below 2^51 that is exact for every float that
+stands for a number of `decimals` decimals, and larger ones are refused because it is not.
 """
 
 from collections.abc import Callable
@@ -31,14 +30,12 @@ def to_scaled(
     decimals: int,
     name: str,
     rows: NDArray[np.int64] | None = None,
-    *,
-    exact: bool = False,
 ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
     """The scaled integers of an Arrow column, and which rows have one: NULL gives 0 and False.
 
     `name` is the column's, for messages, and `rows` numbers its rows from 0 where they are not 0, 1, 2, ... Raises
     `InputError` for a column that holds no numbers, and, naming the first such row (counted from 1), for NaN, infinity,
-    numbers too large to hold and, with `exact`, numbers of more decimals; otherwise those are rounded.
+    numbers too large to hold, and numbers of more decimals.
     """
     import pyarrow as pa
 
@@ -58,9 +55,9 @@ def to_scaled(
     if pa.types.is_integer(kind):
         return _from_integers(array, decimals, refuse), valid
     if pa.types.is_floating(kind):
-        return _from_floats(array, valid, decimals, refuse, exact), valid
+        return _from_floats(array, valid, decimals, refuse), valid
     if pa.types.is_decimal(kind) and kind.bit_width <= 128:
-        return _from_decimals(array, valid, decimals, refuse, exact), valid
+        return _from_decimals(array, valid, decimals, refuse), valid
     raise InputError(
         f"column {name!r} holds {kind}, not numbers", hint="give integers, floats or DECIMAL of at most 38 digits"
     )
@@ -99,9 +96,7 @@ def _from_integers(array: "pa.Array", decimals: int, refuse: _Refuse) -> NDArray
     return np.asarray(numbers, np.int64) * np.int64(10**decimals)
 
 
-def _from_floats(
-    array: "pa.Array", valid: NDArray[np.bool_], decimals: int, refuse: _Refuse, exact: bool
-) -> NDArray[np.int64]:
+def _from_floats(array: "pa.Array", valid: NDArray[np.bool_], decimals: int, refuse: _Refuse) -> NDArray[np.int64]:
     precision = np.finfo(array.type.to_pandas_dtype()).eps
     numbers = np.where(valid, array.fill_null(0.0).to_numpy(zero_copy_only=False), 0.0).astype(np.float64)
     refuse(~np.isfinite(numbers), "is not a finite number")
@@ -109,23 +104,19 @@ def _from_floats(
         product = numbers * float(10**decimals)
     refuse(np.abs(product) > _MAX_FLOAT, "is too large for an exact conversion from float", "use DECIMAL")
     nearest = np.rint(product)
-    if exact:
-        refuse(np.abs(product - nearest) > _ROUNDINGS * precision * np.abs(product), *_more_than(decimals))
+    refuse(np.abs(product - nearest) > _ROUNDINGS * precision * np.abs(product), *_more_than(decimals))
     return nearest.astype(np.int64)
 
 
-def _from_decimals(
-    array: "pa.Array", valid: NDArray[np.bool_], decimals: int, refuse: _Refuse, exact: bool
-) -> NDArray[np.int64]:
+def _from_decimals(array: "pa.Array", valid: NDArray[np.bool_], decimals: int, refuse: _Refuse) -> NDArray[np.int64]:
     import pyarrow as pa
     import pyarrow.compute as pc
 
     wide = array.cast(pa.decimal256(76 - MAX_DECIMALS, array.type.scale))
     if array.type.scale > decimals:
-        rounded = pc.round(wide, ndigits=decimals, round_mode="half_to_even")
-        if exact:
-            changed = pc.not_equal(rounded, wide).fill_null(False)
-            refuse(changed.to_numpy(zero_copy_only=False), *_more_than(decimals))
+        rounded = pc.round(wide, ndigits=decimals)
+        changed = pc.not_equal(rounded, wide).fill_null(False)
+        refuse(changed.to_numpy(zero_copy_only=False), *_more_than(decimals))
         wide = rounded
     scaled_up = wide.cast(pa.decimal256(76, decimals))
     words = np.frombuffer(scaled_up.buffers()[1] or b"", "<i8")

@@ -4,6 +4,7 @@ An array of shape S of ring elements is a uint64 array of shape (*S, 2): the low
 stands for the signed integer in [-2^127, 2^127) that it is congruent to.
 """
 
+import math
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -59,7 +60,7 @@ def from_bytes(data: bytes, *shape: int) -> Ring:
 
 def random(rng: Rng, *shape: int) -> Ring:
     """Uniform elements."""
-    return from_bytes(rng(int(np.prod(shape)) * BYTES), *shape)
+    return from_bytes(rng(math.prod(shape) * BYTES), *shape)
 
 
 def add(a: Ring, b: Ring) -> Ring:

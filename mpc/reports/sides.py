@@ -66,7 +66,7 @@ class Side:
         if name not in self._numbers:
             bounds = declared(self.params, Column(self.party, name))
             column = self.tables["value"].column(name)
-            values, valid = to_scaled(column, bounds.decimals, name, _numbers(self.rows), exact=True)
+            values, valid = to_scaled(column, bounds.decimals, name, _numbers(self.rows))
             outside = np.flatnonzero(
                 valid & self.keep & ((values < bounds.scaled_lower) | (values > bounds.scaled_upper))
             )
@@ -185,7 +185,7 @@ def _found_labels(column: pa.ChunkedArray) -> list[Label]:
 def _bucket_of(key: GroupKey, buckets: Buckets, params: Params, column: pa.ChunkedArray, rows: Rows | None) -> I64:
     """The bucket of each row, exactly: each edge in units of the column's decimals, rounded up."""
     bounds = declared(params, key.column)
-    values, _ = to_scaled(column, bounds.decimals, key.column.name, _numbers(rows), exact=True)
+    values, _ = to_scaled(column, bounds.decimals, key.column.name, _numbers(rows))
     width = Fraction(buckets.upper - buckets.lower, buckets.count)
     edges = [-((-(buckets.lower + i * width) * 10**bounds.decimals) // 1) for i in range(buckets.count + 1)]
     limits = np.array([min(max(int(edge), -(2**62)), 2**62) for edge in edges], np.int64)

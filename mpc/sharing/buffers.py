@@ -1,5 +1,6 @@
 """Memory for arrays that is used again, because the first touch of new memory costs more than filling it."""
 
+import math
 import weakref
 from collections import deque
 from typing import Any
@@ -34,7 +35,7 @@ class Buffers:
 
     def empty(self, *shape: int) -> U64:
         """An array with any content."""
-        count = int(np.prod(shape, dtype=np.int64))
+        count = math.prod(shape)
         if count < _LEAST_WORDS:
             return np.empty(shape, np.uint64)
         memory = self._take(_rounded(count))

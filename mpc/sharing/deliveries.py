@@ -16,6 +16,8 @@ Security: malicious, at most one of the three, as `mpc.sharing.verified`. A take
 Source:   universal hashing: Carter, Wegman, STOC 1977 and JCSS 22(3), 1981.
 """
 
+import math
+
 import numpy as np
 
 from mpc.sharing import permutation
@@ -39,7 +41,7 @@ class Deliveries:
 
     def hand_over(self, taker: str, witness: str, words: U64 | None, shape: tuple[int, ...]) -> Words:
         """Parts of the taker's words, additive or by exclusive or alike: they are the part that these two hold."""
-        self._wire.begin("hand_over", int(np.prod(shape, dtype=np.int64)))
+        self._wire.begin("hand_over", math.prod(shape))
         if words is not None:
             self._wire.send(witness, words)
         elif self._wire.name == witness:
@@ -48,7 +50,7 @@ class Deliveries:
 
     def share_planes(self, owner: str, words: U64 | None, shape: tuple[int, ...]) -> Planes:
         """Parts by exclusive or of whole words that `owner` brings."""
-        self._wire.begin("share_bits", 64 * int(np.prod(shape, dtype=np.int64)))
+        self._wire.begin("share_bits", 64 * math.prod(shape))
         return self._plain.share_planes(owner, words, shape)
 
     def fingerprints(self, keys: Planes, words: Planes) -> Planes:

@@ -11,6 +11,7 @@ Security: that of `mpc.sharing.replicated`: semi-honest, at most one of the thre
 Cost:     8 bytes a value from the guest, and 16 between the computing parties; 16 bytes a value opened to it.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -54,7 +55,7 @@ class Hosts:
     def share_bits(self, owner: str, values: U8 | None, shape: Shape) -> BitParts:
         if owner not in self._wires:
             return self._inner.share_bits(owner, values, shape)
-        taken = self._taken("share_bits", owner, (words_of(_count(shape)),))
+        taken = self._taken("share_bits", owner, (words_of(math.prod(shape)),))
         own = None if taken is None else unpack(taken, shape)
         first, second = (
             self._inner.share_bits(name, own if name == self._name else None, shape)
@@ -65,19 +66,19 @@ class Hosts:
     def _taken(self, operation: str, owner: str, shape: Shape) -> U64 | None:
         """This party's part of what a guest brings."""
         wire = self._wires[owner]
-        wire.begin(operation, _count(shape))
+        wire.begin(operation, math.prod(shape))
         if self._name == self._first:
             return wire.words(owner, *shape)
         return wire.receive(owner, shape) if self._name == self._second else None
 
     def open(self, x: Words, shape: Shape, to: tuple[str, ...]) -> U64 | None:
         part = {self._first: x[0] + x[1], self._second: x[1]}.get(self._name)
-        self._tell("open", _count(shape), part, to)
+        self._tell("open", math.prod(shape), part, to)
         return self._inner.open(x, shape, to)
 
     def open_bits(self, x: BitParts, shape: Shape, to: tuple[str, ...]) -> U8 | None:
         part = {self._first: x[0] ^ x[1], self._second: x[1]}.get(self._name)
-        self._tell("open_bits", _count(shape), None if part is None else pack(part), to)
+        self._tell("open_bits", math.prod(shape), None if part is None else pack(part), to)
         return self._inner.open_bits(x, shape, to)
 
     def _tell(self, operation: str, elements: int, part: U64 | None, to: tuple[str, ...]) -> None:
@@ -117,14 +118,14 @@ class Guest:
     def share(self, owner: str, values: U64 | None, shape: Shape) -> Words:
         if owner == self._name:
             assert values is not None
-            mask = self._begin("share", _count(shape), shape)
+            mask = self._begin("share", math.prod(shape), shape)
             self._wires[self._computing[1]].send(self._computing[1], values - mask)
         return ()
 
     def share_bits(self, owner: str, values: U8 | None, shape: Shape) -> BitParts:
         if owner == self._name:
             assert values is not None
-            mask = self._begin("share_bits", _count(shape), (words_of(_count(shape)),))
+            mask = self._begin("share_bits", math.prod(shape), (words_of(math.prod(shape)),))
             self._wires[self._computing[1]].send(self._computing[1], pack(values) ^ mask)
         return ()
 
@@ -139,14 +140,14 @@ class Guest:
         del x
         if self._name not in to:
             return None
-        first, second = self._told("open", _count(shape), shape)
+        first, second = self._told("open", math.prod(shape), shape)
         return first + second
 
     def open_bits(self, x: BitParts, shape: Shape, to: tuple[str, ...]) -> U8 | None:
         del x
         if self._name not in to:
             return None
-        first, second = self._told("open_bits", _count(shape), (words_of(_count(shape)),))
+        first, second = self._told("open_bits", math.prod(shape), (words_of(math.prod(shape)),))
         return unpack(first ^ second, shape)
 
     def _told(self, operation: str, elements: int, shape: Shape) -> tuple[U64, U64]:
@@ -218,7 +219,3 @@ class Guest:
 def _check_computes(owner: str, guests: Mapping[str, Wire] | tuple[str, ...]) -> None:
     if owner in guests:
         raise InputError(f"{owner} does not compute: it cannot sum up by groups that it knows")
-
-
-def _count(shape: Shape) -> int:
-    return int(np.prod(shape, dtype=np.int64))

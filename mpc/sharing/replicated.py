@@ -7,6 +7,7 @@ Source:   Araki, Furukawa, Lindell, Nof, Ohara, CCS 2016, eprint.iacr.org/2016/7
           CCS 2018, eprint.iacr.org/2018/403 (conversions).
 """
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
@@ -41,13 +42,13 @@ class Replicated:
         return self._wire.words(self._previous, count), self._wire.words(self._next, count)
 
     def share(self, owner: str, values: U64 | None, shape: Shape) -> Words:
-        self._wire.begin("share", _count(shape))
+        self._wire.begin("share", math.prod(shape))
         return self._input(owner, values, shape, added=True)
 
     def share_bits(self, owner: str, values: U8 | None, shape: Shape) -> BitParts:
-        self._wire.begin("share_bits", _count(shape))
+        self._wire.begin("share_bits", math.prod(shape))
         packed = None if values is None else pack(values)
-        parts = self._input(owner, packed, (words_of(_count(shape)),), added=False)
+        parts = self._input(owner, packed, (words_of(math.prod(shape)),), added=False)
         return tuple(unpack(part, shape) for part in parts)
 
     def share_planes(self, owner: str, values: U64 | None, shape: Shape) -> Planes:
@@ -91,7 +92,7 @@ class Replicated:
         return first, second
 
     def open(self, x: Words, shape: Shape, to: tuple[str, ...]) -> U64 | None:
-        self._wire.begin("open", _count(shape))
+        self._wire.begin("open", math.prod(shape))
         return self.complete(x, shape, to)
 
     def complete(self, x: Words, shape: Shape, to: tuple[str, ...]) -> U64 | None:
@@ -100,8 +101,8 @@ class Replicated:
         return None if third is None else x[0] + x[1] + third
 
     def open_bits(self, x: BitParts, shape: Shape, to: tuple[str, ...]) -> U8 | None:
-        self._wire.begin("open_bits", _count(shape))
-        third = self._complete(pack(x[0]), (words_of(_count(shape)),), to)
+        self._wire.begin("open_bits", math.prod(shape))
+        third = self._complete(pack(x[0]), (words_of(math.prod(shape)),), to)
         return None if third is None else x[0] ^ x[1] ^ unpack(third, shape)
 
     def _complete(self, first: U64, shape: Shape, to: tuple[str, ...]) -> U64 | None:
@@ -110,7 +111,7 @@ class Replicated:
         return self._wire.receive(self._previous, shape) if self._wire.name in to else None
 
     def multiply(self, x: Words, y: Words, shape: Shape) -> Words:
-        self._wire.begin("multiply", _count(shape))
+        self._wire.begin("multiply", math.prod(shape))
         return self.product(x, y)
 
     def matmul(self, x: Words, y: Words, sizes: tuple[int, int, int]) -> Words:
@@ -118,7 +119,7 @@ class Replicated:
         return self._reshare(matmul((x[0], y[0] + y[1]), (x[1], y[0])))
 
     def conjoin(self, x: BitParts, y: BitParts, shape: Shape) -> BitParts:
-        self._wire.begin("conjoin", _count(shape))
+        self._wire.begin("conjoin", math.prod(shape))
         both = tuple(np.stack([pack(p), pack(q)]) for p, q in zip(x, y, strict=True))
         return tuple(unpack(part[0], shape) for part in self._conjunctions(both, circuits.CONJUNCTION))
 
@@ -175,8 +176,8 @@ class Replicated:
         """
         from mpc.kernels.shares import thresholds
 
-        digits, columns = width // 2, words_of(_count(shape))
-        self._wire.begin("compare", _count(shape), 2 + circuits.carry_rounds(digits) if digits else 1)
+        digits, columns = width // 2, words_of(math.prod(shape))
+        self._wire.begin("compare", math.prod(shape), 2 + circuits.carry_rounds(digits) if digits else 1)
         known, planes = None, self._planes(x, 0, width)
         if self._index == 0:
             known = self._wire.empty(3 * digits + 1, columns)
@@ -210,10 +211,10 @@ class Replicated:
 
     def zero(self, x: Words, shape: Shape, width: int) -> BitParts:
         """Whether A and -B have the same bits, that is, A and B - 1 all different ones."""
-        self._wire.begin("equal", _count(shape), 1 + circuits.carry_rounds(width))
+        self._wire.begin("equal", math.prod(shape), 1 + circuits.carry_rounds(width))
         planes = self._planes(x, 1, width)
         known = planes if self._index == 0 else None
-        a = self._input(self._parties[0], known, (width, words_of(_count(shape))), added=False)
+        a = self._input(self._parties[0], known, (width, words_of(math.prod(shape))), added=False)
         return tuple(
             unpack(part, shape) for part in self._last_of(self._beside(a, planes), circuits.conjunction_levels(width))
         )
@@ -237,7 +238,7 @@ class Replicated:
 
     def integers(self, x: BitParts, shape: Shape) -> Words:
         """t + b - 2 t b with t = b_0 ^ b_1, b = b_2."""
-        self._wire.begin("integers", _count(shape), 2)
+        self._wire.begin("integers", math.prod(shape), 2)
         last = self._last_bit(x, shape)
         first = self._begin_first_bits(x, shape)()
         both = self.product(first, last)
@@ -245,7 +246,7 @@ class Replicated:
 
     def select(self, bits: BitParts, x: Words, shape: Shape) -> Words:
         """(t + b - 2 t b)·x with t = b_0 ^ b_1, b = b_2, as u + t·(x - 2 u) with u = b·x."""
-        self._wire.begin("select", _count(shape), 2)
+        self._wire.begin("select", math.prod(shape), 2)
         first = self._begin_first_bits(bits, shape)
         u = self.product(self._last_bit(bits, shape), x)
         more = self.product(first(), tuple(p - np.uint64(2) * q for p, q in zip(x, u, strict=True)))
@@ -263,7 +264,7 @@ class Replicated:
 
     def shuffle(self, x: Words, shape: tuple[int, int]) -> Words:
         """Three times, each time by an order that two parties know and the third does not."""
-        self._wire.begin("shuffle", _count(shape), 3)
+        self._wire.begin("shuffle", math.prod(shape), 3)
         for hop in range(3):
             x = self._reorder(hop, x, shape)
         return x
@@ -284,7 +285,7 @@ class Replicated:
 
     def sums_by(self, owner: str, groups: I64 | None, count: int, x: Words, shape: tuple[int, int]) -> Words:
         """The owner sums up the two parts it holds; the next party holds the third one, and the previous one helps."""
-        self._wire.begin("sums_by", _count(shape), 5)
+        self._wire.begin("sums_by", math.prod(shape), 5)
         position = (self._parties.index(owner) - self._index) % 3
         holder = self._parties[(self._parties.index(owner) + 1) % 3]
         rows, width = shape[0] + count, shape[1]
@@ -375,7 +376,3 @@ class Replicated:
     def missing(self, first: U64, to: tuple[str, ...]) -> U64 | None:
         """The part that this party lacks, within a step, if it is among `to`; `first` is the first that it holds."""
         return self._complete(first, first.shape, to)
-
-
-def _count(shape: Shape) -> int:
-    return int(np.prod(shape, dtype=np.int64))

@@ -1,5 +1,6 @@
 """Arithmetic modulo 2^64 on uint64 arrays, and packed bits."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -60,7 +61,7 @@ def pack(bits: U8) -> U64:
 
 def unpack(words: U64, shape: tuple[int, ...]) -> U8:
     """The bits that `pack` packed."""
-    count = int(np.prod(shape, dtype=np.int64))
+    count = math.prod(shape)
     return np.unpackbits(words.view(np.uint8), count=count, bitorder="little").reshape(shape)
 
 

@@ -23,7 +23,7 @@ Text = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 @dataclass(frozen=True)
 class Value:
     """A number column as all parties agree on it: its name in the result, its least and greatest value, and how many
-    decimals are kept. Every party's column at the same position of its slot is meant, whatever its own name."""
+    decimals it has at most. Every party's column at the same position of its slot is meant, whatever its own name."""
 
     name: Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_]{0,62}$")]
     lower: Decimal

@@ -10,6 +10,7 @@ Source:   Gilboa, CRYPTO 1999, doi.org/10.1007/3-540-48405-1_8; Asharov, Lindell
           doi.org/10.1145/301250.301312 (one of four); Rathee et al., CCS 2020, eprint.iacr.org/2020/1002 (carries).
 """
 
+import math
 from hashlib import blake2b
 
 import numpy as np
@@ -78,7 +79,7 @@ class Transferred:
         return Triple(a, b, lambda: c)
 
     def conjunctions(self, stack: int, shape: Shape) -> Triple:
-        words = int(np.prod(shape))
+        words = math.prod(shape)
         a, received, low, high = self._transfers.both_bits(words, stack)
         b = low ^ high
         c = ((a & b) ^ received ^ low).reshape(stack, *shape)

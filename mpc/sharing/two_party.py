@@ -7,6 +7,7 @@ Source:   Beaver, CRYPTO 1991, doi.org/10.1007/3-540-46766-1_34 (triples); Demml
           doi.org/10.14722/ndss.2015.23113 (conversions).
 """
 
+import math
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -32,13 +33,13 @@ class TwoParty:
 
     def share(self, owner: str, values: U64 | None, shape: Shape) -> Words:
         """The other party's part is a mask that both can make; nothing is sent."""
-        self._wire.begin("share", _count(shape), 0)
+        self._wire.begin("share", math.prod(shape), 0)
         mask = self._wire.words(self._peer, *shape)
         return (mask if values is None or owner == self._peer else values - mask,)
 
     def share_bits(self, owner: str, values: U8 | None, shape: Shape) -> BitParts:
-        self._wire.begin("share_bits", _count(shape), 0)
-        mask = unpack(self._wire.words(self._peer, words_of(_count(shape))), shape)
+        self._wire.begin("share_bits", math.prod(shape), 0)
+        mask = unpack(self._wire.words(self._peer, words_of(math.prod(shape))), shape)
         return (mask if values is None or owner == self._peer else values ^ mask,)
 
     def constant(self, values: U64) -> Words:
@@ -48,13 +49,13 @@ class TwoParty:
         return (values if self._first else np.zeros_like(values),)
 
     def open(self, x: Words, shape: Shape, to: tuple[str, ...]) -> U64 | None:
-        self._wire.begin("open", _count(shape))
+        self._wire.begin("open", math.prod(shape))
         other = self._other(x[0], shape, to)
         return None if other is None else x[0] + other
 
     def open_bits(self, x: BitParts, shape: Shape, to: tuple[str, ...]) -> U8 | None:
-        self._wire.begin("open_bits", _count(shape))
-        other = self._other(pack(x[0]), (words_of(_count(shape)),), to)
+        self._wire.begin("open_bits", math.prod(shape))
+        other = self._other(pack(x[0]), (words_of(math.prod(shape)),), to)
         return None if other is None else x[0] ^ unpack(other, shape)
 
     def _other(self, part: U64, shape: Shape, to: tuple[str, ...]) -> U64 | None:
@@ -70,7 +71,7 @@ class TwoParty:
         """x·y = d·(b + e) + a·e + c with d = x - a, e = y - b opened."""
         from mpc.kernels.shares import opened_products
 
-        count = _count(shape)
+        count = math.prod(shape)
         self._wire.begin("multiply", count)
         triple = self._source.triples(count)
         masked = self._wire.empty(2, count)
@@ -104,7 +105,7 @@ class TwoParty:
         return (matmul((d, right), (triple.a, e)) + triple.c(),)
 
     def conjoin(self, x: BitParts, y: BitParts, shape: Shape) -> BitParts:
-        self._wire.begin("conjoin", _count(shape))
+        self._wire.begin("conjoin", math.prod(shape))
         z = self._and((pack(x[0])[None],), (pack(y[0])[None, None],))
         return (unpack(z[0][0, 0], shape),)
 
@@ -125,7 +126,7 @@ class TwoParty:
 
     def sign(self, x: Words, shape: Shape, width: int) -> BitParts:
         """The highest bit of x_0 + x_1, each known to one party."""
-        self._wire.begin("compare", _count(shape), 0)
+        self._wire.begin("compare", math.prod(shape), 0)
         own = circuits.planes_of(x[0], width)
         top = own[-1]
         if width > 1:
@@ -136,14 +137,14 @@ class TwoParty:
 
     def zero(self, x: Words, shape: Shape, width: int) -> BitParts:
         """Whether x_0 and -x_1 have the same bits."""
-        self._wire.begin("equal", _count(shape), circuits.carry_rounds(width))
+        self._wire.begin("equal", math.prod(shape), circuits.carry_rounds(width))
         own = circuits.planes_of(x[0] if self._first else -x[0], width)
         same = ~own if self._first else own
         return (unpack(circuits.all_of((same,), self._and)[0], shape),)
 
     def integers(self, x: BitParts, shape: Shape) -> Words:
         """b = c + r·(1 - 2 c) with c = b ^ r opened."""
-        count = _count(shape)
+        count = math.prod(shape)
         self._wire.begin("integers", count)
         bits, words = self._source.bits(count)
         masked = pack(x[0]) ^ bits
@@ -153,7 +154,7 @@ class TwoParty:
 
     def select(self, bits: BitParts, x: Words, shape: Shape) -> Words:
         """b·x = c·x + (1 - 2 c)·r·x with c = b ^ r, and r·x = r·(x - a) + r·a, c and x - a opened."""
-        count = _count(shape)
+        count = math.prod(shape)
         self._wire.begin("select", count)
         chosen = self._source.selectors(count)
         words = x[0].reshape(-1)
@@ -168,7 +169,7 @@ class TwoParty:
 
     def shuffle(self, x: Words, shape: tuple[int, int]) -> Words:
         """By an order of the first party's, then by one of the second's."""
-        self._wire.begin("shuffle", _count(shape), 0)
+        self._wire.begin("shuffle", math.prod(shape), 0)
         part = x[0]
         for mine in (self._first, not self._first):
             order = permutation.fresh_order(self._rng, shape[0]) if mine else None
@@ -178,7 +179,7 @@ class TwoParty:
 
     def sums_by(self, owner: str, groups: I64 | None, count: int, x: Words, shape: tuple[int, int]) -> Words:
         """The owner sums up its own part itself."""
-        self._wire.begin("sums_by", _count(shape), 0)
+        self._wire.begin("sums_by", math.prod(shape), 0)
         mine = groups if owner == self._wire.name else None
         sums = self._source.sums_by(mine, x[0], count)
         return (sums if mine is None else sums + sums_of(mine, x[0], count),)
@@ -188,7 +189,3 @@ class TwoParty:
 
     def finish(self) -> None:
         self._source.finish()
-
-
-def _count(shape: Shape) -> int:
-    return int(np.prod(shape, dtype=np.int64))

@@ -7,6 +7,7 @@ Operands may be public: whole numbers in the units of the array (with 2 decimals
 factors of a product; truth values beside `Bits`. Others, as fractions, are an `InputError`: nothing is rounded.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from operator import index as as_index
@@ -151,7 +152,7 @@ class Secret:
 
     @property
     def size(self) -> int:
-        return int(np.prod(self.shape, dtype=np.int64))
+        return math.prod(self.shape)
 
     @property
     def width(self) -> int:

@@ -17,6 +17,7 @@ Source:   as the checks name; carry-save addition of the parts: Mohassel, Rindal
           comparison with zero without carries: Cortadella, Llaberia, IEEE ToC 41(11), 1992.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from itertools import repeat
 from math import prod
@@ -71,7 +72,7 @@ class Verified:
         return self._plain.constant_bits(values)
 
     def multiply(self, x: Words, y: Words, shape: Shape) -> Words:
-        self._begin("multiply", _count(shape), 1)
+        self._begin("multiply", math.prod(shape), 1)
         return self._product(x, y)
 
     def _product(self, x: Words, y: Words) -> Words:
@@ -95,7 +96,7 @@ class Verified:
         return tuple(np.concatenate(parts, axis=1) for parts in zip(*columns, strict=True))
 
     def conjoin(self, x: BitParts, y: BitParts, shape: Shape) -> BitParts:
-        self._begin("conjoin", _count(shape), 1)
+        self._begin("conjoin", math.prod(shape), 1)
         rows = [tuple(pack(part)[None] for part in value) for value in (x, y)]
         return tuple(unpack(part[0], shape) for part in self._conjoined(*rows))
 
@@ -125,7 +126,7 @@ class Verified:
 
     def sign(self, x: Words, shape: Shape, width: int) -> BitParts:
         """The highest bit of the sum of the three parts."""
-        self._begin("compare", _count(shape), sign_rounds(width))
+        self._begin("compare", math.prod(shape), sign_rounds(width))
         sums, carries = self._saved(x, width)
         top = tuple(part[-1] for part in sums)
         if width > 1:
@@ -142,7 +143,7 @@ class Verified:
 
         They do if each bit of a ^ b is that of a | b one place lower.
         """
-        self._begin("equal", _count(shape), zero_rounds(width))
+        self._begin("equal", math.prod(shape), zero_rounds(width))
         a, carries = self._saved(x, width)
         same = tuple(part.copy() for part in a)
         if width > 1:
@@ -158,7 +159,7 @@ class Verified:
     def zero_words(self, x: Planes) -> BitParts:
         """Whether words that add up by exclusive or are zero."""
         shape = x[0].shape
-        self._begin("equal", _count(shape), circuits.carry_rounds(64))
+        self._begin("equal", math.prod(shape), circuits.carry_rounds(64))
         return self._none_of(tuple(circuits.planes_of(part, 64) for part in x), shape)
 
     def _none_of(self, x: Planes, shape: Shape) -> BitParts:
@@ -182,7 +183,7 @@ class Verified:
         return sums, tuple(p ^ q[:-1] for p, q in zip(most, c, strict=True))
 
     def integers(self, x: BitParts, shape: Shape) -> Words:
-        self._begin("integers", _count(shape), 2)
+        self._begin("integers", math.prod(shape), 2)
         return self._as_words(x)
 
     def _as_words(self, x: BitParts) -> Words:
@@ -195,7 +196,7 @@ class Verified:
         return total
 
     def select(self, bits: BitParts, x: Words, shape: Shape) -> Words:
-        self._begin("select", _count(shape), 3)
+        self._begin("select", math.prod(shape), 3)
         return self._product(self._as_words(bits), x)
 
     def sums_by(self, owner: str, groups: I64 | None, count: int, x: Words, shape: tuple[int, int]) -> Words:
@@ -246,7 +247,7 @@ class Verified:
 
     def open_bits(self, x: BitParts, shape: Shape, to: tuple[str, ...]) -> U8 | None:
         self.check()
-        self._wire.begin("open_bits", _count(shape))
+        self._wire.begin("open_bits", math.prod(shape))
         packed = tuple(pack(part) for part in x)
         third = self._plain.missing(packed[0], to)
         self._judges.end_opening(packed[1], third, to)
@@ -260,13 +261,13 @@ class Verified:
     def check_zero(self, x: Words, complaint: str) -> None:
         """Raises `ProtocolError` unless all are zero, which is all that anybody learns."""
         self.check()
-        self._wire.begin("check", _count(x[0].shape))
+        self._wire.begin("check", math.prod(x[0].shape))
         self._judges.check_zero(x, complaint)
 
     def check_no_bits(self, x: BitParts, complaint: str) -> None:
         """As `check_zero`, for bits."""
         self.check()
-        self._wire.begin("check", _count(x[0].shape))
+        self._wire.begin("check", math.prod(x[0].shape))
         self._judges.check_no_bits(tuple(pack(part) for part in x), complaint)
 
     def finish(self) -> None:
@@ -292,7 +293,3 @@ class Verified:
                 wrong = [each for each in batch if not hold(self._judges, [each])]
                 steps = ", ".join(f"step {each.step} {each.operation!r}" for each in wrong[:1])
                 raise self._wire.fault(self._judges.others, f"bits of {steps or 'no step'} do not hold")
-
-
-def _count(shape: Shape) -> int:
-    return int(np.prod(shape, dtype=np.int64))

@@ -656,9 +656,9 @@ def test_a_party_that_ends_early_ends_the_others_who_name_it(cheat: str, victim:
 @pytest.mark.parametrize("said", ["gone", "b: gone"])
 @pytest.mark.parametrize("kind", [ChannelError, ProtocolError])
 def test_an_error_names_the_peer_once_and_keeps_its_hint(kind: type[SealaneError], said: str) -> None:
-    with pytest.raises(kind, match=r"^b: gone$") as caught, multi_steps.naming("b"):
+    with pytest.raises(kind) as caught, multi_steps.naming("b"):
         raise kind(said, hint="try again")
-    assert caught.value.hint == "try again"
+    assert (str(caught.value), caught.value.hint) == ("b: gone", "try again")
 
 
 def words_edited(edit: Callable[[np.ndarray], np.ndarray]) -> Callable[[Any], Sequence[Message]]:

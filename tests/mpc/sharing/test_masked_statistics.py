@@ -191,6 +191,7 @@ def test_a_receiver_that_drops_out_at_the_end_does_not_keep_the_others_from_the_
     [
         (table([("a", float("nan"))]), "row 1 of column 'x0' is not a finite number"),
         (table([("a", 1.0), ("b", 1000.01)]), "row 2 of column 'x0' is outside the agreed bounds of 'amount'"),
+        (table([("a", 1.0), ("b", 1.005)]), "row 2 of column 'x0' has more than 2 decimals"),
         (table([("d", 1.0)]), "row 1 of column 'g' has a key that is not among the agreed groups"),
     ],
 )
