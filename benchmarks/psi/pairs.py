@@ -12,6 +12,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
+
 from benchmarks.harness import Row, peer_environment
 from benchmarks.psi.sets import Sets
 from benchmarks.psi.slow_link import SlowLink
@@ -20,6 +22,8 @@ from mpc.session import SESSION_BYTES
 
 PEER = "spu==0.9.5"
 SPU = "spu 0.9.5 RR22"
+
+_SETTLE_S, _LOOK_S, _IDLE_PERCENT = 10.0, 1.0, 10.0
 
 _SPU_SCRIPT = Path(__file__).parent / "parties" / "spu_rr22.py"
 
@@ -103,10 +107,18 @@ def in_turn(runners: Mapping[str, Callable[[], Report]], right: Callable[[], boo
     runs: dict[str, list[Run]] = {name: [] for name in runners}
     for _ in range(times):
         for name, runner in runners.items():
+            _settle()
             began = time.perf_counter()
             report = runner()
             runs[name].append(Run(time.perf_counter() - began, report, right()))
     return runs
+
+
+def _settle() -> None:
+    """Wait for what the last run left to do, as nodes start workers for their next job; not for other work for long."""
+    deadline = time.monotonic() + _SETTLE_S
+    while psutil.cpu_percent(_LOOK_S) > _IDLE_PERCENT and time.monotonic() < deadline:
+        pass
 
 
 def _children_cpu() -> float:
