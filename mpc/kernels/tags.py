@@ -5,6 +5,7 @@ import numpy.typing as npt
 
 from mpc.kernels.jit import kernel
 
+U8 = npt.NDArray[np.uint8]
 U64 = npt.NDArray[np.uint64]
 I64 = npt.NDArray[np.int64]
 BOOL = npt.NDArray[np.bool_]
@@ -29,6 +30,24 @@ def cut(words: U64, column: int, bits: int, high: U64, low: U64, labels: I64) ->
             high[at], low[at], labels[at] = high[at - 1], low[at - 1], labels[at - 1]
             at -= 1
         high[at], low[at], labels[at] = upper, lower, label
+
+
+@kernel("int64(const uint8[::1], uint64[::1])")
+def places_of_ones(packed: U8, out: U64) -> int:
+    """Where the bits of `packed`, lowest first, are ones: out[i] is the number of zeros before the one numbered i.
+
+    Gives the number of ones; but stops, and gives a number above `most`, where there are more than that: `out` has
+    room for `most` and 8 more, which receive anything.
+    """
+    most, count = out.shape[0] - 8, np.int64(0)
+    for i in range(packed.shape[0]):
+        if count > most:
+            break
+        octet, place = np.uint64(packed[i]), np.uint64(8 * i)
+        for bit in range(8):  # every bit is written to where the next one goes, so that nothing is to be foretold
+            out[count] = place + np.uint64(bit) - np.uint64(count)
+            count += np.int64((octet >> np.uint64(bit)) & _ONE)
+    return int(count)
 
 
 @kernel("boolean(const uint64[::1], const uint64[::1])")

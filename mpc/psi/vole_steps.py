@@ -396,18 +396,18 @@ def send_tags(link: steps.Link, tags: Tags) -> None:
 
 def receive_tags(link: steps.Link) -> tuple[U64, U64]:
     """The sender's tags, prefixes and remainders."""
-    from mpc.kernels.tags import ascending
+    from mpc.kernels.tags import ascending, places_of_ones
 
     count = link.theirs + CANARIES
     bits = prefix_bits(link.own + CANARIES, count, link.pairs)
-    high = np.zeros(count, np.uint64)
     if bits:
-        size = _prefix_places(count, bits)
-        packed = receive_bytes(link, "the prefixes of tags", -(-size // 8))
-        places = np.flatnonzero(np.unpackbits(packed, bitorder="little").view(np.bool_))
-        if len(places) != count or places[-1] >= size:
+        high = np.empty(count + 8, np.uint64)
+        packed = receive_bytes(link, "the prefixes of tags", -(-_prefix_places(count, bits) // 8))
+        found, high = places_of_ones(packed, high), high[:count]
+        if found != count or high[-1] >> np.uint64(bits):
             raise ProtocolError(f"{link.peer}: sent prefixes of other than {count} tags")
-        high = (places - np.arange(count)).astype(np.uint64)
+    else:
+        high = np.zeros(count, np.uint64)
     low = receive_bytes(link, "tags", 8 * count).view(np.uint64)
     if not ascending(high, low):
         raise ProtocolError(f"{link.peer}: sent tags that are not in ascending order")

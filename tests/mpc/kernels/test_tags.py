@@ -1,7 +1,7 @@
 """Matching against Python's sets; most tags share their high word, so that the low one decides."""
 
 import numpy as np
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from mpc.kernels import tags
@@ -59,3 +59,17 @@ def test_looking_up_finds_every_pair_of_a_place_and_a_row(
 @given(pairs=st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), max_size=4))
 def test_disorder_is_noticed(pairs: list[tuple[int, int]]) -> None:
     assert tags.ascending(words(pairs, 0), words(pairs, 1)) == (pairs == sorted(pairs))
+
+
+@given(packed=st.binary(max_size=40), spare=st.integers(-3, 3))
+@example(packed=b"\xff" * 9, spare=-3)
+def test_ones_are_found_and_no_more_are_written_than_there_is_room_for(packed: bytes, spare: int) -> None:
+    octets = np.frombuffer(packed, np.uint8)
+    places = np.flatnonzero(np.unpackbits(octets, bitorder="little"))
+    most = max(0, len(places) + spare)
+    memory = np.full(most + 16, 2**64 - 1, np.uint64)
+    count = tags.places_of_ones(octets, memory[: most + 8])
+    assert count == len(places) if most >= len(places) else count > most
+    kept = min(most, len(places))
+    assert memory[:kept].tolist() == (places - np.arange(len(places)))[:kept].tolist()
+    assert (memory[most + 8 :] == 2**64 - 1).all()
