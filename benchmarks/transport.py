@@ -87,10 +87,13 @@ def run_node(me: Identity, peer: Identity, sock: socket.socket, report: Connecti
         report.send(await transport.start("127.0.0.1:0"))
         port = await asyncio.to_thread(report.recv)
         transport.set_peers({peer.fingerprint: f"127.0.0.1:{port}" if port else ""})
-        await transport.run_worker(sock, bytes(15) + b"\1", {peer.name: peer.fingerprint}, on_event)
+        await transport.run_worker(sock, bytes(15) + b"\1", {peer.name: peer.fingerprint}, on_event, on_failed)
         report.send(usage(began))
         await asyncio.to_thread(report.recv)
         await transport.stop(0)
+
+    async def on_failed(_errors: object) -> None:
+        raise RuntimeError("the worker did not finish")
 
     async def on_event(_event: bytes) -> None:
         nonlocal began

@@ -12,7 +12,7 @@ from pathlib import Path
 import structlog
 
 from mpc import registry
-from mpc.errors import ChannelError, InputError, ProtocolError
+from mpc.errors import ChannelError, InputError, ProtocolError, SealaneError
 from parties import memory, models
 from parties.datasets import Dataset
 from parties.jobs.endings import held_result
@@ -104,6 +104,8 @@ class Workers:
                 memory.make_ready(self.memory)
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             ended = await self._play(record, inputs, folder)
+            if ended is None:
+                return
             if ended.facts is not None:
                 if earlier is not None:
                     ended = replace(ended, sets=(folder / _SETS).read_bytes(), seen=earlier.seen)
@@ -124,7 +126,8 @@ class Workers:
             shutil.rmtree(folder, ignore_errors=True)
         await self.on_end(ended)
 
-    async def _play(self, record: JobRecord, inputs: Inputs, folder: Path) -> Ended:
+    async def _play(self, record: JobRecord, inputs: Inputs, folder: Path) -> Ended | None:
+        """How it ended; None if `on_end` was told so already."""
         name, _ = own_part(record, self.me)
         peers = {party.name: party.fingerprint for party in record.others(self.me)}
         assert record.session is not None
@@ -154,15 +157,27 @@ class Workers:
                 last.append(report)
             await self.on_report(record, report, started)
 
+        def ended(code: int, errors: Mapping[str, SealaneError]) -> Ended:
+            misbehaved = tuple(peers[peer] for peer, error in errors.items() if isinstance(error, ProtocolError))
+            return replace(_outcome(record, last[-1] if last else None, code), misbehaved=misbehaved)
+
+        told = False
+
+        async def on_failed(errors: Mapping[str, SealaneError]) -> None:
+            # Before peers know: their workers fail because of it, and may be heard before this process has gone.
+            nonlocal told
+            if last and last[-1].failure is not None:
+                await self.on_end(ended(1, errors))
+                told = True
+
         try:
             worker.begin(task)
-            traffic = await self.transport.run_worker(worker.sock, record.session, peers, on_event)
+            traffic = await self.transport.run_worker(worker.sock, record.session, peers, on_event, on_failed)
             code = await worker.process.wait()
         finally:
             await worker.end()
             self.spares.replace()
-        misbehaved = tuple(peers[peer] for peer, error in traffic.errors.items() if isinstance(error, ProtocolError))
-        return replace(_outcome(record, last[-1] if last else None, code), misbehaved=misbehaved)
+        return None if told else ended(code, traffic.errors)
 
 
 def _is_in_memory(record: JobRecord) -> bool:

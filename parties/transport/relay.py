@@ -26,9 +26,11 @@ async def relay(
     session: bytes,
     links: Mapping[str, PeerLink],
     on_event: Callable[[bytes], Awaitable[None]],
+    on_failed: Callable[[Mapping[str, SealaneError]], Awaitable[None]],
 ) -> WorkerTraffic:
     """Relay the worker at the other end of `sock` until it closes it, and close this end.
 
+    `on_failed` is awaited, with what happened to each peer, before peers are told that the worker did not finish.
     Cancelling ends the session as failed.
     """
     filled, emptied = send_memory(sock, len(links))
@@ -44,6 +46,8 @@ async def relay(
         for end in ends:
             end.link.attach(session, end)
         finished = await _read(_Inbox(sock), ends, on_event)
+        if not finished:
+            await on_failed(_errors(ends))
     finally:
         writing.cancel()
         await asyncio.gather(writing, return_exceptions=True)
@@ -54,8 +58,12 @@ async def relay(
         finished=finished,
         sent_bytes={end.name: end.sent_bytes for end in ends},
         received_bytes={end.name: end.received_bytes for end in ends},
-        errors={end.name: end.error for end in ends if end.error is not None},
+        errors=_errors(ends),
     )
+
+
+def _errors(ends: Sequence["_End"]) -> dict[str, SealaneError]:
+    return {end.name: end.error for end in ends if end.error is not None}
 
 
 async def _read(inbox: "_Inbox", ends: Sequence["_End"], on_event: Callable[[bytes], Awaitable[None]]) -> bool:

@@ -10,7 +10,7 @@ from typing import Any
 import grpc
 import structlog
 
-from mpc.errors import ChannelError, InputError, PolicyDenied, ProtocolError
+from mpc.errors import ChannelError, InputError, PolicyDenied, ProtocolError, SealaneError
 from mpc.rng import Rng, system_rng
 from parties.addresses import split
 from parties.transport import tls
@@ -122,12 +122,14 @@ class Transport:
         session: bytes,
         peers: Mapping[str, str],
         on_event: Callable[[bytes], Awaitable[None]],
+        on_failed: Callable[[Mapping[str, SealaneError]], Awaitable[None]],
     ) -> WorkerTraffic:
         """Relay the worker at the other end of `sock` until it closes it, and close this end.
 
         `session` (16 bytes) names the attempt, the same at every party and never used before; `peers` maps each other
         party's name in the job to its fingerprint. A peer that fails is reported to the worker, whose protocol then
-        raises; what happened to each is in the result. Cancelling ends the sessions as failed.
+        raises; what happened to each is in the result. `on_failed` is given it, and awaited, before peers are told that
+        the worker ended without having finished. Cancelling ends the sessions as failed.
         """
         if len(session) != SESSION_BYTES:
             raise InputError(f"a session id has {SESSION_BYTES} bytes")
@@ -138,7 +140,7 @@ class Transport:
             if self._stopping:
                 raise ChannelError("this node is stopping")
             links = {name: self._link(peer) for name, peer in peers.items()}
-            return await relay(sock, session, links, on_event)
+            return await relay(sock, session, links, on_event, on_failed)
         finally:
             self._workers.discard(task)
             sock.close()

@@ -257,7 +257,7 @@ def test_it_survives_the_end_of_a_node_in_the_middle(nodes: Sandbox) -> None:
     nodes.connect()
     assert nodes.results(job)["cn"].to_pylist() == truth(35)
     noted = nodes["hk"].node._store.connection().execute("SELECT count(*) FROM row_sets WHERE job = ?", (job.id,))
-    assert noted.fetchone() == (1,)
+    assert noted.fetchone()[0] == 1
 
 
 @pytest.mark.parametrize("level", ["J0", "J3"])

@@ -120,7 +120,7 @@ async def until(true: Callable[[], bool], within_s: float = 60.0) -> None:
         await asyncio.sleep(0.005)
 
 
-async def ignore(_event: bytes) -> None:
+async def ignore(_what: object) -> None:
     pass
 
 
@@ -129,11 +129,12 @@ def start_worker(
     session: bytes,
     peers: Mapping[str, str],
     on_event: Callable[[bytes], Awaitable[None]] = ignore,
+    on_failed: Callable[[object], Awaitable[None]] = ignore,
     **window: int,
 ) -> tuple[WorkerLink, "asyncio.Task[WorkerTraffic]"]:
     """A worker's link, for use in a thread, and the relay that serves it."""
     mine, theirs = socket.socketpair()
-    task = asyncio.create_task(node.transport.run_worker(mine, session, peers, on_event))
+    task = asyncio.create_task(node.transport.run_worker(mine, session, peers, on_event, on_failed))
     link = connect(theirs, list(peers), **window)
     _workers.append(link)
     return link, task

@@ -160,7 +160,7 @@ def test_stopping_lets_workers_finish_and_takes_no_new_ones() -> None:
             await asyncio.sleep(0)
             mine, theirs = socket.socketpair()
             with theirs, pytest.raises(ChannelError, match="stopping"):
-                await one.transport.run_worker(mine, session("2"), {"b": B.fingerprint}, ignore)
+                await one.transport.run_worker(mine, session("2"), {"b": B.fingerprint}, ignore, ignore)
             await asyncio.to_thread(near.pipes["b"].send_bytes, b"in time")
             assert await asyncio.to_thread(far.pipes["a"].recv_bytes) == b"in time"
             await asyncio.to_thread(near.close, finished=True)
@@ -179,7 +179,7 @@ def test_a_session_id_serves_one_attempt_and_a_second_does_not_disturb_it() -> N
             await asyncio.to_thread(near.pipes["b"].send_bytes, b"before")
             mine, theirs = socket.socketpair()
             with theirs, pytest.raises(ChannelError, match="used before"):
-                await one.transport.run_worker(mine, session("1"), {"b": B.fingerprint}, ignore)
+                await one.transport.run_worker(mine, session("1"), {"b": B.fingerprint}, ignore, ignore)
             await asyncio.to_thread(near.pipes["b"].send_bytes, b"after")
             assert await asyncio.to_thread(far.pipes["a"].recv_bytes) == b"before"
             assert await asyncio.to_thread(far.pipes["a"].recv_bytes) == b"after"
@@ -212,9 +212,36 @@ def test_a_worker_that_breaks_the_rules_or_a_failing_server_fails_the_attempt_on
             mine, theirs = socket.socketpair()
             with theirs:
                 theirs.sendall(record)
-                traffic = await one.transport.run_worker(mine, session("1"), {"b": B.fingerprint}, fail)
+                traffic = await one.transport.run_worker(mine, session("1"), {"b": B.fingerprint}, fail, ignore)
             assert not traffic.finished
             await still_served(one, two)
+
+    run(work)
+
+
+def test_peers_hear_that_a_worker_failed_only_after_its_node_has_noted_why() -> None:
+    async def work() -> None:
+        async with two_nodes(A, B) as (one, two):
+            noted = asyncio.Event()
+            began = asyncio.Event()
+
+            async def note(errors: object) -> None:
+                assert errors == {}
+                began.set()
+                await noted.wait()
+
+            near, near_task = start_worker(one, session("1"), {"b": B.fingerprint}, on_failed=note)
+            far, far_task = start_worker(two, session("1"), {"a": A.fingerprint})
+            heard = asyncio.create_task(asyncio.to_thread(far.pipes["a"].recv_bytes))
+            await asyncio.to_thread(near.close, finished=False)
+            await began.wait()
+            assert not (await asyncio.wait([heard], timeout=0.2))[0]
+            noted.set()
+            with pytest.raises(ChannelError, match="its worker ended before it finished"):
+                await heard
+            await asyncio.to_thread(far.close, finished=False)
+            assert not (await near_task).finished
+            await far_task
 
     run(work)
 
@@ -226,7 +253,7 @@ def test_what_a_worker_said_before_it_left_is_heard_though_nothing_can_be_writte
             mine, theirs = socket.socketpair()
             theirs.sendall(HEADER.pack(8, RecordKind.GRANT, 0, 0) + TOTAL.pack(2**20) + said)
             theirs.close()
-            traffic = await one.transport.run_worker(mine, session("1"), {"b": B.fingerprint}, ignore)
+            traffic = await one.transport.run_worker(mine, session("1"), {"b": B.fingerprint}, ignore, ignore)
             assert traffic.finished == bool(said)
             await still_served(one, two)
 
@@ -459,7 +486,9 @@ def test_a_killed_worker_is_reported_on_both_sides_and_leaves_nothing_in_nodes_t
     async def work() -> None:
         async with two_nodes(A, B) as (one, two):
             mine, theirs = socket.socketpair()
-            near_task = asyncio.create_task(one.transport.run_worker(mine, session("1"), {"b": B.fingerprint}, ignore))
+            near_task = asyncio.create_task(
+                one.transport.run_worker(mine, session("1"), {"b": B.fingerprint}, ignore, ignore)
+            )
             command = [sys.executable, "-c", WORKER, str(theirs.fileno())]
             process = subprocess.Popen(command, pass_fds=[theirs.fileno()])
             theirs.close()
@@ -733,7 +762,7 @@ def test_too_many_sessions_are_refused_on_either_side_and_the_others_go_on() -> 
         assert await asyncio.to_thread(far[2][0].pipes["a"].recv_bytes) == b"served"
         mine, theirs = socket.socketpair()
         with theirs, pytest.raises(ChannelError, match="too many sessions"):
-            await two.transport.run_worker(mine, session("new"), {"a": A.fingerprint}, ignore)
+            await two.transport.run_worker(mine, session("new"), {"a": A.fingerprint}, ignore, ignore)
         for link, _ in started + far:
             link.close(finished=True)
         await asyncio.gather(*(task for _, task in started + far))
