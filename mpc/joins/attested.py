@@ -34,13 +34,12 @@ import numpy as np
 from mpc.channel import naming
 from mpc.errors import ProtocolError
 from mpc.joins import bins, hidden
-from mpc.joins.hidden import MOST_ROWS
-from mpc.joins.joined import I64, Declared, Joined, Table, check_table, share_columns
-from mpc.joins.matching import common_to_all, taken
+from mpc.joins.joined import I64, Declared, Joined, Table, check_table
+from mpc.joins.matching import announce_matches, columns_at, common_to_all
 from mpc.primitives.prg import SEED_BYTES, Prg
 from mpc.psi import row_prfs
 from mpc.psi import vole_steps as fast
-from mpc.psi.params import MAX_KEYS, MultiParams
+from mpc.psi.params import MultiParams
 from mpc.psi.steps import Link
 from mpc.rng import Rng
 from mpc.sharing.engine import Engine
@@ -68,17 +67,9 @@ def join_open(
     own: I64 | None = None
     if table is not None:
         own = common_to_all(party, label, asker, others, declared, table)
-    count = engine.announce(asker, None if own is None else len(own), most=MAX_KEYS)
-    if own is not None and count != len(own):
-        raise ProtocolError(f"{asker}: names another number of matches than it marked")
+    count = announce_matches(engine, asker, own)
     _compare(party, engine, asker, others, None if table is None or own is None else table.keys[own])
-    columns = {
-        name: share_columns(
-            engine, name, count, taken(table, own) if party.name == name else None, declared.get(name, {})
-        )
-        for name in (asker, *others)
-    }
-    return Joined(count, columns, None, own)
+    return Joined(count, columns_at(party, engine, (asker, *others), count, declared, table, own), None, own)
 
 
 def _compare(
@@ -112,11 +103,7 @@ def join_hidden(
     table: Table | None,
 ) -> Joined:
     """J3. `table` is None at a third computing party, which brings no rows."""
-    own_keys = None if table is None else len(table.keys)
-    sizes = {
-        name: engine.announce(name, own_keys if party.name == name else None, most=MOST_ROWS)
-        for name in (asker, *others)
-    }
+    sizes = hidden.announce_sizes(party, engine, (asker, *others), table)
     count, names = bins.bins_for(sizes[asker]), {name: sorted(declared.get(name, {})) for name in others}
     words: dict[str, U64] = {}
     own_rows: I64 | None = None
@@ -139,10 +126,7 @@ def join_hidden(
         asker: hidden.own_columns(engine, asker, count, table if party.name == asker else None, own_rows, declared)
     }
     for name in others:
-        columns[name] = {
-            column: hidden.as_declared(chosen[name][1 + index], declared[name][column])
-            for index, column in enumerate(names[name])
-        }
+        columns[name] = hidden.as_columns(chosen[name][1:], names[name], declared.get(name, {}))
     _check_tickets(engine, asker, offers, chosen)
     check_count(engine, matches, sizes)
     return Joined(count, columns, flags, own_rows, matches)

@@ -59,11 +59,7 @@ def join_hidden(
     table: Table | None,
 ) -> Joined:
     """J3. `table` is None at a third computing party, which brings no rows."""
-    own_keys = None if table is None else len(table.keys)
-    sizes = {
-        name: engine.announce(name, own_keys if party.name == name else None, most=MOST_ROWS)
-        for name in (asker, *others)
-    }
+    sizes = announce_sizes(party, engine, (asker, *others), table)
     count, names = bins.bins_for(sizes[asker]), {name: sorted(declared.get(name, {})) for name in others}
     words: dict[str, U64] = {}
     own_rows: I64 | None = None
@@ -83,9 +79,7 @@ def join_hidden(
     columns = {asker: own_columns(engine, asker, count, table if party.name == asker else None, own_rows, declared)}
     for name in others:
         chosen = engine.select(flags, summed[name][1:]) if names[name] else summed[name][1:]
-        columns[name] = {
-            column: as_declared(chosen[index], declared[name][column]) for index, column in enumerate(names[name])
-        }
+        columns[name] = as_columns(chosen, names[name], declared.get(name, {}))
     return Joined(count, columns, flags, own_rows)
 
 
@@ -117,6 +111,12 @@ def shuffled(engine: Engine, joined: Joined, asker: str, others: Sequence[str], 
     for index, (name, column) in enumerate(every, 1):
         columns[name][column] = as_declared(mixed[matched, index], declared[name][column])
     return Joined(len(matched), columns, None, None)
+
+
+def announce_sizes(party: Party[Any], engine: Engine, owners: Sequence[str], table: Table | None) -> dict[str, int]:
+    """How many keys each owner of a table has."""
+    own = None if table is None else len(table.keys)
+    return {name: engine.announce(name, own if party.name == name else None, most=MOST_ROWS) for name in owners}
 
 
 def combine(engine: Engine, words: Mapping[str, U64 | None], shape: tuple[int, ...]) -> Secret:
@@ -196,6 +196,11 @@ def own_columns(
         joined = Joined(count, {}, None, own_rows)
         values = {name: joined.place(column) for name, column in table.columns.items()}
     return share_columns(engine, asker, count, values, declared.get(asker, {}))
+
+
+def as_columns(rows: Secret, names: Sequence[str], declared: Mapping[str, Column]) -> dict[str, Secret]:
+    """The columns of those names, which are rows of a matrix, zeros where there is no match."""
+    return {name: as_declared(rows[index], declared[name]) for index, name in enumerate(names)}
 
 
 def as_declared(values: Secret, column: Column) -> Secret:

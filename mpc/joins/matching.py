@@ -27,6 +27,7 @@ from mpc.psi import vole_steps as fast
 from mpc.psi.params import MAX_KEYS, MultiParams, VoleParams
 from mpc.psi.steps import Link, exchange_sizes
 from mpc.sharing.engine import Engine
+from mpc.sharing.values import Secret
 from mpc.spec import Party
 from protos import psi_pb2
 
@@ -54,16 +55,8 @@ def join_open(
             tags = vole.help_find(link, pair, table.keys)
             matched = vole.read_bitmap(link, link.channel.recv(psi_pb2.Verdict).matched)
             own = fast.common_keys(link, tags, matched)
-    count = engine.announce(asker, None if own is None else len(own), most=MAX_KEYS)
-    if own is not None and count != len(own):
-        raise ProtocolError(f"{asker}: names another number of matches than it marked")
-    columns = {
-        name: share_columns(
-            engine, name, count, taken(table, own) if party.name == name else None, declared.get(name, {})
-        )
-        for name in (asker, *others)
-    }
-    return Joined(count, columns, None, own)
+    count = announce_matches(engine, asker, own)
+    return Joined(count, columns_at(party, engine, (asker, *others), count, declared, table, own), None, own)
 
 
 def join_one_sided(
@@ -90,12 +83,7 @@ def join_one_sided(
     rows = engine.announce(other, expected, most=MAX_KEYS)
     if expected not in (None, rows):
         raise ProtocolError(f"{other}: names another number of rows than it has keys")
-    columns = {
-        name: share_columns(
-            engine, name, rows, taken(table, own) if party.name == name else None, declared.get(name, {})
-        )
-        for name in (asker, other)
-    }
+    columns = columns_at(party, engine, (asker, other), rows, declared, table, own)
     matched = own >= 0 if own is not None and party.name == asker else None
     return Joined(rows, columns, engine.share_bits(asker, matched, shape=(rows,)), own)
 
@@ -144,13 +132,39 @@ def _partners(found: vole.Found, link: Link) -> I64:
     return partners[partners < link.own]
 
 
-def taken(table: Table | None, rows: I64 | None) -> Mapping[str, I64] | None:
+def announce_matches(engine: Engine, asker: str, own: I64 | None) -> int:
+    """How many keys are common, as the asker says; `own` are this party's, None without a table."""
+    count = engine.announce(asker, None if own is None else len(own), most=MAX_KEYS)
+    if own is not None and count != len(own):
+        raise ProtocolError(f"{asker}: names another number of matches than it marked")
+    return count
+
+
+def columns_at(
+    party: Party[Any],
+    engine: Engine,
+    owners: Sequence[str],
+    count: int,
+    declared: Declared,
+    table: Table | None,
+    rows: I64 | None,
+) -> dict[str, dict[str, Secret]]:
+    """Shares of every owner's columns at its `count` rows, which are `rows` of the own table."""
+    return {
+        name: share_columns(
+            engine, name, count, _taken(table, rows) if party.name == name else None, declared.get(name, {})
+        )
+        for name in owners
+    }
+
+
+def _taken(table: Table | None, rows: I64 | None) -> Mapping[str, I64] | None:
     """The columns' values at these rows, zeros at negative ones."""
     if table is None or rows is None:
         return None
     present = rows >= 0
-    taken = {}
+    found = {}
     for name, values in table.columns.items():
-        taken[name] = np.zeros(len(rows), np.int64)
-        taken[name][present] = values[rows[present]]
-    return taken
+        found[name] = np.zeros(len(rows), np.int64)
+        found[name][present] = values[rows[present]]
+    return found
