@@ -71,8 +71,7 @@ class Job:
         if not re.fullmatch(r"[0-9a-f]{32}", self.id):
             raise InputError("a job's id is 32 hexadecimal digits")
         for name in self.members:
-            if not NAME.fullmatch(name):
-                raise InputError(f"party name {name[:80]!r}: use a-z, 0-9, '.', '_' and '-', at most 63 characters")
+            check_name(name, "party name")
         if not 2 <= len(self.members) <= 50:
             raise InputError(f"a job takes 2 to 50 parties, not {len(self.members)}")
         if isinstance(self.receivers, str):
@@ -126,6 +125,12 @@ def _adapter() -> "TypeAdapter[Job]":
 def canonical_json(value: Any) -> bytes:
     """JSON with sorted keys, no spaces, UTF-8, no NaN or infinity."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+
+
+def check_name(name: str, what: str) -> None:
+    """Raises `InputError` unless `name` may be one; `what` says of what it is."""
+    if not NAME.fullmatch(name):
+        raise InputError(f"{what} {name[:80]!r}: use a-z, 0-9, '.', '_' and '-', at most 63 characters")
 
 
 def digest_of(data: bytes) -> str:

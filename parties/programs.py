@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from mpc.errors import InputError
-from mpc.job import NAME
+from mpc.job import check_name
 from mpc.sharing.program import MAX_PROGRAM_BYTES, check_source
 
 
@@ -25,8 +25,7 @@ class Program:
 
 def read(name: str, file: Path, now: float) -> Program:
     """The program in `file`; raises `InputError` when it is none, or for a name that cannot be one."""
-    if not NAME.fullmatch(name):
-        raise InputError(f"name {name[:80]!r}: use a-z, 0-9, '.', '_' and '-', at most 63 characters")
+    check_name(name, "name")
     with file.open("rb") as opened:
         source = opened.read(MAX_PROGRAM_BYTES + 1)
     check_source(source)

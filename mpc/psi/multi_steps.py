@@ -255,22 +255,34 @@ def receive_shares(link: steps.Link, keys: oprf.Keys, digests: fast.U64) -> fast
 
     Under a key that it does not have, it is one that looks random.
     """
+    seed, vector = receive_vector(link, "masked shares")
+    if seed == keys.seed:
+        return _decoded(oprf.in_columns(keys, len(vector)), vector)
+    return by_key(oprf.arrange(digests, len(vector), seed), vector)[keys.rows.order]
+
+
+def receive_vector(link: steps.Link, what: str) -> tuple[bytes, fast.U64]:
+    """The seed under which a peer stored words under its keys, and the vector."""
     seed = fast.receive_seed(link)
-    columns = okvs.columns(link.theirs + fast.CANARIES)
-    vector = fast.receive_bytes(link, "masked shares", 8 * columns).view(np.uint64)
-    under = oprf.in_columns(keys, columns) if seed == keys.seed else oprf.arrange(digests, columns, seed)
-    rows, bands = under.rows, okvs.band_bits(seed)
-    values = np.empty(len(digests), np.uint64)
+    return seed, fast.receive_bytes(link, what, 8 * okvs.columns(link.theirs + fast.CANARIES)).view(np.uint64)
+
+
+def by_key(keys: oprf.Keys, vector: fast.U64) -> fast.U64:
+    """The word stored under each key, in the order in which they were before they were arranged."""
+    placed = np.empty(len(keys.rows.order), np.uint64)
+    placed[keys.rows.order] = _decoded(keys, vector)
+    return placed
+
+
+def _decoded(keys: oprf.Keys, vector: fast.U64) -> fast.U64:
+    """The word stored under each key, in the order of their rows."""
+    bands, values = okvs.band_bits(keys.seed), np.empty(len(keys.rows.order), np.uint64)
 
     def work(piece: slice) -> None:
-        values[piece] = okvs.decode(rows, piece, bands, vector, vector)[:, 0]
+        values[piece] = okvs.decode(keys.rows, piece, bands, vector, vector)[:, 0]
 
-    spread(work, len(digests), okvs.PIECE_ROWS)
-    if seed == keys.seed:
-        return values
-    placed = np.empty_like(values)
-    placed[rows.order] = values
-    return placed[keys.rows.order]
+    spread(work, len(values), okvs.PIECE_ROWS)
+    return values
 
 
 def found_by_all(peers: str, sums: fast.U64, order: fast.I64) -> fast.I64:

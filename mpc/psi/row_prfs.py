@@ -9,7 +9,6 @@ from collections.abc import Sequence
 import numpy as np
 
 from mpc.primitives import okvs, oprf, row_oprf, vole
-from mpc.primitives.threads import spread
 from mpc.psi import multi_steps, steps
 from mpc.psi import vole_steps as fast
 from mpc.psi.params import MultiParams, VoleParams
@@ -53,17 +52,8 @@ def send_words(link: steps.Link, digests: fast.U64, values: fast.U64, rng: Rng) 
 
 def receive_words(link: steps.Link, digests: fast.U64) -> fast.U64:
     """The word that the peer stored under each key; under a key that it does not have, one that looks random."""
-    seed = fast.receive_seed(link)
-    columns = okvs.columns(link.theirs + fast.CANARIES)
-    vector = fast.receive_bytes(link, "masked words", 8 * columns).view(np.uint64)
-    rows, bands = oprf.arrange(digests, columns, seed).rows, okvs.band_bits(seed)
-    values = np.empty(len(digests), np.uint64)
-
-    def work(piece: slice) -> None:
-        values[rows.order[piece]] = okvs.decode(rows, piece, bands, vector, vector)[:, 0]
-
-    spread(work, len(digests), okvs.PIECE_ROWS)
-    return values
+    seed, vector = multi_steps.receive_vector(link, "masked words")
+    return multi_steps.by_key(oprf.arrange(digests, len(vector), seed), vector)
 
 
 def wire_bytes(params: MultiParams, rows: int, other_keys: int) -> tuple[int, int]:

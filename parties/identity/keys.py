@@ -25,7 +25,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from mpc.errors import InputError, ProtocolError
-from mpc.job import NAME
+from mpc.job import check_name
 from parties.identity.certificates import IdentityCertificate, issue_identity, issue_tls, read_identity
 
 MAX_SIGNATURE_BYTES = 72  # DER of two 256-bit integers
@@ -109,8 +109,7 @@ class Identity:
 
 def create(folder: Path, name: str, now: datetime) -> Identity:
     """A new identity in `folder`, which appears complete or not at all; raises `InputError` when one is there."""
-    if not NAME.fullmatch(name):
-        raise InputError(f"party name {name[:80]!r}: use a-z, 0-9, '.', '_' and '-', at most 63 characters")
+    check_name(name, "party name")
     key = ec.generate_private_key(ec.SECP256R1())
     pem = issue_identity(key, name, now).public_bytes(Encoding.PEM)
     try:
