@@ -5,11 +5,14 @@ import socket
 import struct
 import threading
 
+_BUFFER_BYTES = 4 * 2**20  # as TCP's grow to by themselves, while those of a pair of sockets stay at 200 KiB
+
 
 class SocketPipe:
     """Length-prefixed byte strings on a socket; a thread writes, so that both ends may send at once."""
 
     def __init__(self, end: socket.socket) -> None:
+        end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _BUFFER_BYTES)
         self._end = end
         self._outgoing: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
         self._writer = threading.Thread(target=self._write)
