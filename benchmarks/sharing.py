@@ -229,7 +229,7 @@ def rows(quick: bool) -> Iterator[Row]:
             if (setting.protocol, case) == ("ABY3", "multiply"):
                 slow = mpyc(peer_environment("mpyc", [MPYC, "numpy", "gmpy2"]), size // 10)
                 scaled = Run(10 * slow.seconds, 10 * slow.cpu_seconds, 0, slow.peak_mb, slow.ok)
-                yield from list(_pair(f"multiply {size:,}, 3 parties", "MPyC", case, own, scaled, quick))[:0:-1]
+                yield from _pair(f"multiply {size:,}, {setting.title}", "MPyC", case, own, scaled, quick)
 
 
 def _median(runs: Sequence[Run]) -> Run:
