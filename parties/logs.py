@@ -1,5 +1,8 @@
 """Structured logs: one JSON object a line on standard error, with the time, the level, the event and its fields.
 
+An event is one write to the file, so that a process killed at any time, or another process writing beside it, leaves no line
+that continues with the next one.
+
 What may be a field is names, fingerprints, ids, counts and states. Never data, keys, shares, or bytes from a peer.
 """
 
@@ -19,6 +22,6 @@ def configure(level: str) -> None:
             structlog.processors.JSONRenderer(sort_keys=True),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.WriteLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
     )
