@@ -1,7 +1,7 @@
 """Structured logs: one JSON object a line on standard error, with the time, the level, the event and its fields.
 
-An event is one write to the file, so that a process killed at any time, or another process writing beside it, leaves no line
-that continues with the next one.
+An event is one write to the file, so that a process killed at any time, or another process writing beside it, leaves no
+line that the next one continues.
 
 What may be a field is names, fingerprints, ids, counts and states. Never data, keys, shares, or bytes from a peer.
 """
