@@ -1,28 +1,25 @@
 """What the running node reads from and writes to its database, each in one go: the synchronous half of the server."""
 
 import json
-import os
-import shutil
 import sqlite3
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
-from mpc import registry, tally
+from mpc import registry
 from mpc.errors import InputError, PolicyDenied
-from parties import budgets, datasets, memory, models, programs, row_sets, schedules
+from parties import budgets, datasets, models, programs, row_sets, schedules
 from parties.evidence import log
 from parties.home import Home
 from parties.identity import peers
 from parties.identity.keys import Identity
 from parties.jobs import attempts, evidence, outbox, proposals
 from parties.jobs.failure import Failure, Kind
-from parties.jobs.records import JobRecord, get, in_states, own_part
-from parties.jobs.states import OPEN, State
+from parties.jobs.records import JobRecord, count, get, own_part
+from parties.jobs.states import State
 from parties.release import Release
 from parties.store import Store
 from parties.worker.task import ModelFile, Report
@@ -46,18 +43,12 @@ class Books:
         return self.identity.fingerprint
 
     def recover(self) -> None:
-        """After a start: no worker and no link of the last run is left, and what they left behind goes."""
-        shutil.rmtree(self.home.work, ignore_errors=True)
-        for attempt in self.home.memory.glob("*.[0-9]*"):
-            shutil.rmtree(attempt, ignore_errors=True)
-        for folder in (self.home.work, self.home.results):
-            folder.mkdir(mode=0o700, exist_ok=True)
+        """After a start: no worker and no link of the last run is left."""
         with self.store.transaction() as db:
             db.execute("DELETE FROM links")
             db.execute("DELETE FROM calls")
             db.execute("DELETE FROM progress")
             attempts.interrupt_all(db, self.identity, time.time())
-        self.clean()
 
     def peers(self) -> tuple[peers.Peer, ...]:
         return peers.read_all(self.store.connection())
@@ -67,30 +58,38 @@ class Books:
         with self.store.transaction() as db:
             attempts.drop_peer(db, self.identity, fingerprint, time.time())
 
-    def startable(self) -> list[JobRecord]:
-        """The jobs coordinated here that may start now, none while all workers are taken."""
-        db = self.store.connection()
-        if attempts.running(db) >= self.home.settings.max_running_jobs:
-            return []
-        return attempts.startable(db, self.identity, time.time())
+    def start_next(self, connected: Collection[str]) -> bool:
+        """Begin the next attempt at one job that is coordinated here and whose other members are `connected`.
 
-    def start(self, job_id: str) -> None:
-        """Begin the next attempt at a job that is coordinated here, if there is a worker for it."""
+        False if there is none, or no free worker for it.
+        """
+        # Looking is cheap and frequent, writing is not: take the write lock only if there is something to start.
+        if self._next_to_start(self.store.connection(), connected) is None:
+            return False
         with self.store.transaction() as db:
-            if attempts.running(db) < self.home.settings.max_running_jobs:
+            job_id = self._next_to_start(db, connected)
+            if job_id is not None:
                 attempts.start(db, self.identity, job_id, time.time())
+        return job_id is not None
 
-    def running(self) -> list[tuple[JobRecord, Inputs]]:
-        """The jobs of which an attempt is under way, each with what it reads here."""
+    def _next_to_start(self, db: sqlite3.Connection, connected: Collection[str]) -> str | None:
+        if attempts.running(db) >= self.home.settings.max_running_jobs:
+            return None
+        return attempts.next_to_start(db, self.identity, connected, time.time())
+
+    def running(self) -> set[tuple[str, int]]:
+        """The job and number of each attempt that is under way."""
+        rows = self.store.connection().execute("SELECT id, attempt FROM jobs WHERE state = ?", (State.RUNNING,))
+        return {(row["id"], row["attempt"]) for row in rows}
+
+    def part(self, job_id: str) -> tuple[JobRecord, Inputs]:
+        """A job, and what its worker reads here."""
         db = self.store.connection()
-        found = []
-        for record in in_states(db, {State.RUNNING}):
-            name, member = own_part(record, self.me)
-            dataset = datasets.find(db, member.dataset) if member.dataset else None
-            earlier = row_sets.read(db, record.job, name, dataset)
-            program = self._program(db, record, name)
-            found.append((record, Inputs(dataset, self._model(db, record), earlier, program)))
-        return found
+        record = get(db, job_id)
+        name, member = own_part(record, self.me)
+        dataset = datasets.find(db, member.dataset) if member.dataset else None
+        earlier = row_sets.read(db, record.job, name, dataset)
+        return record, Inputs(dataset, self._model(db, record), earlier, self._program(db, record, name))
 
     def _model(self, db: sqlite3.Connection, record: JobRecord) -> ModelFile | None:
         spec = registry.get(record.job.protocol)
@@ -106,9 +105,7 @@ class Books:
         return b"" if program is None else program.source
 
     def pass_deadlines(self) -> None:
-        db = self.store.connection()
-        # Looking is cheap and frequent, writing is not: take the write lock only if something is overdue.
-        if attempts.overdue(db, self.identity, time.time()):
+        if attempts.overdue(self.store.connection(), self.identity, time.time()):
             with self.store.transaction() as db:
                 attempts.pass_deadlines(db, self.identity, time.time())
 
@@ -231,34 +228,6 @@ class Books:
                 db.execute("UPDATE calls SET answer = ? WHERE id = ?", (json.dumps(value), call))
             db.execute("DELETE FROM calls WHERE asked_at < ?", (time.time() - _CALL_LIFE_S,))
 
-    def clean(self) -> None:
-        """Delete what jobs left that have ended without releasing it, models that were removed, and spools."""
-        db = self.store.connection()
-        open_jobs = {record.id for record in in_states(db, OPEN)}
-        for spool in self.home.spool.glob("*"):
-            if spool.name not in open_jobs:
-                self._note_calls(spool)
-                shutil.rmtree(spool, ignore_errors=True)
-        # A crash between the two halves of a release leaves a file in its place, but not released.
-        kept = {f"{row['job']}.model" for row in db.execute("SELECT job FROM models")}
-        kept |= {row["result"] for row in db.execute("SELECT result FROM jobs WHERE result IS NOT NULL")}
-        for file in self.home.results.iterdir():
-            if file.name not in kept and file.name.lstrip(".").partition(".")[0] not in open_jobs:
-                memory.remove(file)
-        for file in self.home.memory.glob("*.parquet"):  # kept there, and a crash came before it had a place
-            if not os.path.lexists(self.home.results / file.name) and file.stem not in open_jobs:
-                file.unlink(missing_ok=True)
-
-    def _note_calls(self, spool: Path) -> None:
-        """Put into the evidence what a job that has ended told while it ran, however it ended."""
-        try:
-            calls, rows = tally.count((spool / tally.NAME).read_bytes())
-        except OSError:
-            return
-        with self.store.transaction() as db:
-            evidence.calls_answered(db, self.identity, get(db, spool.name), calls, rows, time.time())
-
-    def count_jobs(self) -> Counter[str]:
+    def count_jobs(self) -> Counter[State]:
         """How many jobs are in each state."""
-        rows = self.store.connection().execute("SELECT state, count(*) AS n FROM jobs GROUP BY state")
-        return Counter({row["state"]: row["n"] for row in rows})
+        return count(self.store.connection())

@@ -66,8 +66,11 @@ class Metrics:
         for gauge in (self.links, self.sent, self.received):
             gauge.remove(peer)
 
-    def serve(self, address: str, ready: Callable[[], bool]) -> Listener:
-        """Answer /metrics, /healthz (the process runs) and /readyz (it takes new work) on host:port."""
+    def serve(self, address: str, ready: Callable[[], bool], measure: Callable[[], None]) -> Listener:
+        """Answer /metrics, /healthz (the process runs) and /readyz (it takes new work) on host:port.
+
+        `measure` is called, from a thread of the listener's, before the metrics are told.
+        """
         if not address:
             return Listener(None)
         host, port = split(address)
@@ -76,6 +79,7 @@ class Metrics:
         def app(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
             path = environ["PATH_INFO"]
             if path == "/metrics":
+                measure()
                 answer: Iterable[bytes] = metrics(environ, start_response)
                 return answer
             good = path == "/healthz" or (path == "/readyz" and ready())

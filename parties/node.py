@@ -7,6 +7,7 @@ All that is told here as done is committed.
 import json
 import os
 import time
+from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -270,10 +271,10 @@ class Node:
         if job.protocol != FAMILY:
             return job, None
         whole = self.complete(job)
-        for known in self.jobs():
-            if known.id == job.id:
-                swapped = any(known.job.members[name].role != job.members[name].role for name in job.members)
-                return resolve(job, known.job.protocol, swapped=swapped), None
+        known = records.find(self._store.connection(), job.id)
+        if known is not None:
+            swapped = any(known.job.members[name].role != job.members[name].role for name in job.members)
+            return resolve(job, known.job.protocol, swapped=swapped), None
         others = [name for name in whole.members if name != self.name]
         if len(others) != 1:
             raise InputError("psi is for two parties", hint="see `sealane protocol list` for protocols for more")
@@ -336,8 +337,25 @@ class Node:
         """The job whose id begins so."""
         return records.get(self._store.connection(), job_id)
 
-    def jobs(self, states: Collection[State] = frozenset(State)) -> list[JobRecord]:
-        return records.in_states(self._store.connection(), states)
+    def jobs(
+        self,
+        states: Collection[State] = frozenset(State),
+        *,
+        peer: str | None = None,
+        since: float | None = None,
+        newest: int | None = None,
+    ) -> list[JobRecord]:
+        """The jobs in one of `states`, the oldest first.
+
+        Only those with `peer` (as for `peer()`), only those that came here at `since` (seconds since 1970) or later,
+        and only so many, the `newest`.
+        """
+        party = None if peer is None else self.peer(peer).fingerprint
+        return records.in_states(self._store.connection(), states, peer=party, since=since, newest=newest)
+
+    def job_counts(self) -> Counter[State]:
+        """How many jobs are in each state."""
+        return records.count(self._store.connection())
 
     def progress(self, job_id: str) -> Progress | None:
         """How far a running job is here; None when nothing was heard of it yet."""

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from mpc import registry
-from mpc.errors import ChannelError
+from mpc.errors import ChannelError, InputError
 from mpc.job import Job
 from parties import column_rules
 from parties.evidence.receipt import Receipt
@@ -155,7 +155,10 @@ class Sandbox(Mapping[str, Party]):
         node = self.parties[name].node
 
         def arrived() -> bool:
-            return any(record.id == job_id for record in node.jobs())
+            try:
+                return bool(node.job(job_id))
+            except InputError:
+                return False
 
         _wait_until(arrived, timeout_s, f"the proposal did not reach {name}")
 

@@ -40,6 +40,8 @@ CREATE TABLE jobs (
     spec       BLOB NOT NULL,                -- canonical bytes, as proposed
     initiator  TEXT NOT NULL,                -- fingerprint of the proposer, who coordinates
     state      TEXT NOT NULL,
+    deadline   INTEGER NOT NULL,             -- the spec's, in seconds since 1970
+    awaited    INTEGER NOT NULL,             -- how many members have not decided, as far as is known here
     attempt    INTEGER NOT NULL DEFAULT 0,
     retries    INTEGER NOT NULL DEFAULT 0,   -- attempts that were interrupted
     not_before REAL NOT NULL DEFAULT 0,      -- when the coordinator may start the next attempt
@@ -58,7 +60,10 @@ CREATE TABLE jobs (
     updated_at REAL NOT NULL
 ) STRICT;
 
-CREATE INDEX jobs_by_state ON jobs (state);
+CREATE INDEX jobs_by_state ON jobs (state, deadline);
+CREATE INDEX jobs_by_age ON jobs (created_at, id);
+CREATE INDEX jobs_to_start ON jobs (initiator, created_at, id) WHERE state = 'waiting' AND awaited = 0;
+CREATE INDEX jobs_with_result ON jobs (result) WHERE result IS NOT NULL;
 
 CREATE TABLE job_parties (
     job         TEXT NOT NULL REFERENCES jobs (id),

@@ -9,12 +9,12 @@ import asyncio
 import signal
 import sqlite3
 import time
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import ParamSpec, TypeVar
 
 import structlog
@@ -28,6 +28,7 @@ from parties.jobs.control import Desk
 from parties.jobs.failure import Kind
 from parties.jobs.records import JobRecord
 from parties.jobs.states import State
+from parties.leftovers import Leftovers
 from parties.metrics import Metrics
 from parties.release import Release, own_release, release
 from parties.store import StoreError
@@ -43,6 +44,7 @@ _LOG = structlog.get_logger()
 _POLL_S = 0.05  # how soon a change by another process is noticed
 _TICK_S = 1.0  # how often deadlines are looked at
 _PROGRESS_EVERY_S = 0.25
+_MEASURE_S = 5.0  # how long a scrape waits for new numbers before it is given those of the last one
 _DRAIN_S = 30.0  # how long running work may go on when the node is told to stop
 _GOODBYE_S = 1.0
 _REFUSAL_EVERY_S = 3600.0
@@ -65,6 +67,7 @@ class Server:
         # All writing goes through one thread, so that a slow disk delays nothing else.
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="database")
         self._books = Books(self.home, self._store, self._identity)
+        self._leftovers = Leftovers(self.home, self._store, self._identity)
         self._desk = Desk(self._store, self._identity, self.home.results, self.home.settings)
         self._throttle = Throttle()
         self._answerer = calls.Answerer(self._store, self._send)
@@ -86,6 +89,7 @@ class Server:
             loop.add_signal_handler(number, self._stop)
         self._logged = await self._write(self._books.evidence_so_far)
         await self._write(self._books.recover)
+        await self._write(self._leftovers.clean_after_start)
         self._transport = self._make_transport()
         self._workers = Workers(
             me=self._identity.fingerprint,
@@ -100,7 +104,8 @@ class Server:
         )
         await self._look_at_peers()
         port = await self._transport.start(self.home.settings.listen)
-        metrics = self._metrics.serve(self.home.settings.metrics_listen, self._takes_work)
+        measure = partial(self._measure_from_thread, loop)
+        metrics = self._metrics.serve(self.home.settings.metrics_listen, self._takes_work, measure)
         _LOG.info("serving", name=self._identity.name, port=port, release=release())
         self._workers.spares.fill()
         self.on_ready(port)
@@ -199,8 +204,7 @@ class Server:
     async def _tick(self) -> None:
         await self._write(self._books.pass_deadlines)
         await self._write(self._books.propose_scheduled)
-        await self._write(self._books.clean)
-        self._measure(await self._write(self._books.count_jobs))
+        await self._write(self._leftovers.clean)
         self._answerer.give_up(time.time())
 
     async def _look_at_peers(self) -> None:
@@ -218,20 +222,15 @@ class Server:
             await self._write(self._books.drop_peer, fingerprint)
 
     async def _start_jobs(self) -> None:
-        for record in await self._write(self._books.startable):
-            others = [party.fingerprint for party in record.others(self._identity.fingerprint)]
-            if not self._takes_work():
-                return
-            if all(fingerprint in self._sent for fingerprint in others):
-                await self._write(self._books.start, record.id)
-                await self._agree_workers()
+        while self._takes_work() and await self._write(self._books.start_next, tuple(self._sent)):
+            await self._agree_workers()
 
     async def _agree_workers(self) -> None:
-        wanted = {(part[0].id, part[0].attempt): part for part in await self._write(self._books.running)}
-        for key in self._workers.running - wanted.keys():
+        wanted = await self._write(self._books.running)
+        for key in self._workers.running - wanted:
             self._workers.end(key)
-        for key in wanted.keys() - self._workers.running:
-            self._workers.launch(*wanted[key])
+        for job, _attempt in wanted - self._workers.running:
+            self._workers.launch(*await self._write(self._books.part, job))
 
     async def _send_queued(self) -> None:
         for peer, after in list(self._sent.items()):
@@ -334,7 +333,12 @@ class Server:
         peer = self._peers.get(fingerprint)
         return peer.name if peer is not None else fingerprint[:16]
 
-    def _measure(self, jobs: Counter[str]) -> None:
+    def _measure_from_thread(self, loop: asyncio.AbstractEventLoop) -> None:
+        with suppress(StoreError, TimeoutError):
+            asyncio.run_coroutine_threadsafe(self._measure(), loop).result(_MEASURE_S)
+
+    async def _measure(self) -> None:
+        jobs = await self._write(self._books.count_jobs)
         for state in State:
             self._metrics.jobs.labels(state).set(jobs[state])
         self._metrics.workers.set(len(self._workers.running))

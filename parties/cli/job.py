@@ -1,6 +1,6 @@
 """Jobs: propose, look at, decide, cancel."""
 
-from collections import Counter
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from parties.cli.command import Session, command, yes_option
 from parties.cli.job_input import parse_members, parse_params, read_job
 from parties.cli.output import say, show_table
 from parties.cli.proposing import deadline_option, propose_shown, purpose_option
-from parties.cli.units import show_time
+from parties.cli.units import parse_moment, show_time
 from parties.jobs.states import State
 
 
@@ -71,16 +71,33 @@ def propose(
 
 @command("list", job)
 @click.option(
-    "--state", "states", multiple=True, type=click.Choice([str(state) for state in State]), help="Only these."
+    "--state",
+    "states",
+    multiple=True,
+    type=click.Choice([str(state) for state in State]),
+    help="Only these; repeatable.",
 )
-def list_(session: Session, states: tuple[str, ...]) -> None:
-    """Show all jobs, the oldest first.
+@click.option("--peer", metavar="PEER", help="Only those with this peer.")
+@click.option("--since", metavar="TIME", help="Only those that came since then, e.g. 7d (ago) or 2030-12-31.")
+@click.option("--limit", type=click.IntRange(min=1), default=50, show_default=True, help="How many, the newest.")
+def list_(session: Session, states: tuple[str, ...], peer: str | None, since: str | None, limit: int) -> None:
+    """Show the newest jobs, the oldest of them first.
+
+    That there are more is said on standard error.
 
     \b
-    Example:
+    Examples:
       sealane job list --state proposed
+      sealane job list --peer cn-bank --since 30d --limit 1000
     """
-    records = session.node().jobs(frozenset(map(State, states)) or frozenset(State))
+    node = session.node()
+    found = node.jobs(
+        frozenset(map(State, states)) or frozenset(State),
+        peer=peer,
+        since=None if since is None else parse_moment(since, time.time(), past=True),
+        newest=limit + 1,
+    )
+    records = found[-limit:]
 
     def show() -> None:
         if not records:
@@ -101,11 +118,13 @@ def list_(session: Session, states: tuple[str, ...]) -> None:
                 for record in records
             ],
         )
-        waiting = Counter(record.state for record in records)[State.PROPOSED]
+        waiting = node.job_counts()[State.PROPOSED]
         if waiting:
             say(f"{waiting} wait for your decision: `sealane job show ID`, then `sealane job approve ID`")
 
     session.answer([job_text.describe_record(record) for record in records], show)
+    if len(found) > limit:
+        click.echo(f"There are more, older ones: add --limit {10 * limit}, --state, --peer or --since.", err=True)
 
 
 @command("show", job)

@@ -1,7 +1,6 @@
 """The node itself: make it, run it, look at it."""
 
 import asyncio
-from collections import Counter
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -150,7 +149,7 @@ def _status(node: "Node") -> dict[str, Any]:
             for peer in node.peers()
             if peer.state == "active"
         ],
-        "jobs": dict(sorted(Counter(str(record.state) for record in node.jobs()).items())),
+        "jobs": {str(state): count for state, count in sorted(node.job_counts().items())},
     }
 
 

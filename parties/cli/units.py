@@ -56,12 +56,13 @@ def parse_duration(text: str) -> int:
     return int(match[1]) * _UNIT_S[match[2]]
 
 
-def parse_moment(text: str, now: float) -> int:
-    """Seconds since 1970 from a duration after `now` or a date or time in ISO 8601 (UTC if it names no zone)."""
+def parse_moment(text: str, now: float, *, past: bool = False) -> int:
+    """Seconds since 1970 from a duration after `now`, or before it for what is `past`, or from a date or time in
+    ISO 8601 (UTC if it names no zone)."""
     if is_duration(text):
-        at = int(now) + parse_duration(text)
+        at = int(now) + parse_duration(text) * (-1 if past else 1)
         if at <= MAX_DEADLINE:
-            return at
+            return max(at, 0)
     else:
         try:
             moment = datetime.fromisoformat(text)

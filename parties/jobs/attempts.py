@@ -4,8 +4,9 @@ Every function changes the database inside the caller's transaction. Workers are
 server makes them agree with what the database says (`running`, and which attempt).
 """
 
+import json
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from mpc import registry
@@ -15,11 +16,11 @@ from mpc.session import SESSION_BYTES
 from parties import budgets
 from parties.evidence.kinds import MAX_COUNT
 from parties.identity.keys import Identity
-from parties.jobs import endings, evidence
+from parties.jobs import endings, evidence, records
 from parties.jobs.authorise import NoLongerAllowed, check_start
 from parties.jobs.failure import Failure, Kind
 from parties.jobs.outbox import queue
-from parties.jobs.records import JobRecord, clean, coordinated, get, in_states, led_by, move
+from parties.jobs.records import JobRecord, clean, coordinated, decide, get, in_states, led_by, move
 from parties.jobs.states import OPEN, Event, State
 from protos import control_pb2
 
@@ -35,13 +36,18 @@ def running(db: sqlite3.Connection) -> int:
     return int(db.execute("SELECT count(*) FROM jobs WHERE state = ?", (State.RUNNING,)).fetchone()[0])
 
 
-def startable(db: sqlite3.Connection, me: Identity, now: float) -> list[JobRecord]:
-    """The jobs coordinated here that everyone has approved and that may start now, oldest first."""
-    return [
-        record
-        for record in in_states(db, {State.WAITING})
-        if record.initiator == me.fingerprint and record.not_before <= now and not record.undecided
-    ]
+def next_to_start(db: sqlite3.Connection, me: Identity, connected: Collection[str], now: float) -> str | None:
+    """The oldest job coordinated here that everyone has approved and that may start now: its id.
+
+    Its other members are all among `connected`.
+    """
+    row = db.execute(
+        "SELECT id FROM jobs WHERE state = 'waiting' AND awaited = 0 AND initiator = ? AND not_before <= ? "
+        "AND NOT EXISTS (SELECT 1 FROM job_parties WHERE job = jobs.id AND fingerprint NOT IN "
+        "(SELECT value FROM json_each(?))) ORDER BY created_at, id LIMIT 1",
+        (me.fingerprint, now, json.dumps([me.fingerprint, *connected])),
+    ).fetchone()
+    return None if row is None else str(row["id"])
 
 
 def start(db: sqlite3.Connection, me: Identity, job_id: str, now: float) -> None:
@@ -144,9 +150,7 @@ def cancel(db: sqlite3.Connection, me: Identity, job_id: str, now: float) -> Job
             "ends it"
         )
     # Not even an attempt that the coordinator starts before it hears of this runs here.
-    db.execute(
-        "UPDATE job_parties SET decision = 'denied' WHERE job = ? AND fingerprint = ?", (record.id, me.fingerprint)
-    )
+    decide(db, record.id, me.fingerprint, None)
     _report(db, record, record.attempt, Failure(Kind.CANCELLED, reason))
     return record if record.state is State.STOPPED else move(db, record, Event.STOP, now)
 
@@ -193,7 +197,7 @@ def busy(db: sqlite3.Connection, me: Identity, peer: str, message: control_pb2.B
 
 def fail(db: sqlite3.Connection, me: Identity, record: JobRecord, name: str, failure: Failure, now: float) -> None:
     """The coordinator decides what follows from a failure at the party `name`: another attempt, or the end."""
-    if failure.kind == Kind.INTERRUPTED and record.retries < MAX_RETRIES and now < record.job.deadline:
+    if failure.kind == Kind.INTERRUPTED and record.retries < MAX_RETRIES and now < record.deadline:
         move(db, record, Event.POSTPONE, now, retries=record.retries + 1, not_before=now + _RETRY_AFTER_S)
         return
     event = Event.CANCEL if failure.kind == Kind.CANCELLED else Event.FAIL
@@ -209,14 +213,12 @@ def interrupt_all(db: sqlite3.Connection, me: Identity, now: float) -> None:
 
 def overdue(db: sqlite3.Connection, me: Identity, now: float) -> bool:
     """Whether `pass_deadlines` would change anything."""
-    return any(_is_overdue(record, me, now) for record in in_states(db, OPEN))
+    return bool(records.overdue(db, me.fingerprint, now, GRACE_S))
 
 
 def pass_deadlines(db: sqlite3.Connection, me: Identity, now: float) -> None:
     """End what is past its deadline: the coordinator for all, a party that has not signed for itself."""
-    for record in in_states(db, OPEN):
-        if not _is_overdue(record, me, now):
-            continue
+    for record in records.overdue(db, me.fingerprint, now, GRACE_S):
         if record.initiator == me.fingerprint:
             endings.end(db, me, record, Event.EXPIRE, _overdue_reason(record, me), now)
         else:
@@ -225,18 +227,10 @@ def pass_deadlines(db: sqlite3.Connection, me: Identity, now: float) -> None:
             endings.give_up(db, me, record, Event.EXPIRE, reason, now)
 
 
-def _is_overdue(record: JobRecord, me: Identity, now: float) -> bool:
-    if record.initiator == me.fingerprint:
-        return now >= record.job.deadline
-    return now >= record.job.deadline + GRACE_S and record.state is not State.FINISHED
-
-
 def drop_peer(db: sqlite3.Connection, me: Identity, peer: str, now: float) -> None:
     """The operator removed a peer: its open jobs end here, and everywhere if they are coordinated here."""
-    for record in in_states(db, OPEN):
-        party = next((party for party in record.parties if party.fingerprint == peer), None)
-        if party is None:
-            continue
+    for record in in_states(db, OPEN, peer=peer):
+        party = record.party(peer)
         reason = f"{me.name} removed {party.name} from its peers"
         if record.initiator == me.fingerprint:
             endings.end(db, me, record, Event.FAIL, reason, now)

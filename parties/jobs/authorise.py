@@ -74,7 +74,7 @@ def check_start(db: sqlite3.Connection, me: str, record: JobRecord, now: float) 
     name, member = own_part(record, me)
     spec = registry.get(record.job.protocol)
     params = spec.parse(record.job)
-    if record.job.deadline and now >= record.job.deadline:
+    if now >= record.deadline:
         raise NoLongerAllowed("the job's deadline has passed")
     known = {peer.fingerprint: peer for peer in peers.read_all(db) if peer.state == "active"}
     for party in record.others(me):

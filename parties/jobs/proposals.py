@@ -17,7 +17,7 @@ from parties.identity.keys import Identity, verify
 from parties.jobs import endings, evidence
 from parties.jobs.authorise import Authority, authorise, name_in
 from parties.jobs.outbox import check_room, queue
-from parties.jobs.records import JobRecord, clean, coordinated, find, get, move
+from parties.jobs.records import JobRecord, clean, coordinated, decide, find, get, move
 from parties.jobs.states import OPEN, Event, State
 from protos import control_pb2
 
@@ -148,16 +148,13 @@ def decided(db: sqlite3.Connection, me: Identity, peer: str, message: control_pb
     if message.digest.hex() != record.digest:
         raise ProtocolError(f"{party.name} decided on another digest than the one proposed")
     if not message.approved:
-        db.execute("UPDATE job_parties SET decision = 'denied' WHERE job = ? AND fingerprint = ?", (record.id, peer))
+        decide(db, record.id, peer, None)
         reason = f"{party.name}: {clean(message.reason)}"
         endings.end(db, me, record, Event.DENY, reason, now)
         return
     certificate = peers.find(db, peer).certificate_pem
     verify(certificate, APPROVAL_DOMAIN, bytes.fromhex(record.digest), message.signature)
-    db.execute(
-        "UPDATE job_parties SET decision = 'approved', approval = ? WHERE job = ? AND fingerprint = ?",
-        (message.signature.hex(), record.id, peer),
-    )
+    decide(db, record.id, peer, message.signature.hex())
     evidence.approved_by(db, me, record, peer, now)
 
 
@@ -199,8 +196,9 @@ def _again(db: sqlite3.Connection, me: Identity, peer: str, known: JobRecord, di
 
 def _insert(db: sqlite3.Connection, job: Job, initiator: str, now: float) -> JobRecord:
     db.execute(
-        "INSERT INTO jobs (id, digest, spec, initiator, state, created_at, updated_at) VALUES (?, ?, ?, ?, ?, ?, ?)",
-        (job.id, job.digest, job.to_bytes(), initiator, State.PROPOSED, now, now),
+        "INSERT INTO jobs (id, digest, spec, initiator, state, deadline, awaited, created_at, updated_at) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (job.id, job.digest, job.to_bytes(), initiator, State.PROPOSED, job.deadline, len(job.members), now, now),
     )
     db.executemany(
         "INSERT INTO job_parties (job, fingerprint, name) VALUES (?, ?, ?)",
@@ -214,10 +212,7 @@ def _approve(db: sqlite3.Connection, me: Identity, record: JobRecord, authority:
     spent = [grant.id for grant in authority.decision.grants]
     debit(db, spent, now)
     signature = me.sign(APPROVAL_DOMAIN, bytes.fromhex(record.digest))
-    db.execute(
-        "UPDATE job_parties SET decision = 'approved', approval = ? WHERE job = ? AND fingerprint = ?",
-        (signature.hex(), record.id, me.fingerprint),
-    )
+    decide(db, record.id, me.fingerprint, signature.hex())
     moved = move(db, record, Event.APPROVE, now, commitment=authority.commitment, grants=spent)
     evidence.job_approved(db, me, moved, record.job.members[me.name].dataset, now)
     if record.initiator != me.fingerprint:
@@ -238,9 +233,7 @@ def _deny(
     hint: str = "",
 ) -> JobRecord:
     """Deny by `rule` of the evidence log: `public` is for everyone, `detail` and `hint` for this party's operator."""
-    db.execute(
-        "UPDATE job_parties SET decision = 'denied' WHERE job = ? AND fingerprint = ?", (record.id, me.fingerprint)
-    )
+    decide(db, record.id, me.fingerprint, None)
     evidence.job_denied(db, me, record, rule, now)
     reason = f"{me.name}: {public}"
     moved = move(db, record, Event.DENY, now, reason=reason, detail=detail, hint=hint)

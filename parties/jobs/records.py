@@ -2,6 +2,7 @@
 
 import json
 import sqlite3
+from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -38,6 +39,8 @@ class JobRecord:
     spec: bytes = field(repr=False)
     initiator: str
     state: State
+    deadline: int
+    awaited: int
     attempt: int
     retries: int
     not_before: float
@@ -121,14 +124,59 @@ def led_by(db: sqlite3.Connection, peer: str, job_id: str) -> JobRecord:
     return record
 
 
-def in_states(db: sqlite3.Connection, states: Collection[State] = frozenset(State)) -> list[JobRecord]:
-    """All jobs in one of `states`, oldest first."""
-    marks = ",".join("?" * len(states))
+def in_states(
+    db: sqlite3.Connection,
+    states: Collection[State] = frozenset(State),
+    *,
+    peer: str | None = None,
+    since: float | None = None,
+    newest: int | None = None,
+) -> list[JobRecord]:
+    """The jobs in one of `states`, oldest first; of them, those in which the party with fingerprint `peer` is a
+    member, that came here at `since` or later, and no more than the `newest`."""
+    asked: list[str] = []
+    values: list[object] = []
+    if frozenset(states) != frozenset(State):
+        asked.append(f"state IN ({','.join('?' * len(states))})")
+        values += states
+    if peer is not None:
+        asked.append("EXISTS (SELECT 1 FROM job_parties WHERE job = jobs.id AND fingerprint = ?)")
+        values.append(peer)
+    if since is not None:
+        asked.append("created_at >= ?")
+        values.append(since)
+    where = f"WHERE {' AND '.join(asked)} " if asked else ""
     rows = db.execute(
-        f"SELECT * FROM jobs WHERE state IN ({marks}) ORDER BY created_at, id",  # noqa: S608 (only question marks)
-        tuple(states),
+        f"SELECT * FROM jobs {where}ORDER BY created_at DESC, id DESC LIMIT ?",  # noqa: S608 (only question marks)
+        (*values, -1 if newest is None else newest),
+    ).fetchall()
+    return [_record(db, row) for row in reversed(rows)]
+
+
+def count(db: sqlite3.Connection) -> Counter[State]:
+    """How many jobs are in each state."""
+    rows = db.execute("SELECT state, count(*) AS n FROM jobs GROUP BY state")
+    return Counter({State(row["state"]): row["n"] for row in rows})
+
+
+def overdue(db: sqlite3.Connection, me: str, now: float, grace_s: float) -> list[JobRecord]:
+    """The open jobs past their deadline that `me` coordinates, and, `grace_s` later, those that it has not signed."""
+    rows = db.execute(
+        f"SELECT * FROM jobs WHERE state IN ({','.join('?' * len(OPEN))}) AND deadline <= ? "  # noqa: S608 (as above)
+        "AND (initiator = ? OR (deadline <= ? AND state != ?))",
+        (*OPEN, now, me, now - grace_s, State.FINISHED),
     ).fetchall()
     return [_record(db, row) for row in rows]
+
+
+def decide(db: sqlite3.Connection, job_id: str, fingerprint: str, approval: str | None) -> None:
+    """Note what a member decided: that it approved, with its signature in hexadecimal, or denied (None)."""
+    db.execute(
+        "UPDATE job_parties SET decision = ?, approval = coalesce(?, approval) WHERE job = ? AND fingerprint = ?",
+        ("denied" if approval is None else "approved", approval, job_id, fingerprint),
+    )
+    awaited = "SELECT count(*) FROM job_parties WHERE job = jobs.id AND decision = ''"
+    db.execute(f"UPDATE jobs SET awaited = ({awaited}) WHERE id = ?", (job_id,))  # noqa: S608 (own words)
 
 
 def move(db: sqlite3.Connection, record: JobRecord, event: Event, now: float, **columns: Any) -> JobRecord:

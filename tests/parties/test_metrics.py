@@ -20,7 +20,7 @@ def _served(metrics: Metrics, ready: Callable[[], bool], host: str = "127.0.0.1"
         free.bind((host, 0))
         port = free.getsockname()[1]
     address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-    with closing(metrics.serve(address, ready)):
+    with closing(metrics.serve(address, ready, lambda: None)):
         yield f"http://{address}"
 
 
@@ -61,11 +61,11 @@ def test_ipv6_addresses_are_listened_on() -> None:
 
 
 def test_no_address_is_no_server() -> None:
-    Metrics().serve("", lambda: True).close()
+    Metrics().serve("", lambda: True, lambda: None).close()
 
 
 def test_a_port_that_is_taken_is_named() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         address = f"127.0.0.1:{taken.getsockname()[1]}"
         with pytest.raises(InputError, match=f"metrics_listen {address} .*: Address already in use"):
-            Metrics().serve(address, lambda: True)
+            Metrics().serve(address, lambda: True, lambda: None)

@@ -271,3 +271,23 @@ def forge(world: World, **changes: object) -> None:
             ).encode()
             db.execute("UPDATE outbox SET body = ? WHERE id = ?", (envelope.SerializeToString(), row["id"]))
     store.close()
+
+
+def test_the_newest_jobs_are_listed_and_that_there_are_more_is_said(world: World) -> None:
+    allow(world)
+    ids = [f"{number:032x}" for number in range(1, 5)]
+    for number in ids:
+        world.hk(*(number if word == JOB_ID else word for word in PROPOSAL), "--yes")
+
+    def listed(*options: str) -> list[str]:
+        ended = world.hk("job", "list", "--json", *options)
+        assert ended.err == ""
+        return [job["id"] for job in ended.json]
+
+    assert listed() == listed("--limit", "4") == listed("--peer", "cn-bank") == listed("--since", "1h") == ids
+    assert listed("--since", "2100-01-01") == listed("--state", "proposed", "--since", "1h") == []
+    for output in ((), ("--json",)):
+        cut = world.hk("job", "list", "--limit", "2", *output)
+        assert "There are more, older ones: add --limit 20" in cut.err
+    assert [job["id"] for job in cut.json] == ids[2:]
+    assert "no peer 'nobody'" in world.hk("job", "list", "--peer", "nobody", code=2).err

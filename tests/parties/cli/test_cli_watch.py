@@ -87,8 +87,10 @@ def test_what_an_approved_job_waits_for_is_said(proposed: World) -> None:
         settings = proposed.hk.home / "settings.toml"
         settings.write_text(settings.read_text() + "max_running_jobs = 1\n")
         with store.transaction() as db:
-            db.execute("INSERT INTO jobs (id, digest, spec, initiator, state, created_at, updated_at) SELECT"
-                       " 'f', digest, spec, initiator, 'running', 0, 0 FROM jobs")  # fmt: skip
+            db.execute(
+                "INSERT INTO jobs (id, digest, spec, initiator, state, deadline, awaited, created_at, updated_at) "
+                "SELECT 'f', digest, spec, initiator, 'running', deadline, 0, 0, 0 FROM jobs"
+            )
         assert state() == "waiting, all workers are taken"
         store.close()
 

@@ -26,6 +26,7 @@ from parties.jobs.endings import held_result
 from parties.jobs.failure import Failure
 from parties.jobs.records import JobRecord, find, in_states
 from parties.jobs.states import State
+from parties.leftovers import Leftovers
 from parties.node import Node
 from parties.workers import Ended
 from protos import control_pb2
@@ -67,6 +68,7 @@ class PartyInMemory:
         self.store = self.home.store()
         self.desk = Desk(self.store, self.identity, self.home.results, self.home.settings)
         self.books = Books(self.home, self.store, self.identity)
+        self.leftovers = Leftovers(self.home, self.store, self.identity)
         self.node = Node(self.home.path)
         self.home.results.mkdir(exist_ok=True)
 
@@ -93,8 +95,9 @@ class PartyInMemory:
 
     def start_jobs(self) -> None:
         """What the server does when all links are up."""
-        for record in self.books.startable():
-            self.books.start(record.id)
+        everybody = [peer.fingerprint for peer in self.books.peers()]
+        while self.books.start_next(everybody):
+            pass
 
     def deliver(self, record: JobRecord, dropped: tuple[str, ...] = ()) -> None:
         """The own worker of a running attempt ends well."""
@@ -109,10 +112,11 @@ class PartyInMemory:
     def restart(self) -> None:
         """kill -9, and start again."""
         self.books.recover()
+        self.leftovers.clean_after_start()
 
     def tick(self) -> None:
         self.books.pass_deadlines()
-        self.books.clean()
+        self.leftovers.clean()
 
     def export(self) -> bytes:
         return b"".join(self.node.export_evidence())
