@@ -129,20 +129,21 @@ def _features(
     chosen: str | Sequence[str] | None,
 ) -> dict[str, tuple[str, ...]]:
     """The slots for a party's columns to learn from; raises `InputError` for categories if the model takes none."""
-    from mpc.federated.columns import slots_of
+    from mpc.federated.columns import counts_as_number, slots_of
 
     others = [name for name in table.column_names if name not in (*keys, label)]
     names = others if chosen is None else _names(chosen)
     _refuse_missing(table, party, names)
-    slots = slots_of(table, names)
-    categories = slots.get("category", ())
-    if categories and not any("category" in role.slots for role in get(protocol).roles.values()):
-        kind = table.schema.field(categories[0]).type
-        raise InputError(
-            f"{party}: column {categories[0]!r} is of type {kind}, and a regression takes numbers",
-            hint="leave it out by `features`, make numbers of it (mpc.federated.scorecards), or train trees",
-        )
-    return slots
+    if any("category" in role.slots for role in get(protocol).roles.values()):
+        return slots_of(table, names)
+    for name in names:
+        kind = table.schema.field(name).type
+        if not counts_as_number(kind):
+            raise InputError(
+                f"{party}: column {name!r} is of type {kind}, and a regression takes numbers",
+                hint="leave it out by `features`, make numbers of it (mpc.federated.scorecards), or train trees",
+            )
+    return {"feature": tuple(names)} if names else {}
 
 
 def _refuse_missing(table: "pa.Table", party: str, names: Sequence[str]) -> None:
@@ -174,6 +175,10 @@ def _predict_vertical(self: Any, tables: Mapping[str, Any]) -> F64:
     arrow = {name: as_arrow(table) for name, table in tables.items()}
     if set(arrow) != set(self.job_.members):
         raise InputError(f"tables are needed for exactly {', '.join(self.job_.members)}")
+    for name, member in self.job_.members.items():
+        needed = [column for slot, columns in member.columns.items() if slot != "label" for column in columns]
+        _refuse_missing(arrow[name], name, needed)
+        arrow[name] = arrow[name].select(needed)
     own = arrow[self.holder_]
     arrow[self.holder_] = own.append_column(_ROW, pa.array(range(own.num_rows), pa.int64()))
     job = prediction_job(self.job_, (self.holder_,), output={self.holder_: (_ROW,)})
@@ -212,10 +217,12 @@ def _predict_classes(self: Any, tables: Mapping[str, Any]) -> F64:
 
 def _evaluation(self: Any, tables: Mapping[str, Any]) -> Evaluation:
     """How predictions and labels of the holder's table agree, on the rows that all parties have."""
+    from mpc.federated.columns import read_numbers
+
     _require_fitted(self)
     own = as_arrow(tables[self.holder_])
     _refuse_missing(own, self.holder_, (self.label_,))
-    labels = own[self.label_].to_numpy().astype(np.float64)
+    labels = read_numbers(own, self.label_)
     tasks: dict[str, Task] = {"linear": "number", "regression": "number", "poisson": "count"}
     params = _job_params(self)
     task = tasks.get(str(params.get("family", params.get("objective"))))
@@ -227,6 +234,9 @@ def _evaluation(self: Any, tables: Mapping[str, Any]) -> Evaluation:
     known = ~np.isnan(found[:, 0])
     if found.shape[1] == 2 and set(self.classes_) == {0.0, 1.0}:
         return evaluate(labels[known], found[known, 1], "binary")
+    unknown = int((~np.isin(labels[known], self.classes_)).sum())
+    if unknown:
+        raise InputError(f"{self.holder_}: {unknown} common rows have a label that no row had in training")
     places = np.searchsorted(self.classes_, labels[known]).astype(np.float64)
     return evaluate(places, found[known], "multiclass", classes=self.classes_.tolist())
 

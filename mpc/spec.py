@@ -43,10 +43,11 @@ class Slot:
     """An input a role takes from its party's dataset: how many columns, of what kind.
 
     "key" columns hold text, integers or dates and are matched after normalisation; "number" columns hold integers
-    or decimal fractions; "any" columns pass through to the party's own result.
+    or decimal fractions, "number or boolean" columns these or booleans, which count as 0 and 1; "any" columns pass
+    through to the party's own result.
     """
 
-    kind: Literal["key", "number", "any"]
+    kind: Literal["key", "number", "number or boolean", "any"]
     least: int = 0
     most: int = 32
     doc: str = ""

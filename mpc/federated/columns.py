@@ -60,24 +60,29 @@ def read_columns(tables: Mapping[str, pa.Table]) -> list[Column]:
 
 def slots_of(table: pa.Table, names: Sequence[str]) -> dict[str, tuple[str, ...]]:
     """The slots that these columns go to: numbers to "feature" and, where there are others, these to "category"."""
-    kinds = {name: table.schema.field(name).type for name in names}
-    numbers = tuple(
-        name
-        for name, kind in kinds.items()
-        if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)
-    )
+    numbers = tuple(name for name in names if _is_number(table.schema.field(name).type))
     others = tuple(name for name in names if name not in numbers)
     return {slot: columns for slot, columns in (("feature", numbers), ("category", others)) if columns}
 
 
+def _is_number(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind))
+
+
+def counts_as_number(kind: pa.DataType) -> bool:
+    """Whether `read_numbers` takes such a column."""
+    return bool(_is_number(kind) or pa.types.is_boolean(kind))
+
+
 def read_numbers(table: pa.Table, name: str) -> F64:
-    """A column of numbers, NaN where a value is null or NaN; raises `InputError` for infinity."""
+    """A column of numbers, or of booleans as 0 and 1; NaN where a value is null or NaN; `InputError` for infinity."""
     column = table[name]
     kind = column.type
-    if not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)):
+    if not counts_as_number(kind):
         if not pa.types.is_null(kind):
             raise InputError(
-                f"column {name!r} is of type {kind}, not a number", hint="name it under category, or convert it"
+                f"column {name!r} is of type {kind}, not a number",
+                hint="convert it, or name it under category for trees",
             )
         column = pa.chunked_array([pa.nulls(len(column), pa.float64())])
     array = column.cast(pa.float64(), safe=False).combine_chunks()

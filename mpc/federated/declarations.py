@@ -9,7 +9,7 @@ from mpc.spec import Slot
 KEY_SLOT = Slot("key", least=1, most=8, doc="columns that identify a row, in the order all parties name theirs")
 FEATURE_SLOTS = {
     "key": KEY_SLOT,
-    "feature": Slot("number", most=MAX_COLUMNS, doc="columns of numbers; nulls and NaN are missing values"),
+    "feature": Slot("number or boolean", most=MAX_COLUMNS, doc="columns of numbers; nulls and NaN are missing values"),
     "category": Slot("any", most=MAX_COLUMNS, doc="columns of text, integers, dates or booleans, taken as categories"),
 }
 

@@ -6,7 +6,7 @@ on the order of rows.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,11 +39,6 @@ class Evaluation:
     rows: int
     measures: Mapping[str, float]
     tables: Mapping[str, Mapping[str, list[float]]] = field(repr=False)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
-        tables = {name: dict(columns) for name, columns in self.tables.items()}
-        return {"task": self.task, "rows": self.rows, "measures": dict(self.measures), "tables": tables}
 
     def to_arrow(self) -> "pa.Table":
         """One row a number: columns "task", "table" ("measures" or a table's name), "row", "name" and "value"."""

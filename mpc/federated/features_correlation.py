@@ -242,7 +242,7 @@ def _estimate(job: Job, params: CorrelationParams, rows: Mapping[str, int], name
 
 _SLOTS = {
     "key": KEY_SLOT,
-    "feature": Slot("number", 1, MAX_COLUMNS, doc="columns of numbers without missing values"),
+    "feature": Slot("number or boolean", 1, MAX_COLUMNS, doc="columns of numbers without missing values"),
 }
 
 SPEC = Spec(

@@ -304,7 +304,7 @@ SPEC = Spec(
     summary="Weight of evidence and information value of several parties' columns against one party's labels.",
     params=WoeParams,
     roles={
-        LABEL_HOLDER: Role(lead, FEATURE_SLOTS | {"label": Slot("number", 1, 1, doc="0 or 1")}),
+        LABEL_HOLDER: Role(lead, FEATURE_SLOTS | {"label": Slot("number or boolean", 1, 1, doc="0 or 1")}),
         FEATURE_HOLDER: Role(follow, FEATURE_SLOTS, most=alignment.MOST_PARTIES - 1),
     },
     reveals=_reveals,

@@ -242,13 +242,13 @@ SPEC = Spec(
             run,
             {
                 "key": KEY_SLOT,
-                "label": Slot("number", least=1, most=1, doc="what to predict"),
-                "feature": Slot("number", most=MAX_FEATURES, doc=_FEATURE),
+                "label": Slot("number or boolean", least=1, most=1, doc="what to predict"),
+                "feature": Slot("number or boolean", most=MAX_FEATURES, doc=_FEATURE),
             },
         ),
         FEATURE_HOLDER: Role(
             run,
-            {"key": KEY_SLOT, "feature": Slot("number", least=1, most=MAX_FEATURES, doc=_FEATURE)},
+            {"key": KEY_SLOT, "feature": Slot("number or boolean", least=1, most=MAX_FEATURES, doc=_FEATURE)},
             most=alignment.MOST_PARTIES - 1,
         ),
     },

@@ -363,8 +363,10 @@ SPEC = Spec(
         "party": Role(
             run,
             {
-                "label": Slot("number", least=1, most=1, doc="what to predict"),
-                "feature": Slot("number", 1, MAX_FEATURES, "columns to learn from, in the order all parties name them"),
+                "label": Slot("number or boolean", least=1, most=1, doc="what to predict"),
+                "feature": Slot(
+                    "number or boolean", 1, MAX_FEATURES, "columns to learn from, in the order all parties name them"
+                ),
             },
             least=2,
             most=50,

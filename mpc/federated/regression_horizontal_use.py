@@ -216,8 +216,8 @@ SPEC = Spec(
         "party": Role(
             evaluate,
             {
-                "label": Slot("number", least=1, most=1, doc="what was to be predicted"),
-                "feature": Slot("number", 1, MAX_FEATURES, "the columns that the model was trained with"),
+                "label": Slot("number or boolean", least=1, most=1, doc="what was to be predicted"),
+                "feature": Slot("number or boolean", 1, MAX_FEATURES, "the columns that the model was trained with"),
             },
             least=2,
             most=50,

@@ -330,10 +330,10 @@ def estimate(job: Job, _params: Params | ServeParams, rows: Mapping[str, int], n
 TASKS: "dict[str, Task]" = {"logistic": "binary", "linear": "number", "poisson": "count"}
 PREDICT_SLOTS = {
     "key": KEY_SLOT,
-    "feature": Slot("number", most=MAX_FEATURES, doc="the columns that the model was trained with"),
+    "feature": Slot("number or boolean", most=MAX_FEATURES, doc="the columns that the model was trained with"),
 }
 _OUTPUT = {"output": Slot("any", most=32, doc="columns of the party's own result beside the key")}
-_LABEL = {"label": Slot("number", least=1, most=1, doc="what was predicted")}
+_LABEL = {"label": Slot("number or boolean", least=1, most=1, doc="what was predicted")}
 
 SPEC = Spec(
     name="predict.regression",

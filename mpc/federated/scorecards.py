@@ -12,7 +12,7 @@ Source: Siddiqi, Credit Risk Scorecards, 2006, chapter 6.
 """
 
 import math
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -21,16 +21,13 @@ import numpy as np
 from mpc.errors import InputError
 from mpc.federated.binning import Bins
 from mpc.federated.columns import check_schema, read_columns
-from mpc.federated.encoding import CLIP, F64, I64
+from mpc.federated.encoding import CLIP, I64
 from mpc.federated.features_local import WOE_KIND, WOE_VERSION, Evidence, evidence_from
 from mpc.federated.model import Model
 from mpc.federated.regression import KIND, MODEL_VERSION
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-SCORECARD_KIND = "scorecard"
-SCORECARD_VERSION = 1
 
 
 @dataclass(frozen=True)
@@ -113,21 +110,6 @@ def scorecard(woe: Model, regression: Model, scale: Scale | None = None) -> Scor
     return Scorecard(regression.party, tuple(evidence), tuple(points), base)
 
 
-def as_model(card: Scorecard, woe: Model, regression: Model, scale: Scale | None = None) -> Model:
-    """The scorecard as a part of a model: of the regression's training, with the points of all bins in one array."""
-    used = scale or Scale()
-    kept = {"base_points": used.base_points, "base_odds": used.base_odds, "pdo": used.pdo}
-    content = dict(woe.content) | {"base": card.base, "scale": kept}
-    points = np.concatenate([np.zeros(0, np.int64), *card.points])
-    return replace(
-        regression,
-        kind=SCORECARD_KIND,
-        version=SCORECARD_VERSION,
-        content=content,
-        arrays={**woe.arrays, "points": points},
-    )
-
-
 def as_evidence(woe: Model, table: "pa.Table") -> "pa.Table":
     """The table with the model's columns as weights of evidence: what a scorecard's regression is trained on."""
     import pyarrow as pa
@@ -166,8 +148,3 @@ def _columns(table: "pa.Table", evidence: "tuple[Evidence, ...] | list[Evidence]
         "category": table.select([name for name, kind in wanted if kind == "category"]),
     }
     return check_schema(read_columns(slots), wanted, party)
-
-
-def log_odds(scores: F64, scale: Scale) -> F64:
-    """The log-odds of label 0 that whole scores, summed over all parties, stand for."""
-    return np.asarray((scores - scale.base_points) / scale.factor + math.log(scale.base_odds))

@@ -81,7 +81,9 @@ SPEC = Spec(
     summary="Measure how well boosted trees that several parties trained predict, for their label holder.",
     params=EvaluateParams,
     roles={
-        LABEL_HOLDER: Role(lead, SLOTS | {"label": Slot("number", least=1, most=1, doc="what was to be predicted")}),
+        LABEL_HOLDER: Role(
+            lead, SLOTS | {"label": Slot("number or boolean", least=1, most=1, doc="what was to be predicted")}
+        ),
         FEATURE_HOLDER: Role(trees_predict.follow, SLOTS, most=alignment.MOST_PARTIES - 1),
     },
     reveals=_reveals,

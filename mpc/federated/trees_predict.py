@@ -342,7 +342,9 @@ def estimate(
 
 SLOTS = {
     "key": KEY_SLOT,
-    "feature": Slot("number", most=MAX_COLUMNS, doc="the columns of numbers that the model was trained with"),
+    "feature": Slot(
+        "number or boolean", most=MAX_COLUMNS, doc="the columns of numbers that the model was trained with"
+    ),
     "category": Slot("any", most=MAX_COLUMNS, doc="the columns of categories that the model was trained with"),
 }
 OUTPUT = {"output": Slot("any", most=32, doc="columns of the party's own result beside the key")}

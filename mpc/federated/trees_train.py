@@ -289,7 +289,9 @@ SPEC = Spec(
     summary="Train gradient-boosted trees on one party's labels and several parties' columns about the same people.",
     params=TreesParams,
     roles={
-        LABEL_HOLDER: Role(lead, FEATURE_SLOTS | {"label": Slot("number", 1, 1, doc="what is to be predicted")}),
+        LABEL_HOLDER: Role(
+            lead, FEATURE_SLOTS | {"label": Slot("number or boolean", 1, 1, doc="what is to be predicted")}
+        ),
         FEATURE_HOLDER: Role(follow, FEATURE_SLOTS, most=alignment.MOST_PARTIES - 1),
     },
     reveals=_reveals,

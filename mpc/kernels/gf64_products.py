@@ -87,7 +87,7 @@ def _add_carryless(builder: Any, a: Any, b: Any, total: Any) -> None:
 
 
 @inline
-def _add_bit_by_bit(a: np.uint64, b: np.uint64, total: U64) -> None:
+def add_bit_by_bit(a: np.uint64, b: np.uint64, total: U64) -> None:
     """The same for every processor."""
     low = high = np.uint64(0)
     for i in range(64):
@@ -98,12 +98,4 @@ def _add_bit_by_bit(a: np.uint64, b: np.uint64, total: U64) -> None:
     total[1] ^= high
 
 
-_add_product = _add_carryless if _CARRYLESS else _add_bit_by_bit
-
-
-@kernel("void(uint64, uint64, uint64[::1])")
-def portable_product(a: np.uint64, b: np.uint64, out: U64) -> None:
-    """out[0] = a·b, on every processor; `out` has three words."""
-    out[1] = out[2] = 0
-    _add_bit_by_bit(a, b, out[1:])
-    out[0] = _reduced(out[1], out[2])
+_add_product = _add_carryless if _CARRYLESS else add_bit_by_bit

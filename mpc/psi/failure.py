@@ -84,11 +84,6 @@ def any_pair(x: int, y: int, bits: int) -> float:
     return math.log2(max(x, 1)) + math.log2(max(y, 1)) - bits
 
 
-def undetected(lost: float) -> float:
-    """That all canaries survive a fault that loses each key with probability `lost`, so that nobody notices."""
-    return fast.CANARIES * math.log2(1 - lost)
-
-
 def _add(logarithms: Sequence[float]) -> float:
     most = max(logarithms, default=-math.inf)
     return most if most == -math.inf else most + math.log2(math.fsum(math.exp2(each - most) for each in logarithms))

@@ -149,9 +149,13 @@ def _check_program(db: sqlite3.Connection, digest: str) -> None:
         )
 
 
+_NUMBERS = ("integer", "decimal", "float")
+
+
 def _check_kind(dataset: Dataset, column: str, slot_name: str, slot: Slot) -> None:
     kind = next(known.type for known in dataset.columns if known.name == column).partition("(")[0]
-    if slot.kind == "number" and kind not in ("integer", "decimal", "float"):
+    numbers = {"number": _NUMBERS, "number or boolean": (*_NUMBERS, "boolean")}.get(slot.kind)
+    if numbers is not None and kind not in numbers:
         raise InputError(f"dataset {dataset.name}: {slot_name} column {column!r} is {kind}, not a number")
     if slot.kind == "key" and kind in ("decimal", "float"):
         raise InputError(f"dataset {dataset.name}: {slot_name} column {column!r} is {kind}, which cannot be matched")

@@ -29,7 +29,11 @@ def read(task: Task, dataset: Dataset, spec: Spec[Any], job: Job) -> "tuple[Tabl
     member, params = job.members[task.name], spec.parse(job)
     columns = list(dict.fromkeys(column for names in member.columns.values() for column in names))
     slots = spec.roles[member.role].slots
-    numbers = [name for slot, names in member.columns.items() if slots[slot].kind == "number" for name in names]
+    booleans = {column.name for column in dataset.columns if column.type == "boolean"}
+    kinds = [(slots[slot].kind, name) for slot, names in member.columns.items() for name in names]
+    numbers = [
+        name for kind, name in kinds if kind == "number" or (kind == "number or boolean" and name not in booleans)
+    ]
     conditions = spec.conditions(job, params, task.name)
     mapped = None if spec.in_memory(params) else Path(task.folder) / _MAPPED
     if conditions:

@@ -197,3 +197,55 @@ def test_a_table_without_labels_is_predicted_and_not_evaluated():
     assert np.array_equal(model.predict(new), model.predict(tables))
     with pytest.raises(InputError, match="bank: the table has no column 'y'"):
         model.evaluate(new)
+
+
+def test_booleans_are_labels_and_numbers():
+    tables = breast()
+    bank, telecom = tables["bank"], tables["telecom"]
+    as_numbers = {"bank": bank.assign(old=(bank["x0"] > 0) * 1), "telecom": telecom}
+    as_booleans = {
+        "bank": bank.assign(y=bank["y"] == 1, old=bank["x0"] > 0),
+        "telecom": telecom,
+    }
+    model = VerticalLogisticRegression(
+        key_bits=512, sigmoid="linear", epochs=1, batch_rows=300, class_weight="balanced"
+    )
+    numbers = model.fit(as_numbers, label="y", holder="bank").predict_proba(as_numbers)
+    booleans = model.fit(as_booleans, label="y", holder="bank").predict_proba(as_booleans)
+    assert np.nanmax(np.abs(numbers - booleans)) < 1e-4  # each training rounds at random
+    assert model.evaluate(as_booleans).measures["auc"] == pytest.approx(
+        roc_auc_score(bank["y"][20:], booleans[20:, 1]), abs=1e-12
+    )
+    trees = VerticalBoostedTrees(key_bits=512, trees=1, depth=1).fit(as_booleans, label="y", holder="bank")
+    assert trees.job_.members["bank"].columns["category"] == ("old",)
+    whole = HorizontalLogisticRegression(l2=0.01)
+    pairs = [(table[:150].drop(columns="id"), table[150:].drop(columns="id")) for table in (bank, as_booleans["bank"])]
+    found = [whole.fit({"p": p, "q": q}, label="y", features=("x0", "x1")).predict_proba(bank) for p, q in pairs]
+    assert np.array_equal(*found)
+
+
+def test_what_a_prediction_needs_is_named_and_all_else_left_out():
+    tables = breast()
+    model = VerticalLogisticRegression(key_bits=512, sigmoid="linear", epochs=1, batch_rows=300)
+    p = model.fit(tables, label="y", holder="bank").predict_proba(tables)
+    bank, telecom = tables["bank"], tables["telecom"]
+    more = {"bank": bank.assign(sealane_row=7, y=None), "telecom": telecom.assign(note="x")}
+    assert np.array_equal(model.predict_proba(more), p, equal_nan=True)
+    for broken, column in ((bank.drop(columns="x3"), "x3"), (bank.drop(columns="id"), "id")):
+        with pytest.raises(InputError, match=f"bank: the table has no column '{column}', only") as caught:
+            model.predict_proba({**tables, "bank": broken})
+        assert "sealane" not in str(caught.value)
+    with pytest.raises(InputError, match="telecom: the table has no column 't_x0', only"):
+        model.predict({**tables, "telecom": telecom.drop(columns="t_x0")})
+
+
+@pytest.mark.parametrize("new", [1.5, 9])
+def test_classes_that_were_not_trained_are_not_evaluated(new):
+    bank = pd.read_csv(DATA / "vehicle_scale_hetero_guest.csv")[:200]
+    telecom = pd.read_csv(DATA / "vehicle_scale_hetero_host.csv").add_prefix("t_").rename(columns={"t_id": "id"})
+    tables = {"bank": bank, "telecom": telecom}
+    model = VerticalBoostedTrees(key_bits=512, objective="multiclass", classes=4, trees=1, depth=1, bins=2)
+    model.fit(tables, label="y", holder="bank")
+    tables["bank"] = bank.assign(y=[new, *bank["y"][1:]])
+    with pytest.raises(InputError, match="bank: 1 common rows have a label that no row had in training"):
+        model.evaluate(tables)

@@ -26,7 +26,7 @@ ROWS = 240
 def _tables() -> tuple[pa.Table, pa.Table]:
     """A bank's labels and a telecom's feature about people of whom two thirds are customers of both."""
     x = np.arange(ROWS) * 37 % 101 / 101
-    bank = pa.table({"id": np.arange(ROWS), "bad": (x > 0.5).astype(int), "own": x[::-1]})
+    bank = pa.table({"id": np.arange(ROWS), "bad": x > 0.5, "own": x[::-1]})
     telecom = pa.table({"id": np.arange(ROWS // 3, ROWS + 80), "minutes": np.resize(x, ROWS + 80)[ROWS // 3 :]})
     return bank, telecom
 

@@ -79,15 +79,6 @@ def test_tags_agree_no_more_often_than_the_bound() -> None:
     assert 0.5 * expected < agreed / trials < expected + 4 * math.sqrt(expected / trials)
 
 
-def test_a_fault_that_canaries_miss_is_as_rare_as_computed() -> None:
-    lost, trials = 0.05, 20_000
-    survive = np.random.default_rng(2).random((trials, vole_steps.CANARIES)) >= lost
-    missed = np.count_nonzero(survive.all(axis=1)) / trials
-    expected = 2.0 ** failure.undetected(lost)
-    assert missed == pytest.approx(expected, abs=4 * math.sqrt(expected / trials))
-    assert 2.0 ** failure.undetected(0.1) < 0.0012
-
-
 def test_buckets_overflow_no_more_often_than_the_bound() -> None:
     keys, count, most, trials = 4000, 8, 570, 3000
     bound = 2.0 ** buckets.overflow_log2(keys, count, most + 1)
