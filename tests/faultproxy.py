@@ -107,6 +107,9 @@ class FaultProxy:
             with self._lock:
                 self.connections += 1
                 self._pairs.append(pair)
+            if self._closing.is_set():  # perhaps after the last cut
+                pair.reset()
+                return
             self._forward(pair, near, far, "up")
             self._forward(pair, far, near, "down")
 

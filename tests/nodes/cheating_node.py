@@ -1,9 +1,11 @@
-"""A node whose workers cheat: `sealane` with the worker of this module. The purpose of a job says how, if at all.
+"""A node whose workers cheat or stop: `sealane` with the worker of this module. The purpose of a job says how.
 
 python -m tests.nodes.cheating_node --home FOLDER serve
 """
 
 import asyncio
+import os
+import signal
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -11,6 +13,7 @@ from typing import Any
 from google.protobuf.message import Message
 
 from mpc.channel import MessageChannel
+from mpc.spec import Progress
 from protos import federated_features_pb2, federated_pb2, federated_regression_pb2, federated_trees_pb2
 
 Change = Callable[[Any], None]
@@ -62,6 +65,21 @@ def cheat(purpose: str) -> None:
     MessageChannel.send = send  # type: ignore[method-assign]
 
 
+#: The purpose of a job in which the worker stops (SIGSTOP) when it has sent its first masked vector.
+STOPS = "a worker that stops between its sums"
+
+
+def stopping(progress: Progress) -> Progress:
+    """Reports, and stops at that step."""
+
+    def report(step: str, done: int, total: int) -> None:
+        progress(step, done, total)
+        if (step, done) == ("sending the masked vector", total):
+            os.kill(os.getpid(), signal.SIGSTOP)
+
+    return report
+
+
 def work() -> None:
     """The worker: as every other until it knows its job."""
     from parties.worker import __main__ as worker
@@ -71,6 +89,9 @@ def work() -> None:
     def run_role(spec: Any, job: Any, *rest: Any, **named: Any) -> Any:
         if job.purpose in CHEATS:
             cheat(job.purpose)
+        if job.purpose == STOPS:
+            *before, progress, session = rest
+            rest = (*before, stopping(progress), session)
         return honest(spec, job, *rest, **named)
 
     worker.run_role = run_role  # type: ignore[attr-defined]

@@ -64,11 +64,14 @@ def in_state(party: Party, job: str, *states: State) -> JobRecord:
 def end_of(nodes: Sandbox, job: str, names: Sequence[str] = ()) -> dict[str, JobRecord]:
     """The job at each party once it has ended everywhere, alike and with a receipt, and left nothing behind."""
     names = names or list(nodes)
-    records = {name: in_state(nodes[name], job, *ENDED) for name in names}
+    for name in names:
+        in_state(nodes[name], job, *ENDED)
+        until(lambda name=name: nodes[name].node.job(job).receipt is not None)  # type: ignore[misc]
+    # Until then a party may have given up by itself, for a reason of its own.
+    records = {name: nodes[name].node.job(job) for name in names}
     assert len({(record.state, record.reason) for record in records.values()}) == 1, records
     for name in names:
         party = nodes[name]
-        until(lambda party=party: party.node.job(job).receipt is not None)  # type: ignore[misc]
         party.node.receipt(job)
         until(lambda party=party: not list(party.node.home.work.glob(f"{job}*")))  # type: ignore[misc]
         until(lambda party=party: not list(party.node.home.results.glob(f".{job}*")))  # type: ignore[misc]
@@ -96,8 +99,9 @@ def verify_evidence(nodes: Sandbox) -> None:
 
 
 def log_of(party: Party, event: str) -> list[dict[str, Any]]:
-    """The entries of the node's log with that event."""
-    lines = [json.loads(line) for line in party.log.read_text().splitlines() if line.startswith("{")]
+    """The entries of the node's log with that event, but for one that is just being written."""
+    whole = party.log.read_bytes().rpartition(b"\n")[0].decode().splitlines()
+    lines = [json.loads(line) for line in whole if line.startswith("{")]
     return [line for line in lines if line["event"] == event]
 
 
@@ -128,8 +132,10 @@ def held_back(party: Party) -> Iterator[None]:
 
     def spare() -> int | None:
         used = {line["pid"] for line in log_of(party, "worker started")}
-        started = [line["pid"] for line in log_of(party, "spare worker started")]
-        return next((pid for pid in reversed(started) if pid not in used and psutil.pid_exists(pid)), None)
+        started = {line["pid"] for line in log_of(party, "spare worker started")}
+        # Not one of the node before it was started again, nor another process that has got the number of such a one.
+        mine = {child.pid for child in psutil.Process(party.process.pid).children()}
+        return next(iter((started - used) & mine), None)
 
     with frozen(until(spare)):
         yield

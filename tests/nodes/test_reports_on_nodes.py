@@ -3,7 +3,6 @@
 import contextlib
 import os
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from mpc.job import Job
 from mpc.reports.query import report_job, union_job
 from parties.jobs.watching import JobFailed
 from parties.sandbox import Sandbox, sandbox
+from tests.nodes.observe import held_back, restart, worker_pid
 
 pytestmark = pytest.mark.nodes
 
@@ -108,7 +108,9 @@ def _watched(nodes: Sandbox) -> Iterator[set[str]]:
     ended = threading.Event()
 
     def watch() -> None:
-        while not ended.is_set():
+        over = False
+        while not over:
+            over = ended.is_set()  # and one look after that
             for name in nodes:
                 home = nodes[name].node.home
                 for folder in (home.work, home.spool, home.results):
@@ -248,13 +250,11 @@ def test_a_column_that_was_granted_for_conditions_is_not_summed(nodes: Sandbox) 
 
 def test_it_survives_the_end_of_a_node_in_the_middle(nodes: Sandbox) -> None:
     job = report("WHERE hk.age > 35")  # which no other test asks for
-    nodes["hk"].node.propose(job)
-    deadline = time.monotonic() + 60
-    while nodes["hk"].node.job(job.id).state != "running" and time.monotonic() < deadline:
-        time.sleep(0.02)
-    nodes["hk"].kill()
-    nodes["hk"].start()
-    nodes.connect()
+    with held_back(nodes["hk"]):
+        nodes["hk"].node.propose(job)
+        worker_pid(nodes["hk"], job.id)
+        nodes["hk"].kill()
+    restart(nodes, "hk")
     assert nodes.results(job)["cn"].to_pylist() == truth(35)
     noted = nodes["hk"].node._store.connection().execute("SELECT count(*) FROM row_sets WHERE job = ?", (job.id,))
     assert noted.fetchone()[0] == 1

@@ -54,7 +54,7 @@ def test_choices_and_blocks_look_uniform_and_do_not_repeat():
 
 def test_noise_reaches_all_outputs_and_its_places_cannot_be_read_off():
     """Without the code, one bit in a block of leaves would be set; with it about half are."""
-    _, _, chosen, _ = expanded(4)
+    _, _, chosen, _ = expanded(4, InsecureSeededRng(b"noise"))
     choices = (chosen[:, 0] & ONE).reshape(silent_transfers.VECTORS, -1)
     assert all(abs(vector.mean() - 0.5) < 0.05 for vector in choices)
     assert len({vector.tobytes() for vector in choices}) == silent_transfers.VECTORS
@@ -64,8 +64,9 @@ def test_noise_reaches_all_outputs_and_its_places_cannot_be_read_off():
 def test_a_wrong_sum_of_one_tree_changes_many_outputs(level):
     """A message is checked for its length alone: semi-honest parties do not do this. The tree is in the second half."""
     batch = Batch(4)
-    delta, offered, choices, chosen = few(batch.needed, system_rng)
-    message, _ = silent_transfers.offer(batch, offered, delta, bytes(16), system_rng)
+    rng = InsecureSeededRng(b"wrong")
+    delta, offered, choices, chosen = few(batch.needed, rng)
+    message, _ = silent_transfers.offer(batch, offered, delta, bytes(16), rng)
     changed = message.reshape(-1, 4, 2).copy()
     changed[binary_lpn.BLOCKS - 1, level] ^= np.uint64(4)
     honest, wrong = (

@@ -103,7 +103,7 @@ def tables(groups: int, size: int) -> dict[str, pa.Table]:
 
 
 def test_every_figure_of_a_report_has_the_noise_of_both_parties() -> None:
-    groups, size = 900, 25
+    groups, size = 900, 35  # with 25 people the noise alone would suppress a group in one of 10^7 runs
     sql = "SELECT hk.branch, COUNT(*) AS n, SUM(cn.balance) AS s" + FROM + " GROUP BY hk.branch"
     job = report_job(
         sql,
@@ -121,7 +121,7 @@ def test_every_figure_of_a_report_has_the_noise_of_both_parties() -> None:
     sums = np.array([float(value) * 100 for value in shown["s"].to_pylist()]) - 200 * size
     for found, scale in ((counts, 1.0), (sums, 500.0)):
         spread = 2 * variance(scale)
-        assert 0.6 * spread < found.var() < 1.5 * spread
+        assert 0.6 * spread < found.var() < 1.8 * spread  # one party's alone would be half
         assert abs(found.mean()) < 0.7 * math.sqrt(spread)
     assert noise.deviations(compile_sql(sql), get("report.sql").parse(job))["n"] == 2.0
 

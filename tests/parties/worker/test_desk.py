@@ -25,7 +25,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def doubling(folder: Path) -> Iterator[Path]:
     """A worker that doubles integers, and refuses those above 100."""
-    asked = Desk(time.time() + 60)
+    asked = Desk(time.time() + 600)
 
     def serve() -> None:
         for question in asked:

@@ -17,13 +17,14 @@ from tests.parties.transport.nodes import worker_links
 from tests.parties.transport.pki import make_identity
 
 WINDOW = 4 * 2**20
+HANGS_S = 60.0  # nothing waits so long unless it waits for ever
 
 
 @contextmanager
 def lone_worker(*peers: str) -> Iterator[tuple[WorkerLink, socket.socket]]:
     """A worker whose node is the test."""
     node, sock = socket.socketpair()
-    node.settimeout(10)
+    node.settimeout(HANGS_S)
     send_memory(node, len(peers))
     link = connect(sock, peers, window_bytes=WINDOW)
     try:
@@ -91,7 +92,7 @@ def test_a_worker_that_waits_to_send_grants_for_what_it_has_not_read() -> None:
             assert (kind, peer) == (RecordKind.GRANT, 0)
             granted = TOTAL.unpack(payload)[0]
         put(node, RecordKind.GRANT, TOTAL.pack(WINDOW), peer=1)
-        sender.join(10)
+        sender.join(HANGS_S)
         assert not sender.is_alive()
 
 
@@ -108,7 +109,7 @@ def test_a_peer_whose_slots_are_all_filled_waits_alone() -> None:
         assert [peer for _, kind, _, peer in taken if kind is RecordKind.DATA] == [0] * SLOTS + [1]
         assert waiting.is_alive()
         put(node, RecordKind.EMPTIED, TOTAL.pack(1), peer=0)
-        waiting.join(10)
+        waiting.join(HANGS_S)
         assert header(node) == (2**20, RecordKind.DATA, SLOT, 0)
 
 
@@ -150,7 +151,7 @@ def test_the_end_of_a_peer_wakes_a_worker_that_waits_for_it() -> None:
         waiting = threading.Thread(target=wait, daemon=True)
         waiting.start()
         put(node, RecordKind.END, bytes([EndKind.CHANNEL]) + b"gone")
-        waiting.join(10)
+        waiting.join(HANGS_S)
         assert [str(error) for error in caught] == ["bank: gone"]
 
 
@@ -199,7 +200,7 @@ def test_a_message_of_odd_or_endless_fragments_is_refused() -> None:
         flooding.start()
         with pytest.raises(ProtocolError, match="over 67108864 bytes"):
             link.pipes["b"].recv_bytes()
-        flooding.join(10)
+        flooding.join(HANGS_S)
 
 
 def test_a_message_or_event_that_is_too_long_is_the_caller_s_error() -> None:

@@ -121,7 +121,8 @@ def test_rerandomised_ciphertexts_differ_and_have_the_same_plaintexts():
 
 def test_randomizers_are_spread_over_residues():
     """A bit of c mod p, of a residue that is uniform but for its Jacobi symbol, is 1 about half of the time."""
-    ciphertexts = encrypted([0] * 2000).to_ints()
+    encryptor = Encryptor(KEY, InsecureSeededRng(b"spread"), "fast")
+    ciphertexts = encryptor.encrypt(words_from_int64(np.zeros(2000, np.int64), KEY.public)).to_ints()
     for bit in (0, 3, 100, 200):
         ones = sum(c % KEY.p >> bit & 1 for c in ciphertexts)
         assert abs(ones - 1000) < 6 * (2000 * 0.25) ** 0.5
