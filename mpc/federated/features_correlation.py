@@ -1,22 +1,22 @@
-"""Pearson's correlation between the columns of one party and those of others, for the rows that all have.
+"""Pearson's correlation between the columns of all parties, two by two, for the rows that all have.
 
 Rows are aligned first. Each party standardises its columns and rounds them to multiples of 2^-10 of a standard
-deviation. The first encrypts its rows under its own Paillier key, several columns to a ciphertext; each second party
-multiplies by its own columns and adds up, re-randomises the sums and sends them; the first decrypts.
+deviation. Parties take turns, the first before the other receivers, each by name: it encrypts its rows under its own
+Paillier key, several columns to a ciphertext; each party after it, and those that are no receivers, multiplies by its
+own columns and adds up, re-randomises the sums and sends them; the one whose turn it is decrypts.
 
-Output:   the first learns the correlation of each of its columns with each of the others', a second party that is a
-          receiver that of each of its own columns with each of the first's, within 2·10^-3 divided by the root of the
-          number of rows. Columns of two second parties are not compared: one of them is the first of a job of its own,
-          so that m parties need m - 1 jobs for all pairs, each with those that have not been first. A party thus learns
-          of no pair that its own columns are not in.
-Leaks:    as `mpc.federated.alignment`. The first learns the correlations, so it must be a receiver.
+Output:   each receiver learns the correlation of each of its columns with each of the others', within 2·10^-3 divided
+          by the root of the number of rows; of no pair that its own columns are not in. If all are receivers, each pair
+          of columns of two parties is known to these two.
+Leaks:    as `mpc.federated.alignment`. Who encrypts learns the correlations, so that the first must be a receiver; of
+          two parties that are no receivers nothing is computed.
 Security: semi-honest; that of the alignment, and of Paillier as `mpc.primitives.paillier` states for the agreed mode
           and length of key. A result over n rows that one party chose tells it as much as n numbers can: with as many
-          columns as rows, the first could solve for the other's columns, so it brings at most a tenth as many.
+          columns as rows, a receiver could solve for the others' columns, so it brings at most a tenth as many.
 Checks:   every ciphertext; that a correlation is at most 1.
-Cost:     to each second party a ciphertext a row and 40 or so columns of the first (with 2048 bits), back one for each
-          of its columns and 40 of the first; a multiplication by a number of 14 bits for each of the former and column
-          of the second party.
+Cost:     in each turn, to each party that multiplies, a ciphertext a row and 40 or so columns of the one that encrypts
+          (with 2048 bits), back one for each of its columns and 40 of the other; a multiplication by a number of 14
+          bits for each of the former and column of the party that multiplies.
 """
 
 import math
@@ -58,15 +58,40 @@ _SCALE = 2**10  # units of a standard deviation
 _ROWS_A_COLUMN = 10
 
 
-def encrypting(party: Party[CorrelationParams], tables: "Mapping[str, pa.Table]") -> Outcome:
-    """The first party's part: one row a pair of columns: first, party (whose the other is), second, correlation."""
+def run(party: Party[CorrelationParams], tables: "Mapping[str, pa.Table]") -> Outcome:
+    """Play one party, whatever its role; a receiver's table has one row a pair: column, party, other, correlation."""
+    aligned, own = _prepare(party, tables)
+    for name in party.job.receivers:
+        _check_columns(name, _width(party.job, name), len(own))
+    found: dict[str, F64] = {}
+    for encrypting, others in _turns(party.job):
+        if party.name == encrypting:
+            found |= _encrypt(party, own, others)
+        elif party.name in others:
+            found |= _multiply(party, own, encrypting)
+    return Outcome(_table(party, found) if party.name in party.job.receivers else None, aligned.facts)
+
+
+def _turns(job: Job) -> list[tuple[str, list[str]]]:
+    """Who encrypts, one after another, and who multiplies: each two parties of which one is a receiver meet once."""
+    first = by_role(job, FIRST)
+    receivers = [first, *sorted(set(job.receivers) - {first})]
+    order = [*receivers, *sorted(set(job.members) - set(receivers))]
+    turns = [(name, order[place + 1 :]) for place, name in enumerate(receivers)]
+    return [(name, others) for name, others in turns if others]
+
+
+def _width(job: Job, name: str) -> int:
+    return len(job.members[name].columns["feature"])
+
+
+def _encrypt(party: Party[CorrelationParams], own: I64, others: Sequence[str]) -> dict[str, F64]:
+    """The party's turn: by other party the correlations, a row for each own column and a column for each of theirs."""
     from mpc.federated.ciphertexts import send_ciphertexts, send_key
     from mpc.primitives.paillier import Encryptor, PrivateKey
     from mpc.psi.multi_steps import NamedChannel
 
-    params, (aligned, own) = party.params, _prepare(party, tables)
-    _check_columns(party.name, own.shape[1], len(own))
-    links = [NamedChannel(peer, party.peers[peer]) for peer in _seconds(party.job)]
+    params, links = party.params, [NamedChannel(peer, party.peers[peer]) for peer in others]
     private = PrivateKey.generate(party.rng, params.key_bits)
     for link in links:
         send_key(link, private.public)
@@ -78,18 +103,18 @@ def encrypting(party: Party[CorrelationParams], tables: "Mapping[str, pa.Table]"
             send_ciphertexts(link, ciphertexts)
     found = {}
     for done, link in enumerate(links):
-        columns = len(party.job.members[link.peer].columns["feature"])
-        found[link.peer] = _receive(link, private, blocks, (columns, *own.shape))
+        theirs = _receive(link, private, blocks, (_width(party.job, link.peer), *own.shape))
         if link.peer in party.job.receivers:
-            link.send(wire.Correlations(values=found[link.peer].reshape(-1).tolist()))
+            link.send(wire.Correlations(values=theirs.reshape(-1).tolist()))
+        found[link.peer] = theirs.T
         party.progress("decrypt", done + 1, len(links))
-    return Outcome(_table(party.job, found), aligned.facts)
+    return found
 
 
 def _receive(
     link: "NamedChannel", private: "PrivateKey", blocks: "Sequence[tuple[slice, Packing]]", shape: tuple[int, int, int]
 ) -> F64:
-    """The correlations with a second party's columns: `shape` is their number, the rows, and the own columns."""
+    """The correlations with another party's columns: `shape` is their number, the rows, and the own columns."""
     from mpc.federated.ciphertexts import receive_ciphertexts
     from mpc.primitives.paillier import decrypt
 
@@ -106,17 +131,14 @@ def _receive(
     return np.asarray(np.clip(found, -1, 1))
 
 
-def multiplying(party: Party[CorrelationParams], tables: "Mapping[str, pa.Table]") -> Outcome:
-    """A second party's part: the table's rows of its own columns if it is a receiver."""
+def _multiply(party: Party[CorrelationParams], own: I64, encrypting: str) -> dict[str, F64]:
+    """The party's part in another's turn: if it is a receiver, the correlations as `_encrypt` gives them."""
     from mpc.federated.ciphertexts import receive_ciphertexts, receive_key, send_ciphertexts
     from mpc.primitives.paillier import Encryptor, matrix_product
     from mpc.psi.multi_steps import NamedChannel
 
-    params, (aligned, own) = party.params, _prepare(party, tables)
-    peer = by_role(party.job, FIRST)
-    theirs = len(party.job.members[peer].columns["feature"])
-    _check_columns(peer, theirs, len(own))
-    link = NamedChannel(peer, party.peers[peer])
+    params, theirs = party.params, _width(party.job, encrypting)
+    link = NamedChannel(encrypting, party.peers[encrypting])
     public = receive_key(link, params.key_bits)
     encryptor = Encryptor(public, party.rng, params.encryption)
     sums = []
@@ -127,18 +149,18 @@ def multiplying(party: Party[CorrelationParams], tables: "Mapping[str, pa.Table]
     for each in sums:
         send_ciphertexts(link, each)
     if party.name not in party.job.receivers:
-        return Outcome(None, aligned.facts)
-    values = np.array(link.recv(wire.Correlations).values)
-    if values.shape != (own.shape[1] * theirs,) or not (np.abs(values) <= 1).all():
-        raise ProtocolError(f"{peer}: sent {len(values)} numbers for {own.shape[1] * theirs} correlations, or others")
-    return Outcome(_table(party.job, {party.name: values.reshape(own.shape[1], theirs)}), aligned.facts)
+        return {}
+    values, count = np.array(link.recv(wire.Correlations).values), own.shape[1] * theirs
+    if values.shape != (count,) or not (np.abs(values) <= 1).all():
+        raise ProtocolError(f"{encrypting}: sent {len(values)} numbers for {count} correlations, or others")
+    return {encrypting: values.reshape(own.shape[1], theirs)}
 
 
-def _check_columns(first: str, columns: int, rows: int) -> None:
-    """Both sides refuse so many columns of the first that it could solve for the second's."""
+def _check_columns(name: str, columns: int, rows: int) -> None:
+    """All sides refuse so many columns of a receiver that it could solve for the others'."""
     if columns * _ROWS_A_COLUMN > rows:
         raise InputError(
-            f"{columns} columns of {first}, in the role first, are too many for {rows} common rows",
+            f"{columns} columns of {name}, a receiver, are too many for {rows} common rows",
             hint=f"there must be {_ROWS_A_COLUMN} common rows for each of its columns",
         )
 
@@ -155,7 +177,7 @@ def _prepare(party: Party[CorrelationParams], tables: "Mapping[str, pa.Table]") 
 
 
 def _blocks(columns: int, rows: int, key_bits: int) -> "list[tuple[slice, Packing]]":
-    """Which columns of the first party go into one ciphertext, and how.
+    """Which columns of the party that encrypts go into one ciphertext, and how.
 
     No standardised value exceeds the root of the number of rows, and by Cauchy and Schwarz no sum of products the
     number of rows; rounding adds less than a thousandth to either.
@@ -172,23 +194,20 @@ def _blocks(columns: int, rows: int, key_bits: int) -> "list[tuple[slice, Packin
     return blocks
 
 
-def _table(job: Job, found: Mapping[str, F64]) -> "pa.Table":
-    """`found` has for some second parties an array of a row for each of their columns."""
+def _table(party: Party[CorrelationParams], found: Mapping[str, F64]) -> "pa.Table":
+    """`found` has, by other party, a row for each own column and a column for each of theirs."""
     import pyarrow as pa
 
+    columns = {name: member.columns["feature"] for name, member in party.job.members.items()}
     rows = [
-        {"first": a, "party": name, "second": b, "correlation": float(values[j, i])}
-        for name, values in found.items()
-        for i, a in enumerate(job.members[by_role(job, FIRST)].columns["feature"])
-        for j, b in enumerate(job.members[name].columns["feature"])
+        {"column": own, "party": name, "other": other, "correlation": float(found[name][i, j])}
+        for name in sorted(found)
+        for i, own in enumerate(columns[party.name])
+        for j, other in enumerate(columns[name])
     ]
     text = pa.string()
-    kinds = pa.schema([("first", text), ("party", text), ("second", text), ("correlation", pa.float64())])
+    kinds = pa.schema([("column", text), ("party", text), ("other", text), ("correlation", pa.float64())])
     return pa.Table.from_pylist(rows, kinds)
-
-
-def _seconds(job: Job) -> list[str]:
-    return sorted(name for name, member in job.members.items() if member.role == SECOND)
 
 
 def _check(job: Job, params: CorrelationParams) -> None:
@@ -198,16 +217,15 @@ def _check(job: Job, params: CorrelationParams) -> None:
     if first not in job.receivers:
         raise InputError(
             f"{first} has the role first and is not among the job's receivers",
-            hint="name it as a receiver, or swap roles: the role first always learns the correlations",
+            hint="name it as a receiver, or give the role first to a receiver: it always learns correlations",
         )
 
 
 def _reveals(job: Job, _params: CorrelationParams) -> dict[str, str]:
-    first = by_role(job, FIRST)
-    said = alignment.reveals(job, first)
-    others = _seconds(job)
+    said = alignment.reveals(job, by_role(job, FIRST))
     for name in job.receivers:
-        whose = first if name != first else others[0] if len(others) == 1 else "the others"
+        others = sorted(set(job.members) - {name})
+        whose = others[0] if len(others) == 1 else "the others"
         said[name] += f"; the correlation of each of its columns with each of {whose}'s, over these rows"
     return said
 
@@ -216,27 +234,25 @@ _SECONDS_AT_THE_START = 1.0
 
 
 def _estimate(job: Job, params: CorrelationParams, rows: Mapping[str, int], name: str) -> Estimate:
-    first = by_role(job, FIRST)
-    aligned = alignment.estimate(job, first, dict(rows), name)
-    common, width = min(rows.values()), params.key_bits / 2048
-    ours = len(job.members[first].columns["feature"])
-    blocks, ciphertext_bytes = len(_blocks(ours, common, params.key_bits)), params.key_bits // 4
-    down = up = 0
-    for second in _seconds(job) if name == first else [name]:
-        theirs = len(job.members[second].columns["feature"])
-        down += common * blocks * ciphertext_bytes + 8 * ours * theirs * (second in job.receivers) + 500
-        up += theirs * blocks * ciphertext_bytes + 500
-    if name == first:
-        seconds = common * blocks * SECONDS_TO_ENCRYPT[params.encryption]
-    else:
-        theirs = len(job.members[name].columns["feature"])
-        seconds = common * blocks * (theirs * SECONDS_TO_MULTIPLY + SECONDS_TO_CHECK)
-    sent, received = (down, up) if name == first else (up, down)
+    aligned = alignment.estimate(job, by_role(job, FIRST), dict(rows), name)
+    common, ciphertext_bytes = min(rows.values()), params.key_bits // 4
+    seconds = sent = received = 0.0
+    for encrypting, others in _turns(job):
+        blocks = len(_blocks(_width(job, encrypting), common, params.key_bits))
+        if name == encrypting:
+            seconds += common * blocks * SECONDS_TO_ENCRYPT[params.encryption]
+        elif name in others:
+            seconds += common * blocks * (_width(job, name) * SECONDS_TO_MULTIPLY + SECONDS_TO_CHECK)
+        for other in others if name == encrypting else {name}.intersection(others):
+            pairs = _width(job, encrypting) * _width(job, other)
+            down = common * blocks * ciphertext_bytes + 8 * pairs * (other in job.receivers) + 500
+            up = _width(job, other) * blocks * ciphertext_bytes + 500
+            sent, received = (sent + down, received + up) if name == encrypting else (sent + up, received + down)
     return Estimate(
         seconds=aligned.seconds + _SECONDS_AT_THE_START + seconds * ciphertext_work(params.key_bits),
-        sent_bytes=aligned.sent_bytes + sent,
-        received_bytes=aligned.received_bytes + received,
-        peak_bytes=aligned.peak_bytes + int(common * CIPHERTEXT_BYTES * width),
+        sent_bytes=aligned.sent_bytes + int(sent),
+        received_bytes=aligned.received_bytes + int(received),
+        peak_bytes=aligned.peak_bytes + int(common * CIPHERTEXT_BYTES * params.key_bits / 2048),
     )
 
 
@@ -248,9 +264,9 @@ _SLOTS = {
 SPEC = Spec(
     name="feature.correlation",
     version=1,
-    summary="Pearson's correlation between the columns of one party and those of others, over the rows that all have.",
+    summary="Pearson's correlation between the columns of each two parties, over the rows that all have.",
     params=CorrelationParams,
-    roles={FIRST: Role(encrypting, _SLOTS), SECOND: Role(multiplying, _SLOTS, most=alignment.MOST_PARTIES - 1)},
+    roles={FIRST: Role(run, _SLOTS), SECOND: Role(run, _SLOTS, most=alignment.MOST_PARTIES - 1)},
     reveals=_reveals,
     estimate=_estimate,
     minimum_result=lambda params: params.min_rows,

@@ -181,33 +181,53 @@ def breast() -> dict[str, pa.Table]:
 def test_correlations_are_those_of_numpy() -> None:
     tables = breast()
     outcomes = run(correlation_job(tables), tables)
-    found = outcomes["a"].table
-    assert found is not None
-    assert found == outcomes["b"].table
+    found, other = outcomes["a"].table, outcomes["b"].table
+    assert found is not None and other is not None
     assert found.num_rows == 30
     for row in found.to_pylist():
-        expected = np.corrcoef(tables["a"][row["first"]].to_numpy(), tables["b"][row["second"]].to_numpy())[0, 1]
+        expected = np.corrcoef(tables["a"][row["column"]].to_numpy(), tables["b"][row["other"]].to_numpy())[0, 1]
         assert row["correlation"] == pytest.approx(expected, abs=2e-3 / np.sqrt(569))
+    pairs = {(row["column"], row["other"]): row["correlation"] for row in found.to_pylist()}
+    assert {(row["other"], row["column"]): row["correlation"] for row in other.to_pylist()} == pairs
 
 
-def test_the_first_party_learns_correlations_with_all_others_and_they_their_own() -> None:
+@pytest.mark.parametrize("receivers", [("a",), ("a", "c"), ("a", "b", "c"), ("d", "c", "a", "b")])
+def test_each_receiver_learns_the_correlations_of_its_own_columns_with_all_others(receivers: Sequence[str]) -> None:
     rng = np.random.default_rng(8)
+    shared = rng.normal(size=200)
     tables = {
-        name: pa.table({"id": range(200), **{f"{name}{i}": rng.normal(size=200) for i in range(width)}})
-        for name, width in (("a", 2), ("b", 3), ("c", 1))
+        name: pa.table({"id": range(200), **{f"{name}{i}": shared + rng.normal(size=200) for i in range(width)}})
+        for name, width in (("a", 2), ("b", 3), ("c", 1), ("d", 2))
     }
-    outcomes = run(correlation_job(tables, ("a", "c")), tables)
-    found = outcomes["a"].table.to_pylist()
-    assert [(row["party"], row["first"], row["second"]) for row in found] == [
-        *(("b", a, b) for a in ("a0", "a1") for b in ("b0", "b1", "b2")),
-        ("c", "a0", "c0"),
-        ("c", "a1", "c0"),
-    ]
-    for row in found:
-        pair = tables["a"][row["first"]].to_numpy(), tables[row["party"]][row["second"]].to_numpy()
-        assert row["correlation"] == pytest.approx(np.corrcoef(*pair)[0, 1], abs=2e-3 / np.sqrt(200))
-    assert outcomes["b"].table is None
-    assert outcomes["c"].table.to_pylist() == found[6:]
+    outcomes = run(correlation_job(tables, receivers), tables)
+    for name in tables:
+        found = outcomes[name].table
+        if name not in receivers:
+            assert found is None
+            continue
+        assert found is not None
+        own, others = tables[name].column_names[1:], sorted(set(tables) - {name})
+        assert [(row["column"], row["party"], row["other"]) for row in found.to_pylist()] == [
+            (column, party, other) for party in others for column in own for other in tables[party].column_names[1:]
+        ]
+        for row in found.to_pylist():
+            pair = tables[name][row["column"]].to_numpy(), tables[row["party"]][row["other"]].to_numpy()
+            assert row["correlation"] == pytest.approx(np.corrcoef(*pair)[0, 1], abs=2e-3 / np.sqrt(200))
+
+
+def test_two_parties_that_are_no_receivers_send_each_other_nothing_of_their_columns() -> None:
+    rng = np.random.default_rng(8)
+    tables = {n: pa.table({"id": range(60), n: rng.normal(size=60)}) for n in ("a", "b", "c")}
+    records: dict[tuple[str, str], RecordingPipe] = {}
+
+    def wrap(name: str, peer: str, pipe: Pipe) -> Pipe:
+        records[name, peer] = RecordingPipe(pipe)
+        return records[name, peer]
+
+    run(correlation_job(tables, ("a",)), tables, wrap)
+    greetings = {ends: len(record.sent) for ends, record in records.items()}
+    assert (greetings["b", "c"], greetings["c", "b"]) == (1, 1)
+    assert min(greetings[ends] for ends in (("a", "b"), ("a", "c"), ("b", "a"), ("c", "a"))) > 1
 
 
 def test_columns_that_agree_or_oppose_each_other_correlate_fully() -> None:
@@ -233,8 +253,12 @@ def test_only_receivers_learn_correlations() -> None:
 
 def test_as_many_columns_as_could_solve_for_the_others_are_refused() -> None:
     tables = {name: table.slice(0, 90) for name, table in breast().items()}
-    with pytest.raises(InputError, match="10 columns of a, in the role first, are too many for 90"):
+    with pytest.raises(InputError, match="10 columns of a, a receiver, are too many for 90 common rows"):
         run(correlation_job(tables), tables)
+    swapped = {"a": tables["b"], "b": tables["a"]}
+    with pytest.raises(InputError, match="10 columns of b, a receiver, are too many for 90 common rows"):
+        run(correlation_job(swapped), swapped)
+    assert run(correlation_job(swapped, ("a",)), swapped)["a"].table is not None
 
 
 @pytest.mark.parametrize(
