@@ -7,6 +7,7 @@ work/<job>/        a running attempt's files, deleted when it ends
 spool/<job>/       what an interrupted job goes on from, deleted when the job ends
 results/<job>.parquet   released results
 results/<job>.model     own parts of trained models
+datasets/<name>.parquet tables that were registered from memory
 
 What jobs write that are computed in memory only is in a folder outside, which is no disk's (see `parties.memory`).
 """
@@ -113,6 +114,10 @@ class Home:
     @property
     def results(self) -> Path:
         return self.path / "results"
+
+    @property
+    def datasets(self) -> Path:
+        return self.path / "datasets"
 
     @property
     def memory(self) -> Path:

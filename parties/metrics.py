@@ -46,6 +46,9 @@ class Metrics:
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
         self.jobs = Gauge("sealane_jobs", "Jobs by state.", ["state"], registry=self._registry)
+        self.stored = Gauge(
+            "sealane_stored_bytes", "What the node keeps, by what for.", ["what"], registry=self._registry
+        )
         self.workers = Gauge("sealane_workers", "Running worker processes.", registry=self._registry)
         self.links = Gauge(
             "sealane_link_connected", "1 while the peer is connected.", ["peer"], registry=self._registry

@@ -31,7 +31,7 @@ from parties.identity import invitations, keys, peers
 from parties.identity.certificates import IdentityCertificate, read_identity
 from parties.identity.invitations import Invitation
 from parties.identity.peers import Peer
-from parties.jobs import attempts, proposals, records
+from parties.jobs import attempts, proposals, records, retention
 from parties.jobs import evidence as jobs_evidence
 from parties.jobs.preview import Preview, preview
 from parties.jobs.records import JobRecord
@@ -41,6 +41,7 @@ from parties.models import Model
 from parties.policy import Grant
 from parties.programs import Program
 from parties.schedules import Schedule
+from parties.sizes import Sizes
 from parties.store import Store
 
 if TYPE_CHECKING:
@@ -146,6 +147,10 @@ class Node:
         """What the running node sees of each peer's link, by fingerprint; empty when it is not running."""
         rows = self._store.connection().execute("SELECT * FROM links")
         return {row["peer"]: {key: row[key] for key in row.keys() if key != "peer"} for row in rows}  # noqa: SIM118
+
+    def stored_bytes(self) -> dict[str, int]:
+        """How much the node keeps, by what for: see `Sizes.measure`."""
+        return Sizes(self.home, self._store).measure()
 
     def running_jobs(self) -> int:
         """How many jobs have a worker here."""
@@ -426,6 +431,23 @@ class Node:
             memory.remove(self.home.results / record.result)
         return record
 
+    def with_old_result(self, before: float) -> list[JobRecord]:
+        """The jobs that ended before `before`, in seconds since 1970, and whose result is here."""
+        return records.with_old_result(self._store.connection(), before)
+
+    def old_jobs(self, before: float) -> int:
+        """How many jobs `forget_jobs` would forget."""
+        return retention.old(self._store.connection(), before)
+
+    def forget_jobs(self, before: float) -> int:
+        """Forget what jobs were that ended before `before`, in seconds since 1970; gives how many.
+
+        Jobs stay whose result or model is here, and those that not every peer has signed. Evidence, receipts, privacy
+        budgets and what reports are compared with stay of all: see `parties.jobs.retention`.
+        """
+        with self._store.transaction() as db:
+            return retention.forget(db, self._identity, before, time.time())
+
     def questions(self, job_id: str, timeout_s: float = 60.0) -> "Questions":
         """Ask this party's worker of a job that answers questions while it runs, once it does.
 
@@ -565,9 +587,8 @@ class Node:
     def _keep(self, name: str, table: Any) -> Path:
         from parties.results import write_result
 
-        folder = self.home.path / "datasets"
-        folder.mkdir(mode=0o700, exist_ok=True)
-        path = folder / f"{name}.parquet"
+        self.home.datasets.mkdir(mode=0o700, exist_ok=True)
+        path = self.home.datasets / f"{name}.parquet"
         write_result(as_arrow(table), path)
         return path
 

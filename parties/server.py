@@ -31,6 +31,7 @@ from parties.jobs.states import State
 from parties.leftovers import Leftovers
 from parties.metrics import Metrics
 from parties.release import Release, own_release, release
+from parties.sizes import Sizes
 from parties.store import StoreError
 from parties.throttle import Throttle
 from parties.transport.status import Credentials, Limits, LinkStatus
@@ -68,6 +69,7 @@ class Server:
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="database")
         self._books = Books(self.home, self._store, self._identity)
         self._leftovers = Leftovers(self.home, self._store, self._identity)
+        self._sizes = Sizes(self.home, self._store)
         self._desk = Desk(self._store, self._identity, self.home.results, self.home.settings)
         self._throttle = Throttle()
         self._answerer = calls.Answerer(self._store, self._send)
@@ -163,7 +165,15 @@ class Server:
     async def on_link(self, peer: str, status: LinkStatus) -> None:
         """A link came up, went down or was refused."""
         self._sent.pop(peer, None)  # nothing durable is sent until the peer has told what it has heard
-        _LOG.info("link", peer=self._name(peer), connected=status.connected, refused=status.refused)
+        known = self._peers.get(peer)
+        tell = _LOG.warning if status.refused else _LOG.info
+        tell(
+            "link",
+            peer=self._name(peer),
+            address="" if known is None else known.address,
+            connected=status.connected,
+            refused=status.refused,
+        )
         state = "connected" if status.connected else "refused" if status.refused else "connecting"
         await self._write_patiently(
             self._books.note_link, peer, state, status.refused, Release.from_bytes(status.hello)
@@ -338,6 +348,8 @@ class Server:
             asyncio.run_coroutine_threadsafe(self._measure(), loop).result(_MEASURE_S)
 
     async def _measure(self) -> None:
+        for what, size in (await self._write(self._sizes.measure)).items():
+            self._metrics.stored.labels(what).set(size)
         jobs = await self._write(self._books.count_jobs)
         for state in State:
             self._metrics.jobs.labels(state).set(jobs[state])

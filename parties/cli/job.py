@@ -196,15 +196,32 @@ def deny(session: Session, job_id: str, reason: str) -> None:
 
 @command("cancel", job)
 @click.argument("job_id", metavar="ID")
-def cancel(session: Session, job_id: str) -> None:
-    """End an open job for all parties.
+@yes_option
+def cancel(session: Session, job_id: str, yes: bool) -> None:
+    """End an open job for all parties; what it has computed so far is lost.
 
     \b
     Example:
       sealane job cancel 4f2a
     """
-    cancelled = session.node().cancel(job_id)
-    session.answer(job_text.describe_record(cancelled), lambda: job_text.show_outcome(cancelled))
+    node = session.node()
+    record = node.job(job_id)
+    others = " and ".join(party.name for party in record.others(node.fingerprint))
+    if not record.ended:
+        if not session.as_json:
+            job_text.show_job(record.job, job_text.standing(node, record))
+        session.confirm(f"End this job for {others} too?", yes=yes)
+    cancelled = node.cancel(record.id)
+
+    def show() -> None:
+        if cancelled.ended:
+            job_text.show_outcome(cancelled)
+            say(f"Told to {others}: at once, or when connected again.")
+        else:
+            say(f"job {cancelled.id[: job_text.SHORT]} does not run here any more.")
+            say(f"{job_text.initiator(cancelled)}, who proposed it, ends it for all once it is told.")
+
+    session.answer(job_text.describe_record(cancelled), show)
 
 
 def _from_options(

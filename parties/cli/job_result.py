@@ -14,7 +14,6 @@ from parties.cli import files
 from parties.cli.command import Session, command, force_option, out_option, yes_option
 from parties.cli.output import heading, say, show_facts, show_table
 from parties.cli.units import parse_duration, show_time
-from parties.jobs.states import ENDED
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -96,13 +95,34 @@ def delete_result(session: Session, job_id: str | None, older_than: str | None, 
         node.result_path(job_id)
         found = [node.job(job_id)]
     else:
-        before = time.time() - parse_duration(older_than or "")
-        found = [job for job in node.jobs(ENDED) if job.result is not None and job.updated_at < before]
+        found = node.with_old_result(time.time() - parse_duration(older_than or ""))
     if found:
         session.confirm(f"Delete {len(found)} {'result' if len(found) == 1 else 'results'} for good?", yes=yes)
     for job in found:
         node.delete_result(job.id)
     session.answer([job.id for job in found], lambda: say(f"{len(found)} deleted"))
+
+
+@command("forget")
+@click.option("--older-than", metavar="DURATION", required=True, help="Those that ended longer ago, e.g. 730d.")
+@yes_option
+def forget(session: Session, older_than: str, yes: bool) -> None:
+    """Forget what old jobs asked and found: columns, conditions, purposes, reasons, counts.
+
+    Their ids, parties, outcomes and receipts stay, and so does all evidence, which verifies as before. Jobs whose
+    result or model is still here, and those that not every peer has signed, are left as they are.
+
+    \b
+    Example:
+      sealane job forget --older-than 730d
+    """
+    node = session.node()
+    before = time.time() - parse_duration(older_than)
+    found = node.old_jobs(before)
+    if found:
+        session.confirm(f"Forget what {found:,} {'job' if found == 1 else 'jobs'} asked and found?", yes=yes)
+    forgotten = node.forget_jobs(before) if found else 0
+    session.answer({"jobs": forgotten}, lambda: say(f"{forgotten:,} forgotten"))
 
 
 @command("receipt")

@@ -106,6 +106,14 @@ def show_job(job: Job, standing: Mapping[str, Cell] | None = None) -> None:
     )
 
 
+def standing(node: "Node", record: "JobRecord") -> dict[str, Cell]:
+    """How a job stands, for `show_job`."""
+    facts: dict[str, Cell] = {"proposed by": initiator(record), "since": show_time(record.created_at)}
+    if record.attempt > 1:
+        facts["attempt"] = f"{record.attempt}, after {record.retries} that were interrupted"
+    return facts | {"state": cell(stands(node, record), _STYLES.get(record.state, ""))}
+
+
 def show_members(job: Job, decided: Mapping[str, str]) -> None:
     """Print who takes part with what; `decided` is empty before the job is proposed."""
     heading("Parties")
@@ -158,10 +166,7 @@ def show_preview(preview: "Preview", node: "Node") -> None:
 
 def show_record(node: "Node", record: "JobRecord") -> None:
     """Print all there is to know about a job: before the decision on it, and how it ended."""
-    proposed: dict[str, Cell] = {"proposed by": initiator(record), "since": show_time(record.created_at)}
-    if record.attempt > 1:
-        proposed["attempt"] = f"{record.attempt}, after {record.retries} that were interrupted"
-    show_job(record.job, {**proposed, "state": cell(stands(node, record), _STYLES.get(record.state, ""))})
+    show_job(record.job, standing(node, record))
     decided = decisions(record)
     show_members(record.job, decided | ({} if decided[node.name] or record.ended else {node.name: "waits for you"}))
     try:

@@ -9,7 +9,7 @@ import click
 from parties import running
 from parties.cli.command import Session, command
 from parties.cli.output import cell, heading, print_json, say, show_facts, show_table
-from parties.cli.units import iso_time
+from parties.cli.units import iso_time, show_bytes
 from parties.transport.allocator import keep_freed_buffers
 
 if TYPE_CHECKING:
@@ -100,6 +100,9 @@ def status(session: Session) -> None:
                 "reached at": document["advertise"],
                 "release": document["release"],
                 "running": cell("yes", "green") if document["running"] else cell("no: `sealane serve` runs it", "red"),
+                "keeps": ", ".join(
+                    f"{what} {show_bytes(size)}" for what, size in document["stored_bytes"].items() if size
+                ),
             }
         )
         if document["peers"]:
@@ -137,6 +140,7 @@ def _status(node: "Node") -> dict[str, Any]:
         "advertise": settings.advertise,
         "release": release(),
         "running": runs,
+        "stored_bytes": node.stored_bytes(),
         "peers": [
             {
                 "name": peer.name,

@@ -56,7 +56,7 @@ sealane.params += [
     command.home_option(default=lambda: Path.home() / ".sealane", envvar="SEALANE_HOME"),
     command.json_option(),
 ]
-for _part in (job_watch.watch, job_result.result, job_result.delete_result, job_result.receipt):
+for _part in (job_watch.watch, job_result.result, job_result.delete_result, job_result.forget, job_result.receipt):
     job.job.add_command(_part)
 for _part in (
     model_use.predict,

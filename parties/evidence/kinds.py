@@ -62,6 +62,7 @@ KINDS: Mapping[str, Kind] = {
     "result_released": Kind(_JOB),
     "result_deleted": Kind(_JOB),
     "result_withheld": Kind(_JOB),
+    "jobs_forgotten": Kind({"jobs": "count", "before": "count"}),  # in seconds since 1970
     "receipt_signed": Kind({**_JOB, "statement": "digest"}),  # before the own signature leaves the node
     "receipt_completed": Kind({**_JOB, "statement": "digest"}),  # when every party's signature is there
 }

@@ -71,6 +71,8 @@ def repeat(db: sqlite3.Connection, me: Identity, record: JobRecord, peer: str) -
 def ended(db: sqlite3.Connection, me: Identity, peer: str, message: control_pb2.End, results: Path, now: float) -> None:
     """The coordinator announced the end of a job: check its signatures, take it over, countersign."""
     record = led_by(db, peer, message.job)
+    if record.forgotten:
+        return
     if record.ended and record.party(me.fingerprint).signature:
         if record.state != message.outcome:
             raise ProtocolError("announced another end of a job than before")
@@ -115,7 +117,7 @@ def countersigned(
     record = coordinated(db, me.fingerprint, peer, message.job)
     if not record.ended:
         raise ProtocolError("countersigned a job that has not ended here")
-    if record.party(peer).signature:
+    if record.forgotten or record.party(peer).signature:
         return
     statement = final_statement(record)
     signature = message.signature.hex()
@@ -134,6 +136,8 @@ def completed(db: sqlite3.Connection, me: Identity, peer: str, message: control_
     record = led_by(db, peer, message.job)
     if not record.ended:
         raise ProtocolError("sent a receipt of a job that has not ended here")
+    if record.forgotten:
+        return
     everyone = [party.fingerprint for party in record.parties]
     _take_signatures(db, me, record, message.signatures, final_statement(record), everyone)
     _complete(db, me, get(db, record.id), now)

@@ -83,11 +83,16 @@ def receipt_completed(db: sqlite3.Connection, me: Identity, record: JobRecord, s
 
 def peer_misbehaved(db: sqlite3.Connection, me: Identity, peer: str, rule: str, now: float) -> None:
     """A peer broke the protocol in a message or session of the kind `rule`."""
-    log.append(db, me, "peer_misbehaved", {"peer": peer, "rule": rule}, datetime.fromtimestamp(now, UTC))
+    log.append(db, me, "peer_misbehaved", {"peer": peer, "rule": rule}, moment(now))
+
+
+def moment(now: float) -> datetime:
+    """Seconds since 1970 as the log takes them."""
+    return datetime.fromtimestamp(now, UTC)
 
 
 def _append(
     db: sqlite3.Connection, me: Identity, kind: str, record: JobRecord, now: float, **fields: str | int
 ) -> None:
     whole = {"job": record.id, "digest": record.digest, **fields}
-    log.append(db, me, kind, whole, datetime.fromtimestamp(now, UTC))
+    log.append(db, me, kind, whole, moment(now))

@@ -51,7 +51,7 @@ def propose(db: sqlite3.Connection, me: Identity, job: Job, now: float) -> JobRe
     """
     known = find(db, job.id)
     if known is not None:
-        if known.spec != job.to_bytes():
+        if known.digest != job.digest:
             raise InputError(f"job {job.id} exists with other contents", hint="propose it under a new id")
         return known
     if job.deadline <= now:

@@ -61,8 +61,18 @@ class JobRecord:
 
     @cached_property
     def job(self) -> Job:
-        """What was proposed."""
+        """What was proposed; raises `InputError` when it was forgotten."""
+        if self.forgotten:
+            raise InputError(
+                f"what job {self.id} was is forgotten here; it {self.state}",
+                hint=f"what stays: `sealane job receipt {self.id}`, `sealane evidence list --job {self.id}`",
+            )
         return Job.from_bytes(self.spec)
+
+    @property
+    def forgotten(self) -> bool:
+        """Whether only what evidence and peers rest on is left of it: see `parties.jobs.retention`."""
+        return not self.spec
 
     @property
     def ended(self) -> bool:
@@ -132,9 +142,9 @@ def in_states(
     since: float | None = None,
     newest: int | None = None,
 ) -> list[JobRecord]:
-    """The jobs in one of `states`, oldest first; of them, those in which the party with fingerprint `peer` is a
-    member, that came here at `since` or later, and no more than the `newest`."""
-    asked: list[str] = []
+    """The jobs in one of `states` that are not forgotten, oldest first; of them, those in which the party with
+    fingerprint `peer` is a member, that came here at `since` or later, and no more than the `newest`."""
+    asked = ["length(spec) > 0"]
     values: list[object] = []
     if frozenset(states) != frozenset(State):
         asked.append(f"state IN ({','.join('?' * len(states))})")
@@ -145,12 +155,17 @@ def in_states(
     if since is not None:
         asked.append("created_at >= ?")
         values.append(since)
-    where = f"WHERE {' AND '.join(asked)} " if asked else ""
     rows = db.execute(
-        f"SELECT * FROM jobs {where}ORDER BY created_at DESC, id DESC LIMIT ?",  # noqa: S608 (only question marks)
+        f"SELECT * FROM jobs WHERE {' AND '.join(asked)} ORDER BY created_at DESC, id DESC LIMIT ?",  # noqa: S608 (only question marks)
         (*values, -1 if newest is None else newest),
     ).fetchall()
     return [_record(db, row) for row in reversed(rows)]
+
+
+def with_old_result(db: sqlite3.Connection, before: float) -> list[JobRecord]:
+    """The jobs that ended before `before` and whose result is here."""
+    rows = db.execute("SELECT * FROM jobs WHERE result IS NOT NULL AND updated_at < ?", (before,)).fetchall()
+    return [_record(db, row) for row in rows]
 
 
 def count(db: sqlite3.Connection) -> Counter[State]:

@@ -194,10 +194,10 @@ class Transport:
         except SupersededError:
             return grpc.StatusCode.ALREADY_EXISTS, "another stream serves this link"
         except ProtocolError as error:
-            _log.warning("stream ended", peer=link.peer, reason=str(error))
+            _log.warning("stream ended", peer=link.peer, address=context.peer(), reason=str(error))
             return grpc.StatusCode.INVALID_ARGUMENT, str(error)
         except (ChannelError, TimeoutError) as error:
-            _log.info("stream ended", peer=link.peer, reason=str(error))
+            _log.info("stream ended", peer=link.peer, address=context.peer(), reason=str(error))
         return grpc.StatusCode.UNAVAILABLE, "the stream has ended"
 
     # -- dialing ---------------------------------------------------------------------------------------------------
@@ -240,7 +240,7 @@ class Transport:
             except SupersededError:
                 return ""
             except ProtocolError as error:
-                _log.warning("stream ended", peer=link.peer, reason=str(error))
+                _log.warning("stream ended", peer=link.peer, address=address, reason=str(error))
                 return str(error)
             except (ChannelError, TimeoutError) as error:
                 return await _refusal(call, error)

@@ -182,9 +182,27 @@ def test_what_was_approved_can_be_cancelled_and_not_denied(proposed: World) -> N
 
 
 def test_a_cancelled_job_has_no_result_and_no_progress(proposed: World) -> None:
-    assert "cancelled" in proposed.hk("job", "cancel", SHORT).out
+    assert "cancelled" in proposed.hk("job", "cancel", SHORT, "--yes").out
     assert "job show" in proposed.hk("job", "result", SHORT, code=2).err
     assert "cancelled" in proposed.hk("job", "watch", SHORT, code=6).err
+
+
+def test_a_job_is_cancelled_after_it_was_shown_and_asked_for(proposed: World) -> None:
+    asked = proposed.hk("job", "cancel", SHORT, answer="n\n", code=2)
+    assert PURPOSE in asked.out
+    assert "End this job for cn-bank too?" in asked.err
+    assert "--yes" in proposed.hk("job", "cancel", SHORT, "--json", code=2).error["hint"]
+    assert proposed.hk("job", "show", SHORT, "--json").json["state"] == "waiting"
+    assert "Told to cn-bank" in proposed.hk("job", "cancel", SHORT, answer="y\n").out
+    assert "nothing to cancel" in proposed.hk("job", "cancel", SHORT, code=2).err
+
+
+def test_who_did_not_propose_a_job_is_told_who_ends_it(proposed: World) -> None:
+    told = proposed.cn("job", "cancel", SHORT, "--yes").out
+    assert "does not run here any more" in told
+    assert "hk-bank, who proposed it, ends it for all" in told
+    proposed.deliver()
+    assert proposed.hk("job", "show", SHORT, "--json").json["state"] == "cancelled"
 
 
 def test_jobs_are_listed_by_state_with_those_that_wait_for_a_decision(proposed: World) -> None:
