@@ -123,6 +123,15 @@ def test_an_extreme_of_a_group_of_one_person_needs_an_open_column() -> None:
     assert isinstance(policy.decide(wanted, [grant("doc:join_key", "age:open", min_result=0)], 0.0), Allowed)
 
 
+def test_an_extreme_of_groups_of_two_needs_no_more_than_a_sum() -> None:
+    wanted = request("SELECT MAX(hk.age) AS m" + FROM, 2, hk_age=BOUNDS)
+    assert isinstance(policy.decide(wanted, [grant("doc:join_key", "age:aggregate_only", min_result=0)], 0.0), Allowed)
+
+
+def test_no_rule_is_suggested_that_another_one_contains() -> None:
+    assert column_rules.smallest({"age": frozenset({"group", "filter"})}, 10) == {"age": ("group_key",)}
+
+
 def test_a_smaller_minimum_group_than_granted_is_refused() -> None:
     decision = policy.decide(request(COUNT, 5), [grant("doc:join_key")], 0.0)
     assert isinstance(decision, Refused)

@@ -103,6 +103,20 @@ def test_people_count_and_not_rows() -> None:
     assert not refused(all_but(*range(50)), all_but(), people)
 
 
+def test_rows_of_people_with_few_are_told_from_rows_of_one_with_many() -> None:
+    people = np.where(PEOPLE < 50, 0, PEOPLE)  # the first has fifty rows
+    assert not refused(all_but(*range(90, 96)), all_but(), people)  # six people
+    assert refused(all_but(*range(90, 94)), all_but(), people)
+    others = np.where(PEOPLE < 40, 0, np.where(PEOPLE < 80, 1, PEOPLE))
+    one, other = all_but(*range(40)), all_but(*range(40, 80))  # most rows of each are not in the other
+    assert refused(one, other, others)
+
+
+def test_a_group_of_exactly_the_minimum_was_released() -> None:
+    groups = np.where(PEOPLE < 5, 0, np.where(PEOPLE < 50, 1, 2))
+    assert refused(np.where(PEOPLE < 48, 0, -1), groups)
+
+
 def test_groups_below_the_minimum_are_never_released_and_endanger_nothing() -> None:
     few = np.where(PEOPLE < 4, 0, -1)
     fewer = np.where(PEOPLE < 3, 0, -1)

@@ -87,6 +87,25 @@ def test_revoking_is_for_good(store: Store) -> None:
         revoke(store, "0", NOW)
 
 
+def test_all_grants_of_a_peer_end_and_nobody_else_s(store: Store) -> None:
+    first, second, other = add(store, terms(), NOW), add(store, terms(), NOW), add(store, terms(peer=OTHER), NOW)
+    with store.transaction() as db:
+        grants.revoke_all(db, PEER, NOW)
+    ended = {grant.id: grant.revoked for grant in grants.read(store.connection())}
+    assert ended == {first.id: True, second.id: True, other.id: False}
+
+
+def test_a_budget_is_the_largest_of_those_that_live(store: Store) -> None:
+    for millionths in (3, 5, 4):
+        add(store, terms(epsilon_millionths=millionths), NOW)
+    add(store, terms(), NOW)
+    add(store, terms(epsilon_millionths=9, expires_at=int(NOW)), NOW)
+    revoke(store, add(store, terms(epsilon_millionths=9), NOW).id, NOW)
+    (budget,) = grants.budgets_of(store.connection(), NOW)
+    assert (budget.dataset, budget.peer, budget.purpose) == ("customers", PEER, "fraud alerts")
+    assert (budget.spent, budget.limit) == (0, 5)
+
+
 def test_expired_and_missing_grants_cannot_be_debited(store: Store) -> None:
     added = add(store, terms(expires_at=int(NOW)), NOW - 1)
     with pytest.raises(PolicyDenied, match=f"{added.id} has expired"), store.transaction() as db:

@@ -109,6 +109,19 @@ def test_a_grant_holds_until_the_second_it_expires() -> None:
     assert allowed(request(), grant(expires_at=int(NOW)), now=NOW - 1)
 
 
+def test_the_grant_that_is_debited_needs_no_person_has_uses_without_limit_and_ends_first() -> None:
+    held = [
+        grant(id="5", automatic=True, expires_at=int(NOW) + 10),
+        grant(id="4", automatic=True, expires_at=int(NOW) + 20),
+        grant(id="2", automatic=True),
+        grant(id="3", automatic=True),
+        grant(id="1", automatic=True, max_uses=5, expires_at=int(NOW) + 5),
+        grant(id="0", expires_at=int(NOW) + 1),
+    ]
+    for first in range(len(held)):
+        assert allowed(request(), *reversed(held[first:])).grants == (held[first],)
+
+
 def test_the_closest_grant_is_the_one_explained() -> None:
     far = grant(id="1", dataset="loans", protocol="sharing.sum")
     near = grant(id="2", columns=("id",))
@@ -181,7 +194,18 @@ def test_text_that_could_forge_the_operator_s_screen_is_refused(text: str) -> No
 
 
 @pytest.mark.parametrize(
-    "changes", [{"dataset": ANY}, {"receivers": ()}, {"max_uses": 0}, {"min_result": -1}, {"uses": -1}]
+    "changes",
+    [
+        {"dataset": ANY},
+        {"receivers": ()},
+        {"max_uses": 0},
+        {"min_result": -1},
+        {"uses": -1},
+        {"epsilon_millionths": 0},
+        {"epsilon_millionths": 1_000_000_001},
+        {"epsilon_millionths": 1, "dataset": "", "columns": ()},
+        {"epsilon_millionths": 1, "purpose": ANY},
+    ],
 )
 def test_a_senseless_grant_cannot_be_made(changes: dict[str, object]) -> None:
     with pytest.raises(InputError):
