@@ -23,10 +23,12 @@ import pytest
 from mpc.errors import ChannelError, InputError, ProtocolError
 from parties.transport import frames, tls
 from parties.transport.frames import EndCode, Hello, Kind
+from parties.transport.status import Limits
 from parties.worker.records import HEADER, SLOT, TOTAL, RecordKind, charge
 from tests.faultproxy import FaultProxy, duplicate, flip_bit, truncate
 from tests.parties.transport.nodes import (
-    FAST,
+    PATIENT,
+    SOON_S,
     Node,
     connected,
     ignore,
@@ -47,7 +49,7 @@ METHOD = f"/{tls.SERVICE}/{tls.METHOD}"
 async def client(node: Node, me: Identity) -> AsyncIterator[Any]:
     """A raw call to a node, with the credentials of `me`."""
     credentials = tls.channel_credentials(me.credentials, node.identity.root)
-    options = tls.channel_options(FAST)
+    options = tls.channel_options(PATIENT)
     async with grpc.aio.secure_channel(f"127.0.0.1:{node.port}", credentials, options=options) as channel:
         yield channel.stream_stream(METHOD)()
 
@@ -95,7 +97,7 @@ def test_messages_pass_both_ways_in_order_and_greetings_are_known() -> None:
             assert one.handler.links[0][1].connected
             await until(lambda: one.transport.status(B.fingerprint).round_trip_s is not None)
             with pytest.raises(InputError, match="at most"):
-                await one.transport.send(B.fingerprint, bytes(FAST.message_bytes + 1))
+                await one.transport.send(B.fingerprint, bytes(PATIENT.message_bytes + 1))
 
     run(work)
 
@@ -292,10 +294,9 @@ def test_an_untrusted_certificate_fails_the_handshake_and_so_does_another_server
 
 
 def test_a_removed_peer_is_cut_off_at_once_and_its_sessions_fail() -> None:
-    no_keepalive = replace(FAST, keepalive_s=600.0)  # so that the cut alone can be what is noticed
-
     async def work() -> None:
-        async with two_nodes(A, B, limits=no_keepalive) as (one, two):
+        # Without keepalive the cut alone can be what is noticed.
+        async with two_nodes(A, B, limits=replace(PATIENT, resume_s=SOON_S)) as (one, two):
             near, near_task = start_worker(one, session("1"), {"b": B.fingerprint})
             far, far_task = start_worker(two, session("1"), {"a": A.fingerprint})
             await asyncio.to_thread(near.pipes["b"].send_bytes, b"before")
@@ -511,9 +512,11 @@ def test_a_killed_worker_is_reported_on_both_sides_and_leaves_nothing_in_nodes_t
 
 
 @contextlib.asynccontextmanager
-async def through(proxy_options: dict[str, Any]) -> AsyncIterator[tuple[Node, Node, FaultProxy]]:
+async def through(
+    proxy_options: dict[str, Any], *, limits: Limits = PATIENT
+) -> AsyncIterator[tuple[Node, Node, FaultProxy]]:
     """Two nodes, the first dialing the second through a proxy."""
-    one, two = await start_node(A), await start_node(B)
+    one, two = await start_node(A, limits=limits), await start_node(B, limits=limits)
     with FaultProxy(two.port, **proxy_options) as proxy:
         two.know({A: ""})
         one.know({B: f"127.0.0.1:{proxy.port}"})
@@ -524,7 +527,8 @@ async def through(proxy_options: dict[str, Any]) -> AsyncIterator[tuple[Node, No
 @pytest.mark.parametrize("direction", ["up", "down"])
 def test_a_one_way_partition_is_noticed_by_both_and_sessions_name_the_peer(direction: Any) -> None:
     async def work() -> None:
-        async with through({}) as (one, two, proxy):
+        limits = replace(PATIENT, keepalive_s=SOON_S, resume_s=SOON_S)
+        async with through({}, limits=limits) as (one, two, proxy):
             near, near_task = start_worker(one, session("1"), {"b": B.fingerprint})
             far, far_task = start_worker(two, session("1"), {"a": A.fingerprint})
             await asyncio.to_thread(near.pipes["b"].send_bytes, b"before")
@@ -533,7 +537,7 @@ def test_a_one_way_partition_is_noticed_by_both_and_sessions_name_the_peer(direc
             await until(lambda: not one.transport.status(B.fingerprint).connected)
             await until(lambda: not two.transport.status(A.fingerprint).connected)  # TCP alone would take minutes
             for link, peer in ((near, "b"), (far, "a")):
-                with pytest.raises(ChannelError, match=f"{peer}: .*no connection for 2 s"):
+                with pytest.raises(ChannelError, match=f"{peer}: .*no connection for 3 s"):
                     await asyncio.to_thread(link.pipes[peer].recv_bytes)
                 link.close(finished=False)
             await near_task
@@ -567,7 +571,7 @@ def test_a_stopped_peer_is_noticed_within_the_keepalive_time() -> None:
     port = int(process.stdout.readline())
 
     async def work() -> None:
-        one = await start_node(A)
+        one = await start_node(A, limits=replace(PATIENT, keepalive_s=SOON_S))
         one.know({B: f"127.0.0.1:{port}"})
         await until(lambda: one.transport.status(B.fingerprint).connected)
         process.send_signal(signal.SIGSTOP)
@@ -620,7 +624,8 @@ def test_a_connection_cut_every_20_mib_loses_and_repeats_nothing() -> None:
 )
 def test_meddling_with_the_bytes_breaks_the_connection_and_nothing_else(meddle: Any) -> None:
     async def work() -> None:
-        async with through({}) as (one, two, proxy):
+        # Pings show what no other byte may follow.
+        async with through({}, limits=replace(PATIENT, keepalive_s=SOON_S)) as (one, two, proxy):
             proxy.meddle = meddle
             body = os.urandom(2 * 2**20)
             await one.transport.send(B.fingerprint, body)
@@ -712,7 +717,7 @@ def test_garbage_on_the_port_does_not_stop_the_next_call() -> None:
 
 def test_an_oversize_frame_and_a_silent_client_are_refused_and_the_next_call_is_answered() -> None:
     async def work() -> None:
-        async with two_nodes(C, B) as (honest, node):
+        async with two_nodes(C, B, limits=replace(PATIENT, handshake_s=SOON_S)) as (honest, node):
             node.know({C: "", A: ""})
             options = [("grpc.ssl_target_name_override", tls.SERVER_NAME), ("grpc.max_send_message_length", -1)]
             credentials = tls.channel_credentials(A.credentials, B.root)
@@ -738,18 +743,21 @@ def test_ten_times_the_connections_are_refused_and_an_honest_peer_is_served() ->
     async def work() -> None:
         async with two_nodes(C, B) as (honest, node), contextlib.AsyncExitStack() as stack:
             node.know({C: "", A: ""})
-            calls = [await stack.enter_async_context(client(node, A)) for _ in range(10 * FAST.connections_per_peer)]
-            codes = await asyncio.gather(*(outcome(call) for call in calls))
-            refused = codes.count(grpc.StatusCode.RESOURCE_EXHAUSTED)
-            assert refused == len(calls) - FAST.connections_per_peer
+            most = PATIENT.connections_per_peer
+            calls = [await stack.enter_async_context(client(node, A)) for _ in range(10 * most)]
+            ends = [asyncio.create_task(outcome(call)) for call in calls]
+            await until(lambda: sum(end.done() for end in ends) == 9 * most)
+            assert {end.result() for end in ends if end.done()} == {grpc.StatusCode.RESOURCE_EXHAUSTED}
             await still_served(honest, node)
+            for end in ends:
+                end.cancel()
 
     run(work)
 
 
 def test_too_many_sessions_are_refused_on_either_side_and_the_others_go_on() -> None:
     async def work() -> None:
-        limits = replace(FAST, sessions_per_peer=3)
+        limits = replace(PATIENT, sessions_per_peer=3)
         one, two = await start_node(A), await start_node(B, limits=limits)
         two.know({A: ""})
         one.know({B: f"127.0.0.1:{two.port}"})
