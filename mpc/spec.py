@@ -166,6 +166,9 @@ class Spec(Generic[P]):
     program: Callable[[Job, P, str], str] = lambda _job, _params, _name: ""
     #: (job, params): the name of the party whose operator asks questions while the job runs; empty if none does.
     asks: Callable[[Job, P], str] = lambda _job, _params: ""
+    #: Names of `Outcome.facts` that the protocol makes the same for all parties, none of which it can do without: the
+    #: receipt of a success states them.
+    agreed: tuple[str, ...] = ()
 
     # What limits the use of single columns and rows.
 

@@ -126,16 +126,25 @@ class Busy(_message.Message):
     def __init__(self, job: _Optional[str] = ..., attempt: _Optional[int] = ...) -> None: ...
 
 class Done(_message.Message):
-    __slots__ = ("job", "attempt", "signature", "dropped")
+    __slots__ = ("job", "attempt", "signature", "dropped", "counts")
+    class CountsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: int
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[int] = ...) -> None: ...
     JOB_FIELD_NUMBER: _ClassVar[int]
     ATTEMPT_FIELD_NUMBER: _ClassVar[int]
     SIGNATURE_FIELD_NUMBER: _ClassVar[int]
     DROPPED_FIELD_NUMBER: _ClassVar[int]
+    COUNTS_FIELD_NUMBER: _ClassVar[int]
     job: str
     attempt: int
     signature: bytes
     dropped: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, job: _Optional[str] = ..., attempt: _Optional[int] = ..., signature: _Optional[bytes] = ..., dropped: _Optional[_Iterable[str]] = ...) -> None: ...
+    counts: _containers.ScalarMap[str, int]
+    def __init__(self, job: _Optional[str] = ..., attempt: _Optional[int] = ..., signature: _Optional[bytes] = ..., dropped: _Optional[_Iterable[str]] = ..., counts: _Optional[_Mapping[str, int]] = ...) -> None: ...
 
 class Fail(_message.Message):
     __slots__ = ("job", "attempt", "kind", "reason")

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1eprotos/federated_serving.proto\x12\x1csealane.federated_serving.v1\"1\n\x03\x41sk\x12\x0c\n\x04\x63\x61ll\x18\x01 \x01(\r\x12\x0c\n\x04rows\x18\x02 \x01(\x0c\x12\x0e\n\x06\x63losed\x18\x03 \x01(\x08\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1eprotos/federated_serving.proto\x12\x1csealane.federated_serving.v1\"1\n\x03\x41sk\x12\x0c\n\x04\x63\x61ll\x18\x01 \x01(\r\x12\x0c\n\x04rows\x18\x02 \x01(\x0c\x12\x0e\n\x06\x63losed\x18\x03 \x01(\x08\"&\n\x07\x43ounted\x12\r\n\x05\x63\x61lls\x18\x01 \x01(\x04\x12\x0c\n\x04rows\x18\x02 \x01(\x04\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,4 +33,6 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_ASK']._serialized_start=64
   _globals['_ASK']._serialized_end=113
+  _globals['_COUNTED']._serialized_start=115
+  _globals['_COUNTED']._serialized_end=153
 # @@protoc_insertion_point(module_scope)

@@ -13,3 +13,11 @@ class Ask(_message.Message):
     rows: bytes
     closed: bool
     def __init__(self, call: _Optional[int] = ..., rows: _Optional[bytes] = ..., closed: _Optional[bool] = ...) -> None: ...
+
+class Counted(_message.Message):
+    __slots__ = ("calls", "rows")
+    CALLS_FIELD_NUMBER: _ClassVar[int]
+    ROWS_FIELD_NUMBER: _ClassVar[int]
+    calls: int
+    rows: int
+    def __init__(self, calls: _Optional[int] = ..., rows: _Optional[int] = ...) -> None: ...

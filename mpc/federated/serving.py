@@ -12,9 +12,10 @@ Leaks:    as `mpc.federated.alignment`, and for the rows that are asked for as p
           Predictions are known before the job has ended, whether or not it then succeeds.
 Security: that of the prediction.
 Checks:   that rows are common ones; every party counts calls and rows, also over attempts after an interruption, and
-          ends the job rather than answer beyond what was agreed.
+          ends the job rather than answer beyond what was agreed. At the end all take the most that any counted, which
+          may be one call more than another did where an interruption struck it; the receipt states it.
 Cost:     at the start that of the alignment. A call: two messages in turn between two parties, three among more; 4
-          bytes a row to each other party, and what a prediction costs.
+          bytes a row to each other party, and what a prediction costs. Two messages in turn at the end.
 """
 
 from collections.abc import Callable, Mapping
@@ -62,12 +63,13 @@ class Ready:
 
 def _serve(party: Party[ServeParams], tables: "Mapping[str, pa.Table]", ready: Ready) -> Outcome:
     tally = Tally.of(party.spool)
-    table = None
+    table, settle = None, _follow_count
     if party.name in party.job.receivers:
-        table = _ask(party, tables["key"], ready, tally)
+        table, settle = _ask(party, tables["key"], ready, tally), _settle_count
     else:
         _answer(party, ready, tally)
-    return Outcome(table, {**ready.facts, "calls": tally.calls, "predicted_rows": tally.rows})
+    counted = settle(party, wire.Counted(calls=tally.calls, rows=tally.rows))
+    return Outcome(table, {**ready.facts, "calls": counted.calls, "predicted_rows": counted.rows})
 
 
 def _ask(party: Party[ServeParams], own_keys: "pa.Table", ready: Ready, tally: Tally) -> "pa.Table":
@@ -124,6 +126,37 @@ def _answer(party: Party[ServeParams], ready: Ready, tally: Tally) -> None:
             raise ProtocolError(f"{link.peer}: asks for more calls or rows than were agreed")
         tally.add(len(places))
         ready.predict(call, places)
+
+
+def _settle_count(party: Party[ServeParams], own: wire.Counted) -> wire.Counted:
+    """The asking party's part in agreeing on what was answered: the most that any party counted.
+
+    After an interruption they may differ by the call that it struck.
+    """
+    links = [NamedChannel(peer, channel) for peer, channel in sorted(party.peers.items())]
+    every = [own, *(_receive_count(party, link) for link in links)]
+    counted = wire.Counted(calls=max(each.calls for each in every), rows=max(each.rows for each in every))
+    for link in links:
+        link.send(counted)
+    return counted
+
+
+def _follow_count(party: Party[ServeParams], own: wire.Counted) -> wire.Counted:
+    """Every other party's part."""
+    (asking,) = party.job.receivers
+    link = NamedChannel(asking, party.peers[asking])
+    link.send(own)
+    counted = _receive_count(party, link)
+    if counted.calls < own.calls or counted.rows < own.rows:
+        raise ProtocolError(f"{link.peer}: counts fewer calls or rows than were answered")
+    return counted
+
+
+def _receive_count(party: Party[ServeParams], link: NamedChannel) -> wire.Counted:
+    counted = link.recv(wire.Counted)
+    if counted.calls > party.params.calls or counted.rows > party.params.rows:
+        raise ProtocolError(f"{link.peer}: counts more calls or rows than were agreed")
+    return counted
 
 
 def _places(message: wire.Ask, peer: str, call: int, common: int) -> I64:
@@ -308,6 +341,7 @@ def _spec(
         minimum_result=lambda params: params.min_rows,
         model=lambda params: params.model,
         asks=lambda job, _params: job.receivers[0],
+        agreed=("calls", "predicted_rows"),
         check=_check,
     )
 

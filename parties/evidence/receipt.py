@@ -7,7 +7,7 @@ complete receipt proves to anybody that all agreed.
 import hashlib
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Annotated, Literal, TypeVar
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, with_config
@@ -38,7 +38,7 @@ class Statement:
     `outcome` is the job's last state; `parties` maps each name to its fingerprint; `receivers` are the names that
     learned the result, as in the job; `dropped` are the names of parties that were lost on the way and that the
     protocol could do without; `started_at` is when the last attempt started (0: none did), in seconds since 1970, by
-    the clock of the party that coordinated.
+    the clock of the party that coordinated; `counts` are, by name, what all parties counted alike (`Spec.agreed`).
     """
 
     job: Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
@@ -49,6 +49,7 @@ class Statement:
     receivers: Annotated[tuple[_Name, ...], Field(max_length=50)]
     dropped: Annotated[tuple[_Name, ...], Field(max_length=50)]
     started_at: _Count
+    counts: Annotated[Mapping[_Label, _Count], Field(max_length=20)] = field(default_factory=dict)
     kind: Literal["sealane receipt"] = "sealane receipt"
     version: Literal[1] = 1
 

@@ -114,12 +114,13 @@ def finish(
     if record.state is not State.RUNNING or record.attempt != attempt:
         return  # the coordinator went on meanwhile
     moved = move(db, record, Event.FINISH, now, facts=facts, dropped=dropped)
-    signature = endings.sign(db, me, moved, endings.success(moved, attempt, dropped), now)
+    counts = endings.counts(moved)
+    signature = endings.sign(db, me, moved, endings.success(moved, attempt, dropped, counts), now)
     _mark(db, moved, me.fingerprint, done=attempt)
     if moved.initiator == me.fingerprint:
         _conclude(db, me, moved.id, results, now)
     else:
-        done = control_pb2.Done(job=moved.id, attempt=attempt, signature=signature, dropped=dropped)
+        done = control_pb2.Done(job=moved.id, attempt=attempt, signature=signature, dropped=dropped, counts=counts)
         queue(db, moved.initiator, control_pb2.Envelope(done=done))
 
 
@@ -163,7 +164,7 @@ def done(db: sqlite3.Connection, me: Identity, peer: str, message: control_pb2.D
         return
     if message.attempt != record.attempt or record.state is State.WAITING:
         return  # of an attempt that was given up
-    statement = endings.success(record, message.attempt, message.dropped)
+    statement = endings.success(record, message.attempt, message.dropped, message.counts)
     endings.take(db, me, record, peer, statement, message.signature)
     _mark(db, record, peer, done=message.attempt)
     _conclude(db, me, record.id, results, now)
@@ -281,7 +282,9 @@ def _conclude(db: sqlite3.Connection, me: Identity, job_id: str, results: Path, 
     left = [party for party in record.parties if party.name not in record.dropped]
     for party in left:
         if party.done == record.attempt and not endings.agrees(db, me, record, party):
-            failure = Failure(Kind.PROTOCOL, f"it says that other parties dropped out than {me.name} says")
+            failure = Failure(
+                Kind.PROTOCOL, f"it says that other parties dropped out, or counts otherwise, than {me.name} says"
+            )
             fail(db, me, record, party.name, failure, now)
             return
         if party.lost == record.attempt and party.done != record.attempt:

@@ -7,7 +7,7 @@ coordinator's signature; the others add theirs, and the complete receipt goes ro
 
 import os
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from mpc import registry
@@ -24,9 +24,15 @@ from parties.jobs.states import Event, State, ending, next_state
 from protos import control_pb2
 
 
-def success(record: JobRecord, attempt: int, dropped: Sequence[str]) -> receipt.Statement:
-    """The statement that the job succeeded in `attempt`, without the parties in `dropped`."""
-    return _statement(record, State.SUCCEEDED, attempt, record.started_at, dropped)
+def success(record: JobRecord, attempt: int, dropped: Sequence[str], counts: Mapping[str, int]) -> receipt.Statement:
+    """The statement that the job succeeded in `attempt`, without the parties in `dropped`, all with these `counts`."""
+    return _statement(record, State.SUCCEEDED, attempt, record.started_at, dropped, counts)
+
+
+def counts(record: JobRecord) -> dict[str, int]:
+    """What the own part of the job counted that all parties count alike."""
+    agreed = registry.get(record.job.protocol).agreed
+    return {name: record.facts[name] for name in agreed if name in record.facts}
 
 
 def end(
@@ -50,7 +56,7 @@ def end(
     reason = clean(reason)  # as the others keep it
     if event is not Event.SUCCEED:
         forget_signatures(db, record)
-        sign(db, me, record, _statement(record, outcome, record.attempt, record.started_at, ()), now)
+        sign(db, me, record, _statement(record, outcome, record.attempt, record.started_at, (), {}), now)
     # Parties are done without in a success only.
     dropped = record.dropped if event is Event.SUCCEED else ()
     moved = _settle(db, me, record, event, reason, now, dropped=dropped, detail=detail, hint=hint, results=results)
@@ -82,7 +88,8 @@ def ended(db: sqlite3.Connection, me: Identity, peer: str, message: control_pb2.
     if event in (Event.SUCCEED, Event.SUCCEED_WITHOUT):
         required = [party.fingerprint for party in record.parties if party.name not in message.dropped]
     forget_signatures(db, record)
-    statement = _statement(record, message.outcome, message.attempt, message.started_at, message.dropped)
+    counted = _counts_of(record, message.outcome)
+    statement = _statement(record, message.outcome, message.attempt, message.started_at, message.dropped, counted)
     _take_signatures(db, me, record, message.signatures, statement, required)
     moved = _settle(
         db,
@@ -145,7 +152,8 @@ def completed(db: sqlite3.Connection, me: Identity, peer: str, message: control_
 
 def final_statement(record: JobRecord) -> receipt.Statement:
     """What the parties of an ended job sign."""
-    return _statement(record, record.state, record.attempt, record.started_at, record.dropped)
+    counted = _counts_of(record, record.state)
+    return _statement(record, record.state, record.attempt, record.started_at, record.dropped, counted)
 
 
 def take(
@@ -160,7 +168,8 @@ def agrees(db: sqlite3.Connection, me: Identity, record: JobRecord, party: Party
     own = party.fingerprint == me.fingerprint
     certificate = me.certificate_pem if own else peers.find(db, party.fingerprint).certificate_pem
     try:
-        receipt.check_signature(success(record, record.attempt, record.dropped), certificate, party.signature)
+        statement = success(record, record.attempt, record.dropped, counts(record))
+        receipt.check_signature(statement, certificate, party.signature)
     except ProtocolError:
         return False
     return True
@@ -206,7 +215,12 @@ def _announced(record: JobRecord, me: Identity, message: control_pb2.End) -> Eve
 
 
 def _statement(
-    record: JobRecord, outcome: str, attempt: int, started_at: int, dropped: Sequence[str]
+    record: JobRecord,
+    outcome: str,
+    attempt: int,
+    started_at: int,
+    dropped: Sequence[str],
+    counts: Mapping[str, int],
 ) -> receipt.Statement:
     return receipt.Statement(
         job=record.id,
@@ -217,7 +231,13 @@ def _statement(
         receivers=record.job.receivers,
         dropped=tuple(dropped),
         started_at=started_at,
+        counts=dict(counts),
     )
+
+
+def _counts_of(record: JobRecord, outcome: str) -> dict[str, int]:
+    """What the statement of such an end says that all parties counted: nothing unless they have finished."""
+    return counts(record) if outcome == State.SUCCEEDED else {}
 
 
 def _settle(

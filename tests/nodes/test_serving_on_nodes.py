@@ -68,6 +68,7 @@ def test_python_asks_until_it_has_finished(trained: tuple[Sandbox, Job]) -> None
     assert node.result(record.id).to_pydict() == {"call": [1, 2], "keys": [3, 1], "predicted": [2, 1]}
     assert nodes["telecom"].node.wait(record.id).facts["predicted_rows"] == 3
     assert _counted(nodes, record.id) == [(2, 3), (2, 3)]
+    assert nodes.await_receipt("telecom", record.id).statement.counts == {"calls": 2, "predicted_rows": 3}
     with pytest.raises(InputError, match="has ended: it is succeeded"):
         node.questions(record.id)
     verify_evidence(nodes)
@@ -111,6 +112,7 @@ def test_the_other_party_can_end_it_and_what_was_told_is_counted(trained: tuple[
         with pytest.raises(ChannelError, match="has ended"):
             questions.ask([102])
     assert _counted(nodes, record.id) == [(1, 2), (1, 2)]
+    assert nodes.await_receipt("bank", record.id).statement.counts == {}
 
 
 def test_after_a_node_was_killed_it_goes_on_and_earlier_calls_count(trained: tuple[Sandbox, Job]) -> None:
@@ -136,6 +138,8 @@ def test_after_a_node_was_killed_it_goes_on_and_earlier_calls_count(trained: tup
     bank, telecom = _counted(nodes, record.id)
     assert telecom == (2, 3)
     assert bank >= telecom, "a call that nobody answered counts where it was made"
+    counts = nodes.await_receipt("telecom", record.id).statement.counts
+    assert (counts["calls"], counts["predicted_rows"]) == bank
 
 
 def test_what_is_no_message_harms_nobody(trained: tuple[Sandbox, Job]) -> None:

@@ -195,6 +195,39 @@ def test_calls_of_earlier_attempts_count() -> None:
         assert (outcomes[name].facts["calls"], outcomes[name].facts["predicted_rows"]) == (3, 91)
 
 
+@pytest.mark.parametrize("more", ["bank", "telco", "shop"])
+def test_all_take_the_most_that_any_party_counted(more: str) -> None:
+    subject, models = trees(holders=("telco", "shop"))
+    spools = {name: MemorySpool() for name in subject.tables}
+    Tally.of(spools[more]).add(5)
+    outcomes = serve(subject.tables, trees_job(subject), models, Operator([keys(1, 2)]), spools=spools)
+    for name, outcome in outcomes.items():
+        assert (outcome.facts["calls"], outcome.facts["predicted_rows"]) == (2, 7)
+        assert count(spools[name].read("tally").tobytes()) == ((2, 7) if name == more else (1, 2))
+
+
+@pytest.mark.parametrize(
+    ("cheat", "calls", "rows", "reason"),
+    [
+        ("telco", 11, 2, "more calls or rows than were agreed"),
+        ("telco", 1, 101, "more calls or rows than were agreed"),
+        ("bank", 11, 2, "more calls or rows than were agreed"),
+        ("bank", 0, 2, "fewer calls or rows than were answered"),
+        ("bank", 1, 1, "fewer calls or rows than were answered"),
+    ],
+)
+def test_counts_that_cannot_be_are_refused(cheat: str, calls: int, rows: int, reason: str) -> None:
+    subject, models = trees()
+
+    def lie(message: Message) -> list[Message]:
+        return [wire.Counted(calls=calls, rows=rows) if isinstance(message, wire.Counted) else message]
+
+    types = {**TYPES, **{kind.DESCRIPTOR.full_name: kind for kind in (wire.Ask, wire.Counted)}}
+    wrap: Wrap = lambda name, _peer, pipe: Meddler(pipe, lie, types) if name == cheat else pipe  # noqa: E731
+    with pytest.raises(ProtocolError, match=f"^{cheat}: counts {reason}"):
+        serve(subject.tables, trees_job(subject), models, Operator([keys(1, 2)]), wrap)
+
+
 def test_a_call_that_a_crash_left_half_written_counts() -> None:
     assert count(b"") == (0, 0)
     assert count(b"\x05\0\0\0\x01") == (2, 5)

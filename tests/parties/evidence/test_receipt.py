@@ -49,7 +49,7 @@ def test_a_complete_receipt_is_accepted_and_survives_its_json_form(
 def test_a_statements_bytes_are_fixed() -> None:
     statement = Statement("1" * 32, "2" * 64, "failed", 0, {"a": "3" * 64, "b": "4" * 64}, (), (), 5)
     assert statement.to_bytes() == (
-        b'{"attempt":0,"digest":"' + b"2" * 64 + b'","dropped":[],"job":"' + b"1" * 32 + b'",'
+        b'{"attempt":0,"counts":{},"digest":"' + b"2" * 64 + b'","dropped":[],"job":"' + b"1" * 32 + b'",'
         b'"kind":"sealane receipt","outcome":"failed","parties":{"a":"' + b"3" * 64 + b'","b":"' + b"4" * 64 + b'"},'
         b'"receivers":[],"started_at":5,"version":1}'
     )

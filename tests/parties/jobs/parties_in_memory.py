@@ -99,11 +99,11 @@ class PartyInMemory:
         while self.books.start_next(everybody):
             pass
 
-    def deliver(self, record: JobRecord, dropped: tuple[str, ...] = ()) -> None:
+    def deliver(self, record: JobRecord, dropped: tuple[str, ...] = (), rows: int = 1) -> None:
         """The own worker of a running attempt ends well."""
         if record.party(self.fingerprint).name in record.job.receivers:
             held_result(self.home.results, record.id).write_bytes(b"a table")
-        self.books.record_end(Ended(record.id, record.attempt, {"rows": 1}, None, dropped))
+        self.books.record_end(Ended(record.id, record.attempt, {"rows": rows}, None, dropped))
 
     def stop(self, record: JobRecord, kind: int) -> None:
         """The own worker of a running attempt ends without result."""

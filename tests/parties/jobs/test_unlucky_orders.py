@@ -1,5 +1,10 @@
 """Events that cross on the way, one by one."""
 
+from dataclasses import replace
+
+import pytest
+
+from mpc import registry
 from parties.jobs.attempts import GRACE_S
 from parties.jobs.failure import Kind
 from parties.jobs.records import JobRecord
@@ -157,3 +162,27 @@ def test_interrupted_attempts_are_tried_again_three_times_and_then_fail(parties:
 
 def _pair_states(parties: World, job: str) -> set[State]:
     return {parties.job_state(name, job) for name in ("ann", "bob")}
+
+
+def test_parties_that_count_otherwise_do_not_succeed(parties: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = registry.get("sum.masked")
+    monkeypatch.setattr(registry, "get", lambda _name: replace(spec, agreed=("rows",)))
+    for counted in (1, 2):
+        for late in (False, True):
+            record = _running(parties)
+            for name in ("bob", "cam", "dan"):
+                parties[name].deliver(parties[name].node.job(record.id), rows=counted if name == "bob" else 1)
+            if not late:
+                parties["ann"].deliver(parties["ann"].node.job(record.id))
+            parties.settle()
+            if late:
+                parties["ann"].deliver(parties["ann"].node.job(record.id))
+                parties.settle()
+            if counted == 1:
+                assert _states(parties, record.id) == {State.SUCCEEDED}
+                for name in NAMES:
+                    assert parties[name].node.receipt(record.id).statement.counts == {"rows": 1}
+            else:
+                assert _states(parties, record.id) == {State.FAILED}
+                assert "or counts otherwise, than ann" in parties["cam"].node.job(record.id).reason
+                assert parties["ann"].node.receipt(record.id).statement.counts == {}
