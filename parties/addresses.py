@@ -12,7 +12,7 @@ def check_address(address: str) -> None:
     """Raises `InputError` unless `address` is empty or host:port."""
     match = _ADDRESS.fullmatch(address)
     if address and (match is None or int(match[1]) > 65535):
-        raise InputError("an address is host:port, e.g. node.example.org:7443 or [2001:db8::1]:7443, or empty")
+        raise InputError(f"{address[:80]!r} is not host:port, as in node.example.org:7443 or [2001:db8::1]:7443")
 
 
 def check_own_address(address: str) -> None:

@@ -67,7 +67,7 @@ def revoke(db: sqlite3.Connection, grant_id: str, now: float) -> Grant:
     db.execute("UPDATE grants SET revoked_at = coalesce(revoked_at, ?) WHERE id = ?", (now, grant_id))
     row = db.execute("SELECT * FROM grants WHERE id = ?", (grant_id,)).fetchone()
     if row is None:
-        raise InputError("no grant has that id", hint="see `sealane grant list`")
+        raise InputError(f"no grant has the id {grant_id[:80]!r}", hint="see `sealane grant list`")
     return _from_row(row)
 
 

@@ -273,7 +273,8 @@ def _failures(grant: Grant, request: Request, now: float) -> list[str]:
         failures.append("has a privacy budget; the job's result is exact, without noise")
     elif reason := over_budget(grant, request.spent.get(grant.peer, 0), request.epsilon):
         failures.append(reason)
-    failures += column_rules.failures(grant.rules, request.uses, request.minimum_result)
+    if grant.protocol in (ANY, request.protocol):  # grants of other protocols need not have rules
+        failures += column_rules.failures(grant.rules, request.uses, request.minimum_result)
     return failures
 
 
@@ -297,8 +298,10 @@ def _explain(peer: str, own: list[Grant], request: Request, now: float) -> str:
             grant.id,
         ),
     )
-    failures = " and ".join(_failures(closest, request, now))
-    return f"{request.names[peer]}: grant {closest.id} {failures}"
+    failures = _failures(closest, request, now)
+    if len(failures) > 1:
+        failures = [f"({number}) {failure}" for number, failure in enumerate(failures, 1)]
+    return f"{request.names[peer]}: grant {closest.id} {', '.join(failures)}"
 
 
 def _smallest(peer: str, request: Request, now: float) -> Grant:

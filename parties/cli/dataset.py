@@ -80,9 +80,9 @@ def show(session: Session, name: str) -> None:
 @click.argument("after")
 @click.option("--column", "columns", multiple=True, metavar="COLUMN", help="Without it, all but the key.")
 def stability(session: Session, before: str, after: str, columns: tuple[str, ...]) -> None:
-    """Show how much columns moved between two periods, each a dataset: the population stability index (PSI).
+    """Show how much columns moved between two periods.
 
-    Below 0.1 is commonly called stable, above 0.25 shifted. With --json, the rows in each bin too.
+    Each period is a dataset; the measure is the population stability index (PSI). Below 0.1 is commonly called stable, above 0.25 shifted. With --json, the rows in each bin too.
 
     \b
     Example:

@@ -132,7 +132,9 @@ def list_(session: Session, everything: bool) -> None:
 
 @command("budgets", grant)
 def budgets_(session: Session) -> None:
-    """Show what results with noise have cost each dataset, by peer and purpose, and what is left.
+    """Show privacy budgets: what is spent and what is left.
+
+    That is what results with noise have cost each dataset, by peer and purpose.
 
     \b
     Example:

@@ -79,7 +79,7 @@ def result(session: Session, job_id: str, out: Path | None, rows: int, force: bo
 @click.option("--older-than", metavar="DURATION", help="Delete those of all jobs that ended longer ago, e.g. 90d.")
 @yes_option
 def delete_result(session: Session, job_id: str | None, older_than: str | None, yes: bool) -> None:
-    """Delete the result of a job, or all old ones, from this node.
+    """Delete a job's result, or all old ones, from this node.
 
     Jobs, receipts and evidence stay; that a result was deleted becomes evidence too.
 

@@ -139,7 +139,7 @@ def show_preview(preview: "Preview", node: "Node") -> None:
     heading("What each party learns")
     show_table(("PARTY", "LEARNS"), [(_me(name, me), said) for name, said in sorted(preview.reveals.items())])
     if preview.minimum_result:
-        say(f"A result smaller than {preview.minimum_result:,} is withheld.")
+        say(f"Results and groups smaller than {preview.minimum_result:,} are withheld.")
     heading("What it costs")
     show_table(
         ("PARTY", "ROWS", "TIME", "SENDS", "RECEIVES", "MEMORY"),
@@ -216,7 +216,9 @@ def next_step(record: "JobRecord") -> str:
         unknown = [name for name, decision in decisions(record).items() if not decision]
         waiting = f"No decision of {', '.join(unknown)} is known yet. " if unknown else ""
         return f"{waiting}Next: `sealane job watch {short}`."
-    return f"Next: `sealane job result {short}`." if record.result is not None else ""
+    from parties.jobs.watching import advice  # loads much that `sealane --help` does not need
+
+    return f"Next: `sealane job result {short}`." if record.result is not None else advice(record)
 
 
 def stands(node: "Node", record: "JobRecord") -> str:

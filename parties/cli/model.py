@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @click.group()
 def model() -> None:
-    """Own parts of trained models; a model is named by the job that trained it."""
+    """Own parts of trained models, each named by its training job."""
 
 
 @command("list", model)
@@ -68,7 +68,7 @@ def show(session: Session, job_id: str) -> None:
 @out_option("Where to write it: a name that ends in .json (all of it) or .md (the model card).", required=True)
 @force_option
 def export(session: Session, job_id: str, out: Path, force: bool) -> None:
-    """Write this party's part in a form that people and programs can read.
+    """Write this party's part, for people or programs.
 
     \b
     Examples:

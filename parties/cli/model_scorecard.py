@@ -15,7 +15,9 @@ from parties.cli.output import say, show_table
 @click.option("--dataset", required=True, metavar="NAME", help="The own data, with the columns of the model.")
 @click.option("--as", "name", required=True, metavar="NAME", help="What the encoded data are registered as.")
 def encode(session: Session, woe_id: str, dataset: str, name: str) -> None:
-    """Register own data with its columns as weights of evidence, by the part of the model of the feature.woe job ID.
+    """Register own data as weights of evidence.
+
+    They are those that the feature.woe job ID has found.
 
     \b
     Example:
@@ -44,9 +46,9 @@ def scorecard(
     out: Path | None,
     force: bool,
 ) -> None:
-    """Show the points of this party's bins, by the feature.woe job WOE_ID and the regression ID on its evidence.
+    """Show the points of this party's bins.
 
-    A person's score is the sum of the points at all parties.
+    They are those of the regression ID on the evidence of the feature.woe job WOE_ID. A person's score is the sum of the points at all parties.
 
     \b
     Example:

@@ -56,7 +56,9 @@ def predict(
     deadline: str | None,
     yes: bool,
 ) -> None:
-    """Propose a prediction by the model that the job ID trained, for the rows that all its parties have.
+    """Propose a prediction by the model that the job ID trained.
+
+    It is for the rows that all its parties have.
 
     A party that has the whole model, as after train.regression_horizontal, predicts alone: nothing is proposed, no
     --receiver named, and --out says where the predictions for its own dataset go.
@@ -107,9 +109,9 @@ def evaluate(
     deadline: str | None,
     yes: bool,
 ) -> None:
-    """Propose an evaluation of the model that the job ID trained: the label holder learns how well it predicts.
+    """Propose an evaluation of the model that the job ID trained.
 
-    Of a model of parties with the same columns, who all have labels, this party learns it, over the rows of all.
+    The label holder learns how well it predicts. Of a model of parties with the same columns, who all have labels, this party learns it, over the rows of all.
 
     \b
     Example:
@@ -150,9 +152,9 @@ def serve(
     deadline: str | None,
     yes: bool,
 ) -> None:
-    """Propose to keep the model that the job ID trained ready, so that one party gets predictions within milliseconds.
+    """Propose to keep a model ready for calls.
 
-    It is open until the deadline, until so many calls or rows were answered, or until `sealane model close`. Ask with
+    One party then gets predictions by the model that the job ID trained within milliseconds of asking. The job is open until the deadline, until so many calls or rows were answered, or until `sealane model close`. Ask with
     `sealane model ask`.
 
     \b
@@ -176,9 +178,9 @@ def serve(
 @click.argument("job_id", metavar="ID")
 @click.argument("keys", nargs=-1, required=True, metavar="KEY...")
 def ask(session: Session, job_id: str, keys: tuple[str, ...]) -> None:
-    """Ask the serving job ID for predictions; a KEY of several columns has their values with commas between.
+    """Ask the serving job ID for predictions.
 
-    With "-" in place of keys they are read from the standard input, one a line: other users of the machine can see a
+    A KEY of several columns has their values with commas between. With "-" in place of keys they are read from the standard input, one a line: other users of the machine can see a
     command's arguments.
 
     \b
@@ -205,7 +207,9 @@ def ask(session: Session, job_id: str, keys: tuple[str, ...]) -> None:
 @command("close")
 @click.argument("job_id", metavar="ID")
 def close(session: Session, job_id: str) -> None:
-    """End the serving job ID for all parties; its result tells how much was asked.
+    """End the serving job ID for all parties.
+
+    Its result tells how much was asked.
 
     \b
     Example:
@@ -224,7 +228,9 @@ def close(session: Session, job_id: str) -> None:
 @out_option("Where to write the page: a name that ends in .html.")
 @force_option
 def report(session: Session, job_id: str, out: Path | None, force: bool) -> None:
-    """Show what the evaluation job ID measured; with --out, as a page with plots.
+    """Show what the evaluation job ID measured.
+
+    With --out, as a page with plots.
 
     \b
     Examples:

@@ -9,7 +9,7 @@ import click
 from parties import running
 from parties.cli.command import Session, command
 from parties.cli.output import cell, heading, print_json, say, show_facts, show_table
-from parties.cli.units import iso_time, show_bytes
+from parties.cli.units import iso_time, show_bytes, show_time
 from parties.transport.allocator import keep_freed_buffers
 
 if TYPE_CHECKING:
@@ -84,6 +84,8 @@ def status(session: Session) -> None:
     Example:
       sealane status
     """
+    from parties.identity.keys import format_fingerprint
+
     node = session.node()
     document = _status(node)
 
@@ -93,7 +95,7 @@ def status(session: Session) -> None:
         show_facts(
             {
                 "node": node.name,
-                "fingerprint": node.fingerprint,
+                "fingerprint": format_fingerprint(node.fingerprint),
                 "identity until": cell(f"{expires:%Y-%m-%d}", "red" if soon else ""),
                 "folder": str(node.home.path),
                 "listens on": document["listen"] or "nowhere: it only dials out",
@@ -110,7 +112,7 @@ def status(session: Session) -> None:
             show_table(
                 ("NAME", "LINK", "SINCE", "RELEASE", ""),
                 [
-                    (peer["name"], _link(peer["link"]), peer["since"] or "", peer["release"], peer["detail"])
+                    (peer["name"], _link(peer["link"]), _since(peer["since"]), peer["release"], peer["detail"])
                     for peer in document["peers"]
                 ],
             )
@@ -119,7 +121,7 @@ def status(session: Session) -> None:
             show_table(("STATE", "JOBS"), [(name, str(n)) for name, n in document["jobs"].items()], right=("JOBS",))
         waiting = document["jobs"].get("proposed", 0)
         if waiting:
-            say(f"{waiting} wait for your decision: `sealane job list --state proposed`")
+            say(f"{waiting} wait{'s' * (waiting == 1)} for your decision: `sealane job list --state proposed`")
 
     session.answer(document, show)
 
@@ -155,6 +157,10 @@ def _status(node: "Node") -> dict[str, Any]:
         ],
         "jobs": {str(state): count for state, count in sorted(node.job_counts().items())},
     }
+
+
+def _since(moment: str | None) -> str:
+    return show_time(datetime.fromisoformat(moment).timestamp()) if moment else ""
 
 
 def _link(state: str) -> Any:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @click.group()
 def program() -> None:
-    """Programs on shares that jobs may run here; read one before you add it."""
+    """Programs on shares, which you have read, that jobs may run."""
 
 
 @command("add", program)

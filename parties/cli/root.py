@@ -46,6 +46,7 @@ def sealane(context: click.Context, home: Path, as_json: bool) -> None:
       sealane serve
       sealane peer invite --out for-cn-bank.json        (the other: sealane peer accept)
       sealane dataset add cards cards.csv --key id
+      sealane grant add cn-bank ...                     (what it may compute: sealane grant add --help)
       sealane job propose job.json                      (the other: sealane job approve)
       sealane job result ID
     """
@@ -97,7 +98,11 @@ def _run(words: list[str], *, as_json: bool) -> int:
         code = sealane.main(words, prog_name="sealane", standalone_mode=False)
         return code if isinstance(code, int) else Exit.OK
     except click.exceptions.NoArgsIsHelpError as error:
-        error.show()
+        if as_json:
+            command_path = error.ctx.command_path if error.ctx is not None else "sealane"
+            exits.tell("UsageError", "Missing command.", f"see {command_path} --help", as_json=True)
+        else:
+            error.show()
         return Exit.INPUT
     except click.ClickException as error:
         context = getattr(error, "ctx", None)

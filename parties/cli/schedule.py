@@ -15,7 +15,10 @@ if TYPE_CHECKING:
 
 @click.group()
 def schedule() -> None:
-    """Jobs proposed again and again, e.g. a monthly report; each run needs its grants and approvals."""
+    """Jobs proposed again and again, e.g. a monthly report.
+
+    Each run needs its grants and approvals.
+    """
 
 
 @command("add", schedule)

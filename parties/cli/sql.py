@@ -64,9 +64,9 @@ def sql(
     deadline: str | None,
     yes: bool,
 ) -> None:
-    """Propose a joint report over the rows that several parties have in common, or over the union of their rows.
+    """Propose a joint report in SQL.
 
-    A table is written party.dataset. See docs/reports.md for what a report may be.
+    It is over the rows that several parties have in common, or over the union of their rows. A table is written party.dataset. See docs/reports.md for what a report may be.
 
     \b
     Example:

@@ -9,6 +9,7 @@ from mpc.errors import ChannelError, PolicyDenied, SealaneError
 from parties.jobs import records
 from parties.jobs.records import JobRecord
 from parties.jobs.states import State
+from parties.policy import TOLD_TO_PEER
 
 _POLL_S = 0.02
 
@@ -35,7 +36,14 @@ def ended_badly(record: JobRecord) -> SealaneError | None:
     if record.state is State.SUCCEEDED:
         return None
     words = f"job {record.id} {record.state}: {record.reason}" + (f" ({record.detail})" if record.detail else "")
-    return (PolicyDenied if record.state is State.DENIED else JobFailed)(words, hint=record.hint)
+    return (PolicyDenied if record.state is State.DENIED else JobFailed)(words, hint=record.hint or advice(record))
+
+
+def advice(record: JobRecord) -> str:
+    """What to do about a job that ended badly, where its record has no hint; empty when nothing is known."""
+    if record.reason.endswith(TOLD_TO_PEER):
+        return f"that party's operator sees why, and which grant would allow it, with `sealane job show {record.id[:12]}`"
+    return ""
 
 
 def progress(db: sqlite3.Connection, job_id: str) -> Progress | None:

@@ -30,8 +30,9 @@ def test_addresses(address: str) -> None:
     ],
 )
 def test_what_is_no_address(address: str) -> None:
-    with pytest.raises(InputError, match="host:port"):
+    with pytest.raises(InputError, match="host:port") as refused:
         check_address(address)
+    assert str(refused.value).startswith(repr(address[:80]))
 
 
 def test_a_party_may_leave_the_choice_of_its_own_port_to_the_machine() -> None:

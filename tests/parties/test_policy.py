@@ -128,6 +128,19 @@ def test_the_closest_grant_is_the_one_explained() -> None:
     assert "grant 2 allows columns id; the job also asks for age" in refusal(request(), far, near).reason
 
 
+def test_several_failures_are_counted() -> None:
+    reason = refusal(request(), grant(id="2", columns=("id",), purpose="marketing")).reason
+    assert reason == (
+        "bank-b: grant 2 (1) allows columns id; the job also asks for age, "
+        "(2) allows the purpose 'marketing'; the job's is 'fraud alerts'"
+    )
+
+
+def test_a_grant_of_another_protocol_is_not_blamed_for_having_no_rules() -> None:
+    wanted = request(protocol="report.sql", uses={"id": frozenset({"join"})})
+    assert refusal(wanted, grant()).reason == "bank-b: grant 3f2a allows psi.ecdh; the job runs report.sql"
+
+
 def test_every_other_member_needs_a_grant_of_its_own() -> None:
     refused = refusal(request(peers=(PEER, OTHER)), grant())
     assert refused.reason == "telecom-c has no grant"

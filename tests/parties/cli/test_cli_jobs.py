@@ -11,6 +11,7 @@ from protos import control_pb2
 from tests.parties.cli.driving import JOB_ID, PROPOSAL, PURPOSE, Party, World, allow
 
 SHORT = JOB_ID[:12]
+TERMS = ("--protocol", "psi.ecdh", "--purpose", PURPOSE, "--receiver", "hk-bank")
 
 
 def test_a_job_without_a_grant_is_refused_with_the_command_that_allows_it(world: World) -> None:
@@ -19,6 +20,18 @@ def test_a_job_without_a_grant_is_refused_with_the_command_that_allows_it(world:
     command = next(line for line in refused.err.splitlines() if "sealane grant add" in line)
     world.hk(*shlex.split(command)[1:])
     assert world.hk(*PROPOSAL, "--yes", "--json").json["state"] == "waiting"
+
+
+def test_a_party_that_a_peer_s_policy_refuses_is_told_whom_to_ask(world: World) -> None:
+    world.hk("grant", "add", "cn-bank", "--dataset", "cards", "--column", "*", *TERMS)
+    world.hk(*PROPOSAL, "--yes")
+    world.deliver()
+    asked = f"that party's operator sees why, and which grant would allow it, with `sealane job show {SHORT}`"
+    assert asked in world.hk("job", "show", SHORT).out
+    assert world.hk("job", "watch", SHORT, "--json", code=3).error["hint"] == asked
+    seen = world.cn("job", "show", SHORT).out
+    assert "sealane grant add hk-bank" in seen
+    assert asked not in seen
 
 
 def test_a_proposal_shows_what_it_reveals_and_costs_before_it_asks(world: World) -> None:

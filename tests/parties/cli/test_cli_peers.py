@@ -124,6 +124,8 @@ def test_a_peers_address_can_be_changed_and_shown(world: World) -> None:
     shown = world.hk("peer", "show", "cn-bank", "--json").json
     assert shown["address"] == ""
     assert len(shown["fingerprint"]) == 64
+    grouped = " ".join(shown["fingerprint"][start : start + 4] for start in range(0, 64, 4))
+    assert grouped in world.cn("status").out
 
 
 def test_an_unknown_peer_is_refused_with_what_to_do(world: World) -> None:

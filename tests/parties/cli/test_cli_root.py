@@ -50,6 +50,26 @@ def test_every_command_explains_itself_with_an_example(words: tuple[str, ...]) -
     assert "--home" in ended.out
 
 
+GROUPS = sorted({words[:-1] for words in ALL})
+
+
+@pytest.mark.parametrize("words", GROUPS, ids=lambda words: " ".join(words) or "sealane")
+def test_no_command_is_cut_short_in_a_list_of_80_columns(words: tuple[str, ...], monkeypatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    _, _, listed = run(*words, "--help").out.partition("Commands:")
+    assert listed
+    assert "..." not in listed
+
+
+@pytest.mark.parametrize("words", [(), ("job",)], ids=["sealane", "job"])
+def test_a_missing_command_is_help_for_people_and_an_error_in_json(words: tuple[str, ...]) -> None:
+    assert run(*words).err.startswith("Usage: ")
+    ended = run(*words, "--json") if not words else run("--json", *words)
+    assert (ended.code, ended.out) == (2, "")
+    assert ended.error["message"] == "Missing command."
+    assert ended.error["hint"] == f"see {' '.join(('sealane', *words))} --help"
+
+
 @pytest.mark.parametrize("words", ALL, ids=" ".join)
 def test_every_option_is_explained_and_every_command_documented(words: tuple[str, ...]) -> None:
     for parameter in ALL[words].params:
