@@ -77,7 +77,7 @@ def remove(db: sqlite3.Connection, schedule_id: str) -> None:
     """Propose nothing more by it; raises `InputError` when there is none of that id."""
     assert db.in_transaction
     if db.execute("DELETE FROM schedules WHERE id = ?", (schedule_id,)).rowcount == 0:
-        raise InputError("no schedule has that id", hint="see `sealane schedule list`")
+        raise InputError(f"no schedule has the id {schedule_id[:80]!r}", hint="see `sealane schedule list`")
 
 
 def due(db: sqlite3.Connection, now: float) -> tuple[Schedule, ...]:

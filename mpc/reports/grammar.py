@@ -4,6 +4,7 @@ sqlglot parses (DuckDB's dialect). A node that is not expected where it stands i
 is passed on because it is unknown. An error says where in the text, and repeats no literal.
 """
 
+import re
 from typing import Any
 
 import sqlglot
@@ -21,6 +22,8 @@ SUPPORTED = (
     "GROUP BY keys HAVING COUNT(*) >= n ORDER BY selected columns LIMIT n; see docs/reports.md"
 )
 
+_UNQUOTED = re.compile(r"""(?<!["'\w.-])[a-z0-9_]+(-[a-z0-9_]+)+\.\w""")  # a party's name with "-", and a dataset
+_QUOTED = 'a name with "-" stands in double quotes, as in "hk-bank".cards'
 _CLAUSES = {"expressions", "from_", "joins", "where", "group", "having", "order", "limit", "kind"}
 _NAMES = {
     "with_": "WITH", "distinct": "SELECT DISTINCT", "offset": "OFFSET", "qualify": "QUALIFY", "windows": "WINDOW",
@@ -43,7 +46,7 @@ def parse(sql: str) -> exp.Select:
     except SqlglotError as error:
         place = (getattr(error, "errors", None) or [{}])[0]
         where = f" at line {place['line']}, column {place['col']}" if place.get("line") else ""
-        raise refuse(f"cannot be parsed{where}") from None
+        raise refuse(f"cannot be parsed{where}", _QUOTED if _UNQUOTED.search(sql) else SUPPORTED) from None
     except RecursionError:
         raise refuse("is nested too deeply") from None
     if len(statements) != 1 or not isinstance(statements[0], exp.Select):

@@ -44,7 +44,8 @@ def declared(params: Params, column: Column) -> Declared:
     if found is None or not found.lower:
         raise InputError(
             f"column {column} has no declared bounds, so that sums of it could overflow",
-            hint=f'declare them, e.g. {{"{column}": {{"lower": "0.00", "upper": "1000000.00"}}}}',
+            hint=f"declare them: --numbers {column}=0.00..1000000.00, "
+            f'in Python {{"{column}": {{"lower": "0.00", "upper": "1000000.00"}}}}',
         )
     return found
 

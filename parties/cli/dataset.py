@@ -82,7 +82,8 @@ def show(session: Session, name: str) -> None:
 def stability(session: Session, before: str, after: str, columns: tuple[str, ...]) -> None:
     """Show how much columns moved between two periods.
 
-    Each period is a dataset; the measure is the population stability index (PSI). Below 0.1 is commonly called stable, above 0.25 shifted. With --json, the rows in each bin too.
+    Each period is a dataset; the measure is the population stability index (PSI). Below 0.1 is commonly called
+    stable, above 0.25 shifted. With --json, the rows in each bin too.
 
     \b
     Example:

@@ -120,7 +120,8 @@ def list_(session: Session, states: tuple[str, ...], peer: str | None, since: st
         )
         waiting = node.job_counts()[State.PROPOSED]
         if waiting:
-            say(f"{waiting} wait for your decision: `sealane job show ID`, then `sealane job approve ID`")
+            wait = "waits" if waiting == 1 else "wait"
+            say(f"{waiting} {wait} for your decision: `sealane job show ID`, then `sealane job approve ID`")
 
     session.answer([job_text.describe_record(record) for record in records], show)
     if len(found) > limit:

@@ -48,7 +48,8 @@ def scorecard(
 ) -> None:
     """Show the points of this party's bins.
 
-    They are those of the regression ID on the evidence of the feature.woe job WOE_ID. A person's score is the sum of the points at all parties.
+    They are those of the regression ID on the evidence of the feature.woe job WOE_ID. A person's score is the
+    sum of the points at all parties.
 
     \b
     Example:

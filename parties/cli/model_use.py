@@ -111,7 +111,8 @@ def evaluate(
 ) -> None:
     """Propose an evaluation of the model that the job ID trained.
 
-    The label holder learns how well it predicts. Of a model of parties with the same columns, who all have labels, this party learns it, over the rows of all.
+    The label holder learns how well it predicts. Of a model of parties with the same columns, who all have
+    labels, this party learns it, over the rows of all.
 
     \b
     Example:
@@ -154,8 +155,9 @@ def serve(
 ) -> None:
     """Propose to keep a model ready for calls.
 
-    One party then gets predictions by the model that the job ID trained within milliseconds of asking. The job is open until the deadline, until so many calls or rows were answered, or until `sealane model close`. Ask with
-    `sealane model ask`.
+    One party then gets predictions by the model that the job ID trained within milliseconds of asking. The job
+    is open until the deadline, until so many calls or rows were answered, or until `sealane model close`. Ask
+    with `sealane model ask`.
 
     \b
     Example:
@@ -180,8 +182,8 @@ def serve(
 def ask(session: Session, job_id: str, keys: tuple[str, ...]) -> None:
     """Ask the serving job ID for predictions.
 
-    A KEY of several columns has their values with commas between. With "-" in place of keys they are read from the standard input, one a line: other users of the machine can see a
-    command's arguments.
+    A KEY of several columns has their values with commas between. With "-" in place of keys they are read from
+    the standard input, one a line: other users of the machine can see a command's arguments.
 
     \b
     Examples:

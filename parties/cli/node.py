@@ -121,7 +121,8 @@ def status(session: Session) -> None:
             show_table(("STATE", "JOBS"), [(name, str(n)) for name, n in document["jobs"].items()], right=("JOBS",))
         waiting = document["jobs"].get("proposed", 0)
         if waiting:
-            say(f"{waiting} wait{'s' * (waiting == 1)} for your decision: `sealane job list --state proposed`")
+            wait = "waits" if waiting == 1 else "wait"
+            say(f"{waiting} {wait} for your decision: `sealane job list --state proposed`")
 
     session.answer(document, show)
 

@@ -8,6 +8,7 @@ import click
 from mpc.errors import InputError
 from parties.cli.budget_text import budget_document, names, show_budgets
 from parties.cli.command import Session, command, yes_option
+from parties.cli.job_text import show_policy
 from parties.cli.output import heading, say, show_facts, show_table
 from parties.cli.proposing import deadline_option, propose_shown, purpose_option
 from parties.cli.units import show_bytes, show_duration
@@ -66,7 +67,8 @@ def sql(
 ) -> None:
     """Propose a joint report in SQL.
 
-    It is over the rows that several parties have in common, or over the union of their rows. A table is written party.dataset. See docs/reports.md for what a report may be.
+    It is over the rows that several parties have in common, or over the union of their rows. A table is written
+    party.dataset. See docs/reports.md for what a report may be.
 
     \b
     Example:
@@ -110,9 +112,12 @@ def sql(
             "refusal": refusal,
             "budgets": [budget_document(each, known) for each in preview.budgets],
         }
-        session.answer(answer, lambda: _show(explanation, preview, node))
-        if preview.refusal is not None and not session.as_json:
-            raise preview.refusal
+
+        def show() -> None:
+            _show(explanation, preview, node)
+            show_policy(preview)
+
+        session.answer(answer, show)
         return
     if not session.as_json:
         _show(explanation, preview, node)

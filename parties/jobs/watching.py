@@ -42,7 +42,8 @@ def ended_badly(record: JobRecord) -> SealaneError | None:
 def advice(record: JobRecord) -> str:
     """What to do about a job that ended badly, where its record has no hint; empty when nothing is known."""
     if record.reason.endswith(TOLD_TO_PEER):
-        return f"that party's operator sees why, and which grant would allow it, with `sealane job show {record.id[:12]}`"
+        short = record.id[:12]
+        return f"that party's operator sees why, and which grant would allow it, with `sealane job show {short}`"
     return ""
 
 

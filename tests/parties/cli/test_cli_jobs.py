@@ -221,7 +221,7 @@ def test_who_did_not_propose_a_job_is_told_who_ends_it(proposed: World) -> None:
 def test_jobs_are_listed_by_state_with_those_that_wait_for_a_decision(proposed: World) -> None:
     listed = proposed.cn("job", "list").out
     assert SHORT in listed
-    assert "1 wait for your decision" in listed
+    assert "1 waits for your decision" in listed
     assert [job["id"] for job in proposed.cn("job", "list", "--state", "proposed", "--json").json] == [JOB_ID]
     assert proposed.cn("job", "list", "--state", "failed", "--state", "denied", "--json").json == []
     assert "no jobs" in proposed.cn("job", "list", "--state", "failed").out

@@ -180,7 +180,7 @@ def test_status_counts_jobs_and_says_what_waits(proposed: World) -> None:
     assert proposed.cn("status", "--json").json["jobs"] == {"proposed": 1}
     shown = proposed.cn("status").out
     assert "hk-bank" in shown
-    assert "1 wait for your decision" in shown
+    assert "1 waits for your decision" in shown
 
 
 def test_protocols_are_shown_with_types_defaults_and_what_they_leak(tmp_path: Path) -> None:

@@ -60,4 +60,4 @@ def test_only_own_jobs_are_scheduled_at_times_that_exist(proposed: World) -> Non
     told = proposed.hk("schedule", "add", JOB_ID, "--every", "hourly", "--json", code=2)
     assert "a schedule is written" in told.error["message"]
     told = proposed.hk("schedule", "remove", "none", "--json", code=2)
-    assert "no schedule has that id" in told.error["message"]
+    assert "no schedule has the id" in told.error["message"]

@@ -79,7 +79,7 @@ def test_a_report_of_three_parties_is_explained(world: World) -> None:
     world.hk("peer", "accept", world.folder / "answer", "--yes")
     options = ("--receiver", "hk-bank", "--purpose", "wealth", "--numbers", "hk-bank.balance=0..9")
     values = ("--values", "sg-bank.segment=private|retail", "--explain")
-    told = world.hk("sql", OF_THREE, *options, *values, code=3).out
+    told = world.hk("sql", OF_THREE, *options, *values).out
     lines = [line.split("  ")[0] for line in told.splitlines()]
     stages = lines[lines.index("STAGE") + 1 :][:5]
     assert stages == [
@@ -102,7 +102,7 @@ def test_a_verified_report_of_two_is_computed_with_a_third_without_a_table(world
     world.hk("peer", "invite", "--out", world.folder / "another")
     sg("peer", "accept", world.folder / "another", "--out", world.folder / "answer", "--yes")
     world.hk("peer", "accept", world.folder / "answer", "--yes")
-    alone = " ".join(world.hk(*REPORT, "--explain", code=3).out.split())
+    alone = " ".join(world.hk(*REPORT, "--explain").out.split())
     assert "The figures rest on both hk-bank and cn-bank following the protocol" in alone
     document = world.hk(*REPORT, "--verified", "--computes", "sg-bank", "--explain", "--json").json
     assert document["integrity"].startswith("The figures hold even if one of cn-bank, hk-bank and sg-bank departs")
@@ -133,6 +133,7 @@ def test_an_explanation_is_one_document(world: World) -> None:
     assert document["filters"] == {"hk-bank": 0, "cn-bank": 1}
     assert [stage["name"] for stage in document["stages"]][:2] == ["filter and group own rows", "join, J1"]
     assert "cn-bank has no grant" in document["refusal"]["message"]
+    assert "Your policy refuses it: cn-bank has no grant" in world.hk(*REPORT, "--explain").out
 
 
 def test_a_refused_report_says_the_smallest_grant_which_then_allows_it(world: World) -> None:
@@ -182,3 +183,10 @@ def test_what_cannot_be_a_report_is_refused_in_a_sentence(world: World) -> None:
     ):
         told = world.hk("sql", *words, "--receiver", "hk-bank", "--json", code=2)
         assert sentence in told.error["message"]
+
+
+def test_a_name_with_a_dash_is_asked_for_in_quotes(world: World) -> None:
+    text = "SELECT COUNT(*) AS n FROM hk-bank.cards AS hk JOIN cn-bank.accounts AS cn ON hk.id = cn.card"
+    told = world.hk("sql", text, "--receiver", "hk-bank", "--json", code=2).error
+    assert "cannot be parsed at line 1" in told["message"]
+    assert told["hint"] == 'a name with "-" stands in double quotes, as in "hk-bank".cards'
