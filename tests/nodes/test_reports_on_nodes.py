@@ -81,9 +81,9 @@ MARK = "Zeppelinstadt"
 def _traces(home: Path, mark: bytes) -> set[str]:
     """The files below a node's folder that hold `mark`, compressed or not."""
     found = set()
-    for file in home.rglob("*"):
+    for file in map(Path, _entries(home)):
         with contextlib.suppress(OSError):
-            if file.is_file() and not file.is_symlink():
+            if file.is_file():
                 data = file.read_bytes()
                 table = pq.read_table(file).to_pylist() if data[:4] == b"PAR1" else []
                 if mark in data or mark.decode() in str(table):

@@ -14,14 +14,11 @@ from parties.metrics import Metrics
 
 @contextmanager
 def _served(metrics: Metrics, ready: Callable[[], bool], host: str = "127.0.0.1") -> Iterator[str]:
-    """Its URL, on a port that was free a moment ago."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family) as free:
-        free.bind((host, 0))
-        port = free.getsockname()[1]
-    address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-    with closing(metrics.serve(address, ready, lambda: None)):
-        yield f"http://{address}"
+    """Its URL."""
+    host = f"[{host}]" if ":" in host else host
+    with closing(metrics.serve(f"{host}:0", ready, lambda: None)) as listener:
+        assert listener._server is not None
+        yield f"http://{host}:{listener._server.server_port}"
 
 
 def _get(url: str) -> tuple[int, str]:

@@ -52,6 +52,7 @@ def program(tmp_path: Path) -> Path:
 
 def run(program: Path, command: tuple[str, ...] = ("loops.py",), **more: str) -> str:
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "XDG_CACHE_HOME": str(program / "cache"), **more}
+    environment["PYTHONDONTWRITEBYTECODE"] = "1"  # Python does not notice an edit in the second of the one before
     result = subprocess.run(
         [sys.executable, *command], cwd=program, env=environment, capture_output=True, text=True, check=False
     )

@@ -292,7 +292,7 @@ class Narrow:
     room: Mapping[tuple[str, str], threading.Semaphore]
 
     def send_bytes(self, data: bytes, /) -> None:
-        assert self.room[self.ends].acquire(timeout=30), "every party waits for another"
+        assert self.room[self.ends].acquire(timeout=240), "every party waits for another"
         self.inner.send_bytes(data)
 
     def recv_bytes(self) -> bytes:
