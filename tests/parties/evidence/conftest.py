@@ -42,8 +42,8 @@ class Party:
         fields = {"job": job, "digest": digest, "statement": receipt.statement.hash}
         with self.store.transaction() as db:
             db.execute(
-                "INSERT INTO jobs (id, digest, spec, initiator, state, receipt, deadline, awaited, created_at, updated_at) "
-                "VALUES (?, ?, x'', '', '', ?, 0, 0, 0, 0)",
+                "INSERT INTO jobs (id, digest, spec, initiator, state, deadline, awaited, receipt, created_at, "
+                "updated_at) VALUES (?, ?, x'', '', '', 0, 0, ?, 0, 0)",
                 (job, digest, receipt.to_bytes().decode()),
             )
             append(db, self.identity, "receipt_signed", fields, NOW)
