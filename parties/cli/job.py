@@ -199,7 +199,9 @@ def deny(session: Session, job_id: str, reason: str) -> None:
 @click.argument("job_id", metavar="ID")
 @yes_option
 def cancel(session: Session, job_id: str, yes: bool) -> None:
-    """End an open job for all parties; what it has computed so far is lost.
+    """End an open job for all parties.
+
+    What it has computed so far is lost.
 
     \b
     Example:

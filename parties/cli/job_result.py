@@ -107,10 +107,11 @@ def delete_result(session: Session, job_id: str | None, older_than: str | None, 
 @click.option("--older-than", metavar="DURATION", required=True, help="Those that ended longer ago, e.g. 730d.")
 @yes_option
 def forget(session: Session, older_than: str, yes: bool) -> None:
-    """Forget what old jobs asked and found: columns, conditions, purposes, reasons, counts.
+    """Forget what old jobs asked and found.
 
-    Their ids, parties, outcomes and receipts stay, and so does all evidence, which verifies as before. Jobs whose
-    result or model is still here, and those that not every peer has signed, are left as they are.
+    That is columns, conditions, purposes, reasons and counts. Their ids, parties, outcomes and receipts stay,
+    and so does all evidence, which verifies as before. Jobs whose result or model is still here, and those that
+    not every peer has signed, are left as they are.
 
     \b
     Example:
