@@ -21,6 +21,7 @@ from mpc.primitives.ristretto import (
     multiply_each,
     point_from_uniform,
     random_scalar,
+    subtract,
 )
 from mpc.primitives.threads import PIECE_ITEMS, start, usable_cores
 from mpc.testing import InsecureSeededRng
@@ -209,6 +210,14 @@ def test_a_batch_gives_what_its_elements_give_alone(messages: list[bytes], facto
     assert points == b"".join(hash_to_group(message, b"test") for message in messages)
     products = multiply_each(scalar, points)
     assert products == b"".join(multiply(scalar, points[at : at + 32]) for at in range(0, len(points), 32))
+
+
+def test_differences_are_those_of_rfc_9496_and_never_of_what_is_no_point() -> None:
+    points = [bytes.fromhex(multiple) for multiple in MULTIPLES[:3]]
+    assert subtract(points[2], points[0]) == points[1]
+    for pair in ((points[0], b"\xff" * 32), (b"\xff" * 32, points[0])):
+        with pytest.raises(ValueError, match="point"):
+            subtract(*pair)
 
 
 @pytest.mark.parametrize("encoding", [*INVALID, MULTIPLES[3][:-2] + "df"])

@@ -240,3 +240,12 @@ def test_groups_that_are_not_whole_and_vectors_in_place_of_rows_are_refused():
         engine.sums_by("hk", [0.0, 1.5, 1.0], 2, rows)
     with pytest.raises(InputError, match=r"rows \(n x columns\), not \(3,\)"):
         engine.sums_by("hk", [0, 1, 1], 2, rows[:, 0])
+
+
+@pytest.mark.parametrize(
+    "use", [lambda engine, x: engine.words(x), lambda engine, _: engine.adopt(np.zeros(3, np.uint64), low=0, high=9)]
+)
+def test_parts_of_three_parties_are_not_handed_out_as_those_of_two(use):
+    engine = plan("hk", ["hk", "cn", "sg"])
+    with pytest.raises(InputError, match="parts of three parties are not additive shares of two"):
+        use(engine, engine.share("hk", None, shape=(3,), low=0, high=9))

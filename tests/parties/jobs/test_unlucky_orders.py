@@ -186,3 +186,31 @@ def test_parties_that_count_otherwise_do_not_succeed(parties: World, monkeypatch
                 assert _states(parties, record.id) == {State.FAILED}
                 assert "or counts otherwise, than ann" in parties["cam"].node.job(record.id).reason
                 assert parties["ann"].node.receipt(record.id).statement.counts == {}
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ("UPDATE grants SET revoked_at = :now", "its grant was revoked after it approved the job"),
+        (
+            "UPDATE grants SET terms = json_set(terms, '$.expires_at', CAST(:now AS INTEGER))",
+            "its grant expired after it approved the job",
+        ),
+        ("UPDATE peers SET state = 'removed' WHERE :now", "ann is no longer its peer"),
+        ("DELETE FROM datasets WHERE :now", "its dataset auto was removed after it approved the job"),
+        ("UPDATE datasets SET commitment = :now", "its dataset auto was registered anew after it approved the job"),
+    ],
+)
+def test_what_held_at_the_approval_holds_at_the_start_or_the_party_says_what_does_not(
+    parties: World, change: str, reason: str
+) -> None:
+    ann, bob = parties["ann"], parties["bob"]
+    record = ann.node.propose(psi_job("ann", "bob"))
+    parties.settle()
+    with bob.store.transaction() as db:
+        db.execute(change, {"now": parties.clock.now})
+    ann.start_jobs()
+    parties.settle()
+    assert not bob.evidence("job_started")
+    assert ann.node.job(record.id).state is State.FAILED
+    assert ann.node.job(record.id).reason == f"bob: {reason}"
