@@ -82,6 +82,7 @@ def test_what_a_lost_party_says_late_of_a_forgotten_job_is_no_misdeed(parties: W
 def test_a_job_stays_while_its_result_is_here_or_a_peer_has_to_sign(parties: World) -> None:
     ann = parties["ann"]
     job_id = _succeeded(parties, psi_job("ann", "bob"))
+    parties.clock.now += 1  # jobs of one moment come in any order
     ann.node.propose(psi_job("ann", "bob"))  # bob never hears of it
     parties.pass_time(YEAR_S)
     assert [record.state for record in ann.node.jobs()] == [State.SUCCEEDED, State.EXPIRED]
