@@ -57,11 +57,13 @@ class Answerer:
     _received: dict[tuple[str, int], int] = field(default_factory=dict)
     _way_out: dict[int, tuple[dict[str, Any], float]] = field(default_factory=dict)  # call -> measured, and since when
 
+    def has_asked(self, row: sqlite3.Row) -> bool:
+        """Whether the answer to a row of `calls` is awaited already."""
+        return int(row["id"]) in self._asked
+
     async def ask_peer(self, row: sqlite3.Row) -> None:
-        """Send the peer what it takes to answer a row of `calls`."""
+        """Send the peer what it takes to answer a row of `calls`; returns once it is sent."""
         call, peer = int(row["id"]), json.loads(row["argument"])["peer"]
-        if call in self._asked:
-            return
         self._asked[call] = peer, time.time()
         try:
             if row["kind"] == "catalogue":

@@ -9,7 +9,7 @@ import asyncio
 import signal
 import sqlite3
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -78,7 +78,7 @@ class Server:
         self._sent: dict[str, int] = {}  # the last outbox id sent on each link that is up, by peer
         self._progress_at: dict[str, float] = {}
         self._refused_at: dict[tuple[str, str], float] = {}
-        self._tasks: set[asyncio.Future[None]] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
         self._wake = asyncio.Event()
         self._logged = 0  # the last entry of evidence that is in the log
         self._stopping = False
@@ -248,16 +248,23 @@ class Server:
             for number, body in await self._write(self._books.pending, peer, after):
                 if self._sent.get(peer) != last:  # the link went down meanwhile: it begins anew when it is back
                     break
+                if not self._transport.has_room(peer, len(body)):  # nobody waits for a peer that reads slowly
+                    break
                 self._sent[peer] = last = number
                 with suppress(ChannelError):
                     await self._transport.send(peer, body)
 
     async def _answer_calls(self) -> None:
         for row in await self._write(self._books.questions):
-            await self._answerer.ask_peer(row)
+            if not self._answerer.has_asked(row):
+                self._in_background(self._ask_peer(row))  # the peer may read slowly
         answers = self._answerer.take_answers()
         if answers:
             await self._write(self._books.answer, answers)
+
+    async def _ask_peer(self, row: sqlite3.Row) -> None:
+        await self._answerer.ask_peer(row)
+        self._wake.set()
 
     async def _log_evidence(self) -> None:
         """What was recorded here, by whichever process, for whoever watches the log."""
@@ -328,7 +335,10 @@ class Server:
         if not refusal.peer or now - self._refused_at.get(key, -_REFUSAL_EVERY_S) < _REFUSAL_EVERY_S:
             return
         self._refused_at[key] = now
-        task = asyncio.ensure_future(self._write_patiently(self._books.note_refusal, refusal.peer, refusal.rule))
+        self._in_background(self._write_patiently(self._books.note_refusal, refusal.peer, refusal.rule))
+
+    def _in_background(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 

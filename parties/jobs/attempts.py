@@ -5,6 +5,7 @@ server makes them agree with what the database says (`running`, and which attemp
 """
 
 import json
+import math
 import sqlite3
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
@@ -27,6 +28,7 @@ from protos import control_pb2
 MAX_RETRIES = 3  # attempts after an interruption; each starts from nothing
 _RETRY_AFTER_S = 1.0
 _BUSY_AFTER_S = 0.5
+_LONGEST_PAUSE_S = 60.0  # no job waits longer for its next attempt: if one seems to, the clock was turned back
 #: A party that has not signed gives up on a silent coordinator this long after the deadline.
 GRACE_S = 5.0
 
@@ -42,10 +44,16 @@ def next_to_start(db: sqlite3.Connection, me: Identity, connected: Collection[st
     Its other members are all among `connected`.
     """
     row = db.execute(
-        "SELECT id FROM jobs WHERE state = 'waiting' AND awaited = 0 AND initiator = ? AND not_before <= ? "
+        "SELECT id FROM jobs WHERE state = 'waiting' AND awaited = 0 AND initiator = ? "
+        "AND not_before NOT BETWEEN ? AND ? "
         "AND NOT EXISTS (SELECT 1 FROM job_parties WHERE job = jobs.id AND fingerprint NOT IN "
         "(SELECT value FROM json_each(?))) ORDER BY created_at, id LIMIT 1",
-        (me.fingerprint, now, json.dumps([me.fingerprint, *connected])),
+        (
+            me.fingerprint,
+            math.nextafter(now, math.inf),
+            now + _LONGEST_PAUSE_S,
+            json.dumps([me.fingerprint, *connected]),
+        ),
     ).fetchone()
     return None if row is None else str(row["id"])
 

@@ -93,11 +93,15 @@ class PeerLink:
         """Note why an attempt to connect failed."""
         self._set_status(replace(self._status, refused=reason))
 
+    def has_room(self, size: int) -> bool:
+        """Whether a control message of so many bytes can be queued now."""
+        return self._link.queued_message_bytes + size <= self._limits.queued_message_bytes
+
     async def send(self, message: bytes) -> None:
         """Queue a control message; waits while too many are queued. `ChannelError` when not connected."""
         if len(message) > self._limits.message_bytes:
             raise InputError(f"a control message of {len(message)} bytes (at most {self._limits.message_bytes})")
-        while self._stream and self._link.queued_message_bytes + len(message) > self._limits.queued_message_bytes:
+        while self._stream and not self.has_room(len(message)):
             self._room.clear()
             await self._room.wait()
         if self._stream is None:

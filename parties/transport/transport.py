@@ -104,6 +104,11 @@ class Transport:
                 self._dialers[peer] = asyncio.create_task(self._dial(self._links[peer], address))
         self._addresses = dict(peers)
 
+    def has_room(self, peer: str, size: int) -> bool:
+        """Whether `send` of so many bytes need not wait until the peer has read what was sent before."""
+        link = self._links.get(peer)
+        return link is None or link.has_room(size)
+
     async def send(self, peer: str, message: bytes) -> None:
         """Hand over one control message; returns when it is queued. `ChannelError` when the peer is not connected.
 

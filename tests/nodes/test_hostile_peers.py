@@ -1,10 +1,12 @@
 """A registered peer that does not keep to the rules, and strangers at the port: recorded or refused, never believed."""
 
+import asyncio
 import contextlib
 import socket
 import ssl
 import time
 from collections.abc import Awaitable, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -54,6 +56,7 @@ class Mallory:
     epoch: bytes = b"e" * 16
     last: int = 0
     began: float = field(default_factory=time.monotonic)
+    deaf: bool = False  # reads nothing from its connection, once what it reads ahead is full
 
     def __post_init__(self) -> None:
         self.node = Node.create(self.folder, "mallory")
@@ -81,6 +84,8 @@ class Mallory:
         return b'{"release": ["not", "a text"]}'
 
     async def on_message(self, peer: str, message: bytes, /) -> None:
+        while self.deaf:
+            await asyncio.sleep(0.05)
         self.heard.append(control_pb2.Envelope.FromString(message))
 
     async def on_link(self, peer: str, status: LinkStatus, /) -> None:
@@ -294,6 +299,27 @@ def test_a_link_is_measured_back_with_no_more_bytes_than_came(mallory: Mallory, 
     until(lambda: any(said.probe.back and said.probe.index + 1 == said.probe.count for said in mallory.heard))
     assert [said.probe_answer.received_bytes for said in mallory.heard if said.HasField("probe_answer")] == [size]
     assert sum(len(said.probe.filler) for said in mallory.heard) <= size
+
+
+def test_a_peer_that_reads_nothing_of_what_it_asks_for_keeps_nobody_waiting(nodes: Sandbox, mallory: Mallory) -> None:
+    job = _proposed(mallory)
+    bob = nodes["bob"].node
+    mallory.deaf = True
+    try:
+        # What is sent back fills what Mallory reads ahead, the connection, and her queue at Bob's node.
+        for call, size in enumerate([0] * 40 + [2**19] * 110):
+            probe = control_pb2.Probe(call=call, index=0, count=1, filler=bytes(size))
+            mallory.send_bytes(control_pb2.Envelope(probe=probe).SerializeToString())
+        bob.deny(job.id)
+        with ThreadPoolExecutor() as pool:
+            diagnosed = pool.submit(lambda: Node(bob.home.path).diagnose("mallory"))
+            until(lambda: any(True for _ in bob.home.store().connection().execute("SELECT * FROM calls")))
+            _honest_jobs_run(nodes)
+            mallory.deaf = False
+            diagnosed.exception()  # it was answered late, or not
+    finally:
+        mallory.deaf = False
+    until(lambda: mallory.told("decide", job.id))
 
 
 def test_strangers_at_the_port_get_nowhere_and_an_honest_peer_is_served_meanwhile(nodes: Sandbox) -> None:

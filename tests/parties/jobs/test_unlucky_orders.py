@@ -54,6 +54,19 @@ def test_a_party_that_cancels_while_the_coordinator_tries_again_does_not_run_aga
     assert parties.job_state("bob", record.id) is State.STOPPED
 
 
+def test_a_job_that_waits_for_its_next_attempt_does_not_wait_for_a_clock_that_was_turned_back(parties: World) -> None:
+    ann = parties["ann"]
+    record = ann.node.propose(psi_job("ann", "bob"))
+    parties.settle()
+    ann.start_jobs()
+    ann.stop(ann.node.job(record.id), Kind.INTERRUPTED)
+    ann.start_jobs()
+    assert parties.job_state("ann", record.id) is State.WAITING  # it pauses for a second
+    parties.clock.now -= 3600
+    ann.start_jobs()
+    assert ann.node.job(record.id).attempt == 2
+
+
 def test_a_lost_party_learns_of_the_success_even_after_it_gave_up(parties: World) -> None:
     record = _running(parties, survive=1)
     for name in ("bob", "cam", "ann"):
