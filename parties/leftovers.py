@@ -13,7 +13,7 @@ from parties.evidence import log
 from parties.home import Home
 from parties.identity.keys import Identity
 from parties.jobs import evidence
-from parties.jobs.records import get
+from parties.jobs.records import find
 from parties.jobs.states import OPEN
 from parties.store import Store
 
@@ -84,7 +84,9 @@ class Leftovers:
         except OSError:
             return
         with self.store.transaction() as db:
-            evidence.calls_answered(db, self.identity, get(db, spool.name), calls, rows, time.time())
+            record = find(db, spool.name)
+            if record is not None:  # it is not where an older copy of the database was restored
+                evidence.calls_answered(db, self.identity, record, calls, rows, time.time())
 
 
 def _open_jobs(db: sqlite3.Connection) -> list[sqlite3.Row]:

@@ -72,8 +72,15 @@ def authorise(db: sqlite3.Connection, me: str, job: Job, now: float) -> Authorit
 def check_start(db: sqlite3.Connection, me: str, record: JobRecord, now: float) -> None:
     """Raise `NoLongerAllowed`, saying which, if what allowed the job when it was approved no longer holds."""
     name, member = own_part(record, me)
-    spec = registry.get(record.job.protocol)
-    params = spec.parse(record.job)
+    try:
+        spec = registry.get(record.job.protocol)
+        params = spec.parse(record.job)
+    except InputError as error:  # the node was upgraded since
+        raise NoLongerAllowed(
+            "its release does not run the job as it was approved",
+            str(error),
+            hint=error.hint or "propose the job again",
+        ) from None
     if now >= record.deadline:
         raise NoLongerAllowed("the job's deadline has passed")
     known = {peer.fingerprint: peer for peer in peers.read_all(db) if peer.state == "active"}

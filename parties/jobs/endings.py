@@ -206,9 +206,11 @@ def _announced(record: JobRecord, me: Identity, message: control_pb2.End) -> Eve
         raise ProtocolError("announced the end of an attempt that is not the last")
     if event is Event.SUCCEED and message.attempt != record.attempt:
         raise ProtocolError("announced success of another attempt than the last")
-    spec = registry.get(record.job.protocol)
+    most = 0
+    if message.outcome == State.SUCCEEDED:  # others may end in releases that lack the job's protocol
+        spec = registry.get(record.job.protocol)
+        most = spec.tolerates(spec.parse(record.job))
     expendable = {party.name for party in record.parties} - set(record.job.receivers)
-    most = spec.tolerates(spec.parse(record.job)) if message.outcome == State.SUCCEEDED else 0
     if len(message.dropped) > most or not set(message.dropped) <= expendable:
         raise ProtocolError("announced that parties dropped out that cannot")
     return event

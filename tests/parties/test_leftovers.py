@@ -5,6 +5,7 @@ from unittest import mock
 
 import pytest
 
+from mpc import tally
 from parties import leftovers
 from parties.home import Home
 from parties.identity import keys
@@ -30,6 +31,14 @@ def test_what_belongs_to_no_open_job_goes(left: Leftovers) -> None:
     left.clean()
     assert not spool.exists()
     assert not held.exists()
+
+
+def test_the_spool_of_a_job_that_the_database_does_not_know_goes(left: Leftovers) -> None:
+    spool = left.home.spool / ("1" * 32)
+    spool.mkdir(parents=True)
+    (spool / tally.NAME).write_bytes(bytes(64))
+    left.clean()
+    assert not spool.exists()
 
 
 def test_nothing_is_looked_through_while_nothing_has_changed(left: Leftovers) -> None:

@@ -1,6 +1,9 @@
 """Events that cross on the way, one by one."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
+from unittest import mock
 
 import pytest
 
@@ -52,6 +55,41 @@ def test_a_party_that_cancels_while_the_coordinator_tries_again_does_not_run_aga
     assert ann.node.job(record.id).attempt == 2
     parties.carry("ann", "bob")
     assert parties.job_state("bob", record.id) is State.STOPPED
+
+
+@contextmanager
+def _another_release(lacks: str) -> Iterator[None]:
+    """Nodes do not have that protocol."""
+    with mock.patch.dict(registry.SPECS):
+        del registry.SPECS[lacks]  # type: ignore[attr-defined]
+        yield
+
+
+def test_a_job_that_an_upgraded_node_cannot_run_any_more_fails_and_says_so(parties: World) -> None:
+    ann, bob = parties["ann"], parties["bob"]
+    ours, theirs = ann.node.propose(psi_job("ann", "bob")), bob.node.propose(psi_job("bob", "ann"))
+    parties.settle()
+    with _another_release("psi.ecdh"):
+        ann.start_jobs()
+    bob.start_jobs()
+    with _another_release("psi.ecdh"):
+        parties.carry("bob", "ann")
+    parties.settle()
+    for party in (ann, bob):
+        for record in (ours, theirs):
+            assert party.node.job(record.id).reason == "ann: its release does not run the job as it was approved"
+        assert not party.evidence("peer_misbehaved")
+
+
+def test_the_end_of_a_job_of_another_release_is_no_misdeed(parties: World) -> None:
+    ann, bob = parties["ann"], parties["bob"]
+    record = ann.node.propose(psi_job("ann", "bob"))
+    with _another_release("psi.ecdh"):
+        parties.carry("ann", "bob")
+        assert parties.job_state("bob", record.id) is State.DENIED
+        parties.settle()
+    assert not bob.evidence("peer_misbehaved")
+    assert ann.node.receipt(record.id) == bob.node.receipt(record.id)
 
 
 def test_a_job_that_waits_for_its_next_attempt_does_not_wait_for_a_clock_that_was_turned_back(parties: World) -> None:
