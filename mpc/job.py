@@ -18,6 +18,7 @@ from mpc.errors import InputError
 
 if TYPE_CHECKING:  # loaded by whoever has something to check
     from pydantic import TypeAdapter, ValidationError
+    from pydantic_core import ErrorDetails
 
 DOMAIN = b"sealane/job/1\0"
 MAX_JOB_BYTES = 256 * 2**10  # fifty members with a hundred columns each fit
@@ -141,6 +142,12 @@ def digest_of(data: bytes) -> str:
 def explain(error: "ValidationError") -> str:
     """Where each problem is and what it is, without the offending values."""
     return "; ".join(
-        f"{'.'.join(str(part) for part in item['loc']) or 'top level'}: {item['msg']}"
+        f"{'.'.join(str(part) for part in item['loc']) or 'top level'}: {_said(item)}"
         for item in error.errors(include_input=False, include_url=False)[:5]
     )
+
+
+def _said(item: "ErrorDetails") -> str:
+    if item["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
+        return "there is nothing of that name"
+    return item["msg"].removeprefix("Value error, ")

@@ -8,12 +8,13 @@ not answer in time is given up.
 import json
 import sqlite3
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 from mpc.errors import ChannelError
 from parties import grants
+from parties.identity.peers import Peer
 from parties.store import Store
 from protos import control_pb2
 
@@ -24,11 +25,12 @@ _PEER_ANSWERS_S = 20.0
 MAX_CATALOGUE_BYTES = 512 * 2**10
 
 
-def ask(store: Store, kind: str, argument: Mapping[str, Any], timeout_s: float) -> Any:
-    """Ask the running node of `store`; raises `ChannelError` when it does not answer in time."""
+def ask(store: Store, kind: str, peer: Peer, timeout_s: float) -> Any:
+    """Have the running node of `store` ask `peer`; raises `ChannelError` when there is no answer in time."""
     with store.transaction() as db:
         call = db.execute(
-            "INSERT INTO calls (kind, argument, asked_at) VALUES (?, ?, ?)", (kind, json.dumps(argument), time.time())
+            "INSERT INTO calls (kind, argument, asked_at) VALUES (?, ?, ?)",
+            (kind, json.dumps({"peer": peer.fingerprint}), time.time()),
         ).lastrowid
     deadline = time.monotonic() + timeout_s
     try:
@@ -37,7 +39,7 @@ def ask(store: Store, kind: str, argument: Mapping[str, Any], timeout_s: float) 
             if row is not None and row["answer"] is not None:
                 answer = json.loads(row["answer"])
                 if "error" in answer:
-                    raise ChannelError(answer["error"], hint=answer["hint"])
+                    raise ChannelError(f"{peer.name} {answer['error']}", hint=answer["hint"])
                 return answer["value"]
             time.sleep(_POLL_S)
     finally:
@@ -73,7 +75,7 @@ class Answerer:
                 await self._probe(peer, call)
         except ChannelError:
             self._answers[call] = {
-                "error": "the peer is not connected",
+                "error": "is not connected",
                 "hint": "`sealane peer diagnose` says what can be done",
             }
 
@@ -106,7 +108,7 @@ class Answerer:
         """Answer for the peers that have not in time."""
         for call, (_peer, asked) in self._asked.items():
             if now - asked > _PEER_ANSWERS_S:
-                self._answers[call] = {"error": "the peer did not answer", "hint": "look at its node's log"}
+                self._answers[call] = {"error": "did not answer", "hint": "look at its node's log"}
 
     async def _probe(self, peer: str, call: int) -> None:
         await self._send_probes(peer, call, _PROBES, _PROBE_BYTES, back=False)
@@ -138,7 +140,7 @@ class Answerer:
                 raise ValueError
             self._answers[catalogue.call] = {"value": json.loads(catalogue.json)}
         except (ValueError, RecursionError):
-            self._answers[catalogue.call] = {"error": "the peer sent a catalogue that cannot be read", "hint": ""}
+            self._answers[catalogue.call] = {"error": "sent a catalogue that cannot be read", "hint": ""}
 
     def _asked_at(self, peer: str, call: int) -> float | None:
         """When `peer` was asked; None if it was not: a peer answers for itself only."""

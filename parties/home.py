@@ -85,7 +85,9 @@ class Home:
                 f"no node in {path}", hint="make one with `sealane init`, or name it with --home"
             ) from None
         except tomllib.TOMLDecodeError as error:
-            raise InputError(f"{file}: not TOML: {error}") from None
+            raise InputError(
+                f"{file}: not TOML: {error}", hint='write one NAME = VALUE a line, texts in "..."'
+            ) from None
         except UnicodeDecodeError:
             raise InputError(f"{file}: is not UTF-8", hint="save the file as UTF-8") from None
         except ValidationError as error:

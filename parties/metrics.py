@@ -93,7 +93,10 @@ class Metrics:
         try:
             server = make_server(host, port, app, server_class=_kind_for(host), handler_class=_Handler)
         except OSError as error:
-            raise InputError(f"metrics_listen {address} cannot be listened on: {error.strerror}") from None
+            raise InputError(
+                f"cannot listen on {address}: {error.strerror}",
+                hint="set metrics_listen in settings.toml to a free port of an address of this machine",
+            ) from None
         Thread(target=server.serve_forever, name="metrics", daemon=True).start()
         return Listener(server)
 

@@ -162,7 +162,7 @@ class Node:
         Gives `sent_bytes`, `received_bytes` (by the peer) and `seconds` of the way there, `returned_bytes` and
         `return_seconds` of the way back, and `clock_offset_s`, positive when the peer's clock is ahead.
         """
-        answer: dict[str, Any] = calls.ask(self._store, "diagnose", {"peer": self.peer(who).fingerprint}, 30.0)
+        answer: dict[str, Any] = calls.ask(self._store, "diagnose", self.peer(who), 30.0)
         return answer
 
     # Data and grants.
@@ -198,7 +198,7 @@ class Node:
 
     def catalogue(self, who: str) -> dict[str, Any]:
         """What a peer's grants let this party propose. Needs the running node."""
-        offered: dict[str, Any] = calls.ask(self._store, "catalogue", {"peer": self.peer(who).fingerprint}, 25.0)
+        offered: dict[str, Any] = calls.ask(self._store, "catalogue", self.peer(who), 25.0)
         return offered
 
     def grant(

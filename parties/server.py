@@ -19,7 +19,7 @@ from typing import ParamSpec, TypeVar
 
 import structlog
 
-from mpc.errors import ChannelError, ProtocolError
+from mpc.errors import ChannelError, InputError, ProtocolError
 from parties import calls
 from parties.books import Books
 from parties.home import Home
@@ -107,7 +107,11 @@ class Server:
         await self._look_at_peers()
         port = await self._transport.start(self.home.settings.listen)
         measure = partial(self._measure_from_thread, loop)
-        metrics = self._metrics.serve(self.home.settings.metrics_listen, self._takes_work, measure)
+        try:
+            metrics = self._metrics.serve(self.home.settings.metrics_listen, self._takes_work, measure)
+        except InputError:
+            await self._transport.stop(0)
+            raise
         _LOG.info("serving", name=self._identity.name, port=port, release=release())
         self._workers.spares.fill()
         self.on_ready(port)

@@ -52,3 +52,10 @@ def test_another_users_node_is_left_alone(tmp_path: Path, monkeypatch: pytest.Mo
     with pytest.raises(InputError, match="is of user") as caught:
         Home.load(tmp_path)
     assert "sudo -u" in caught.value.hint
+
+
+def test_an_unknown_setting_and_a_bad_address_are_told_in_words(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"settings\.toml: max_running_job: there is nothing of that name"):
+        _load(tmp_path, b'name = "hk-bank"\nmax_running_job = 3\n')
+    with pytest.raises(InputError, match=r"settings\.toml: listen: ':1' is not host:port"):
+        _load(tmp_path, b'name = "hk-bank"\nlisten = ":1"\n')

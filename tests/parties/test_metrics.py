@@ -64,5 +64,5 @@ def test_no_address_is_no_server() -> None:
 def test_a_port_that_is_taken_is_named() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         address = f"127.0.0.1:{taken.getsockname()[1]}"
-        with pytest.raises(InputError, match=f"metrics_listen {address} .*: Address already in use"):
+        with pytest.raises(InputError, match=f"cannot listen on {address}: Address already in use"):
             Metrics().serve(address, lambda: True, lambda: None)

@@ -228,6 +228,18 @@ def test_where_nobody_can_listen_the_reason_is_told(world: World, listen: str, w
     assert "GRPC" not in told["message"]
 
 
+def test_metrics_on_a_port_that_is_taken_are_one_error_and_nothing_is_left_behind(world: World) -> None:
+    settings = world.hk.home / "settings.toml"
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        changed = settings.read_text().replace('metrics_listen = ""', f'metrics_listen = "127.0.0.1:{port}"')
+        settings.write_text(changed.replace("127.0.0.1:7443", "127.0.0.1:0"))
+        command = [sys.executable, "-m", "parties.cli", "--json", "--home", str(world.hk.home), "serve"]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert json.loads(done.stderr)["error"]["message"] == f"cannot listen on 127.0.0.1:{port}: Address already in use"
+
+
 def test_a_command_line_that_cannot_be_used_is_an_error_like_others(world: World) -> None:
     for words in (("job", "show"), ("job", "shw"), ("grant", "add", "cn-bank", "--bogus")):
         error, hint = world.hk(*words, code=2).err.splitlines()
