@@ -18,7 +18,7 @@ from mpc.reports import expressions
 from mpc.reports.compiling_conditions import Resolver, compile_where, joined_by
 from mpc.reports.expressions import MAX_DEGREE, MAX_TERMS, Column, Polynomial
 from mpc.reports.grammar import given, only, parse, refuse, words
-from mpc.reports.plan import SQUARES, Aggregate, Buckets, Comparison, Function, GroupKey, Ordering, Output, Plan, Table
+from mpc.reports.plan import Aggregate, Buckets, Comparison, Function, GroupKey, Ordering, Output, Plan, Table
 
 MAX_PARTIES = 10
 MAX_OUTPUTS = 40
@@ -223,8 +223,6 @@ def _aggregate(node: exp.Expr, resolver: Resolver) -> Aggregate:
     argument = _polynomial(node.this, resolver)
     if not argument.columns:
         raise refuse(f"{words(node)} of no column")
-    if function in SQUARES and argument.degree * 2 > MAX_DEGREE * 2:
-        raise refuse(f"{words(node)} of a product of more than {MAX_DEGREE} columns")
     if function in ("min", "max", "quantile_disc", "quantile_cont"):
         if len(argument.parties) != 1:
             raise refuse(f"{words(node)} of columns of several parties", "take it of one party's columns")

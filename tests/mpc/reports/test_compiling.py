@@ -161,6 +161,23 @@ def test_a_text_made_to_cost_much_is_refused_at_once(sql: str) -> None:
         compile_sql(sql)
 
 
+@pytest.mark.parametrize("function", ["SUM", "VAR_POP"])
+def test_a_product_has_so_many_columns_and_terms_at_most(function: str) -> None:
+    factors = ["hk.age", "hk.income", "hk.debt", "cn.score"]
+    plan = compile_sql(f"SELECT {function}({' * '.join(factors)}) AS x" + FROM)
+    assert plan.aggregates[0].argument is not None
+    assert plan.aggregates[0].argument.degree == len(factors)
+    with pytest.raises(InputError, match="multiplies more than 4 columns"):
+        compile_sql(f"SELECT {function}({' * '.join([*factors, 'hk.age'])}) AS x" + FROM)
+    eight, more = (" + ".join(f"hk.a{i}" for i in range(count)) for count in (8, 9))
+    others = " + ".join(f"cn.b{i}" for i in range(8))
+    plan = compile_sql(f"SELECT {function}(({eight}) * ({others})) AS x" + FROM)
+    assert plan.aggregates[0].argument is not None
+    assert len(plan.aggregates[0].argument.terms) == 64
+    with pytest.raises(InputError, match="more than 64 terms"):
+        compile_sql(f"SELECT {function}(({more}) * ({others})) AS x" + FROM)
+
+
 @pytest.mark.parametrize("sign", [" + ", " - "])
 def test_a_long_sum_is_no_deep_one(sign: str) -> None:
     plan = compile_sql("SELECT SUM(" + sign.join(["hk.age"] * 300) + ") AS x" + FROM)
