@@ -134,6 +134,13 @@ def test_it_works_for_a_label_holder_without_columns_and_for_numbers() -> None:
     assert_same(run(subject), subject)
 
 
+@pytest.mark.parametrize(("gamma", "splits"), [(0.0, 3), (10.0, 2), (15.0, 1), (30.0, 0)])
+def test_splits_that_gain_less_than_gamma_are_not_made(gamma: float, splits: int) -> None:
+    subject = with_params(mixed(160), private_split=True, trees=1, depth=2, bins=5, gamma=gamma)
+    assert sum(owner >= 0 for owner in plain(subject).fitted.forest.trees[0].owner) == splits
+    assert_same(run(subject), subject)
+
+
 def test_the_label_holder_decrypts_no_sum() -> None:
     seen: list[Any] = []
     real = Masking.fields
