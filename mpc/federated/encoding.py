@@ -63,10 +63,18 @@ def read_features(table: "pa.Table | None", rows: I64) -> F64:
 def fit_scaling(numbers: F64, names: tuple[str, ...]) -> Scaling:
     """Mean and deviation of each column; raises `InputError` naming a column that is constant or cannot be scaled."""
     mean, deviation = numbers.mean(axis=0), numbers.std(axis=0)
-    for name, centre, spread in zip(names, mean, deviation, strict=True):
-        if not spread > 1e-12 * abs(centre):
-            raise InputError(f"column {name!r} is constant in the common rows", hint="leave it out")
+    for name, centre, spread in zip(names, mean.tolist(), deviation.tolist(), strict=True):
+        if not _differs(centre, spread):
+            raise InputError(
+                f"column {name!r} is constant in the common rows, or so nearly that it cannot be scaled",
+                hint="leave it out",
+            )
     return Scaling(names, mean, deviation)
+
+
+def _differs(mean: float, deviation: float) -> bool:
+    """Whether numbers can be told apart: rounding, or that their squares vanish, would else decide what they become."""
+    return deviation > max(1e-12 * abs(mean), 1 / _MAX_NUMBER)
 
 
 def encode(numbers: F64, scaling: Scaling) -> Encoded:
@@ -118,5 +126,7 @@ def encode_label(label: F64, name: str, family: str, classes: int) -> Label:
         return Label((label[:, None] == found).astype(np.float64), tuple(found.tolist()))
     if family == "linear":
         mean, deviation = float(label.mean()), float(label.std())
+        if not _differs(mean, deviation):
+            raise InputError(f"the label {name!r} is so nearly constant that it cannot be scaled")
         return Label(((label - mean) / deviation)[:, None], (), mean, deviation)
     return Label(label[:, None])

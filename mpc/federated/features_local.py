@@ -17,6 +17,7 @@ F64 = npt.NDArray[np.float64]
 
 WOE_KIND = "woe"
 WOE_VERSION = 1
+_LEAST_SPREAD = 1e-150  # squares of less lose digits
 
 
 def standardise(column: Column) -> F64:
@@ -29,8 +30,11 @@ def standardise(column: Column) -> F64:
         spread = values.std()
     if not np.isfinite(spread):
         raise InputError(f"column {column.name!r} has numbers so large that their squares overflow")
-    if spread == 0:
-        raise InputError(f"column {column.name!r} has the same value in all common rows", hint="leave the column out")
+    if not spread > max(1e-12 * float(np.abs(values).max(initial=0)), _LEAST_SPREAD):
+        raise InputError(
+            f"column {column.name!r} has the same value in all common rows, or so nearly that it cannot be scaled",
+            hint="leave the column out",
+        )
     return np.asarray((values - values.mean()) / spread)
 
 

@@ -19,7 +19,7 @@ from mpc.federated.encoding import (
     read_features,
     read_label,
 )
-from mpc.federated.regression_params import Params
+from mpc.federated.regression_params import MAX_CLASS_WEIGHT, Params
 from mpc.federated.regression_residuals import MAX_SQUARES
 from mpc.federated.regression_training import Data
 from mpc.spec import Party
@@ -47,6 +47,12 @@ def load(party: Party[Params], tables: Mapping[str, pa.Table], rows: I64) -> Loa
         values = read_label(tables["label"], rows, params.family, params.classes)
         label = encode_label(values, tables["label"].column_names[0], params.family, params.classes)
         weights = row_weights(params, label.targets)
+        if weights is not None and weights.max() > MAX_CLASS_WEIGHT:
+            raise InputError(
+                f"the label {tables['label'].column_names[0]!r} has a class of so few rows that its balanced weight is "
+                f"above {MAX_CLASS_WEIGHT}",
+                hint="give class_weight as numbers",
+            )
         if params.intercept:
             x = np.concatenate([x, np.full((len(x), 1), ONE, np.int64)], axis=1)
     held_out = int(params.validation * len(x)) if params.patience else 0

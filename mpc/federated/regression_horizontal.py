@@ -5,11 +5,11 @@ aggregator, who is the first receiver, sends the weights, and the parties sum up
 rows: the loss, its gradient and second derivatives. So the result is that of a regression on all rows together.
 
 Output:   every party the whole model. The receivers' tables hold one row: rows, rounds and parties.
-Leaks:    all learn how many rows there are in all, the mean and deviation of each column, how many labels are not 0,
-          the weights of each round, and who dropped out. The aggregator's process sees the sums of each round: loss,
-          gradient and second derivatives over the rows of all parties together; between two parties, those of the
-          other by subtraction. When a party drops out, the aggregator can tell that party's share of the sums apart
-          as far as the weights of two rounds are alike.
+Leaks:    all learn how many rows there are in all, the mean and deviation of each column, of a linear regression's
+          label too, how many labels are not 0, the weights of each round, and who dropped out. The aggregator's process
+          sees the sums of each round: loss, gradient and second derivatives over the rows of all parties together;
+          between two parties, those of the other by subtraction. When a party drops out, the aggregator can tell that
+          party's share of the sums apart as far as the weights of two rounds are alike.
 Security: that of `mpc.sharing.masked_sum`.
 Checks:   lengths, numbers that are not finite; sums that could overflow.
 Cost:     a round takes (d + 2)(d + 3)/2 numbers of 8 bytes from each party for d columns, and about six rounds.
@@ -24,7 +24,7 @@ import numpy as np
 from pydantic import ConfigDict, Field, StrictInt, with_config
 
 from mpc.errors import InputError, ProtocolError, ResultWithheld
-from mpc.federated.encoding import F64, I64, read_features, read_label
+from mpc.federated.encoding import F64, I64, Scaling, read_features, read_label
 from mpc.job import Job
 from mpc.sharing import limbs
 from mpc.sharing.dropouts import require_enough, threshold
@@ -92,14 +92,17 @@ def run(party: Party[Params], tables: "Mapping[str, pa.Table]") -> Outcome:
     rows = np.arange(tables["feature"].num_rows)
     numbers = read_features(tables["feature"], rows)
     labels = read_label(tables["label"], rows, params.family, 2)
-    setting, moments = _sum_moments(
-        party, Setting.of(party, party.params.survive_dropouts, b"moments"), numbers, labels
-    )
-    _check_moments(party, moments, tables["feature"].column_names)
-    x = (numbers - np.array(moments.mean)) / np.array(moments.deviation)
+    columns = dict(zip(tables["feature"].column_names, numbers.T, strict=True))
+    measured = columns | ({tables["label"].column_names[0]: labels} if params.family == "linear" else {})
+    setting = Setting.of(party, params.survive_dropouts, b"moments")
+    setting, moments = _sum_moments(party, setting, measured, labels)
+    _check_moments(party, moments, list(measured))
+    mean, deviation = (np.array(each[: len(columns)]) for each in (moments.mean, moments.deviation))
+    x = (numbers - mean) / deviation
     if params.intercept:
         x = np.concatenate([x, np.ones((len(x), 1))], axis=1)
-    data = _Data(x, labels)
+    centre, unit = _scale_of_label(params, moments)
+    data = _Data(x, (labels - centre) / unit)
     if setting.name == setting.aggregator:
         setting, weights, rounds = _lead(party, setting, data, moments.rows)
     else:
@@ -110,7 +113,10 @@ def run(party: Party[Params], tables: "Mapping[str, pa.Table]") -> Outcome:
         "rows": moments.rows,
         "rounds": rounds,
     }
-    model = _model(party, tables, moments, weights, facts)
+    weights = weights * unit
+    if params.intercept:
+        weights[-1] += centre
+    model = _model(party, tables, Scaling(tuple(columns), mean, deviation), weights, facts)
     summary = {name: facts[name] for name in ("rows", "rounds", "survivors")}
     table = one_row(summary) if party.name in party.job.receivers else None
     dropped = tuple(sorted(set(party.job.members) - set(setting.members)))
@@ -123,24 +129,35 @@ def _sum(setting: Setting, label: bytes, vector: I64) -> tuple[Setting, I64 | No
     return setting.among(found.survivors), found.total
 
 
-def _sum_moments(party: Party[Params], setting: Setting, numbers: F64, labels: F64) -> tuple[Setting, wire.Moments]:
+def _scale_of_label(params: Params, moments: wire.Moments) -> tuple[float, float]:
+    """What labels have subtracted, and what they are divided by: sums and tolerance then do not depend on their unit.
+
+    Without an intercept that would make up for it, nothing is subtracted.
+    """
+    if params.family != "linear":
+        return 0.0, 1.0
+    return moments.mean[-1] if params.intercept else 0.0, moments.deviation[-1]
+
+
+def _sum_moments(
+    party: Party[Params], setting: Setting, columns: Mapping[str, F64], labels: F64
+) -> tuple[Setting, wire.Moments]:
     """Counts, sums and sums of squares, exact in units of 2^-20, from which the aggregator tells the moments."""
-    rows, columns = numbers.shape
-    if np.abs(numbers).max(initial=0) >= 2.0**40:
-        column = int(np.argmax(np.abs(numbers).max(axis=0)))
-        raise InputError(f"column {column + 1} holds numbers of 2^40 or more", hint="use larger units")
-    scaled = np.rint(numbers * 2.0**_MOMENT_FRACTION).astype(np.int64).astype(object)
+    rows = len(labels)
     figures = [rows, int((labels != 0).sum())]
-    try:
-        for column in scaled.T:
-            figures += limbs.split(int(column.sum()) + (rows << 61), party.rng)
-            figures += limbs.split(int((column**2).sum()), party.rng)
-    except OverflowError:
-        raise InputError("a column's sum of squares is too large", hint="use larger units") from None
+    for name, numbers in columns.items():
+        if np.abs(numbers).max(initial=0) >= 2.0**40:
+            raise InputError(f"column {name!r} holds numbers of 2^40 or more", hint="use larger units")
+        scaled = np.rint(numbers * 2.0**_MOMENT_FRACTION).astype(np.int64).astype(object)
+        try:
+            figures += limbs.split(int(scaled.sum()) + (rows << 61), party.rng)
+            figures += limbs.split(int((scaled**2).sum()), party.rng)
+        except OverflowError:
+            raise InputError(f"the sum of squares of column {name!r} is too large", hint="use larger units") from None
     setting, total = _sum(setting, b"moments", np.array(figures, np.int64))
     if total is None:
         return setting, setting.links.recv(setting.aggregator, wire.Moments)
-    moments = _moments(total.tolist(), columns)
+    moments = _moments(total.tolist(), len(columns))
     for peer in setting.members:
         if peer != setting.name:
             setting.links.try_send(peer, moments)
@@ -169,7 +186,10 @@ def _check_moments(party: Party[Params], moments: wire.Moments, names: list[str]
         raise ProtocolError(f"{party.job.receivers[0]}: sent moments of another number of columns, or not finite")
     for name, deviation in zip(names, moments.deviation, strict=True):
         if deviation <= 0:
-            raise InputError(f"column {name!r} is constant over all parties' rows", hint="leave it out")
+            raise InputError(
+                f"column {name!r} is constant over all parties' rows, or differs by less than a millionth",
+                hint="leave it out, or use smaller units",
+            )
     if moments.label_rows == 0 or (party.params.family == "logistic" and moments.label_rows == moments.rows):
         raise InputError("the label has a single value over all parties' rows")
 
@@ -268,27 +288,28 @@ def _at(family: str, z: F64, y: F64) -> tuple[float, F64, F64]:
 def _model(
     party: Party[Params],
     tables: "Mapping[str, pa.Table]",
-    moments: wire.Moments,
+    scaling: Scaling,
     weights: F64,
     facts: Mapping[str, int],
 ) -> "Model":
     from mpc.federated.model import Feature, Model
 
     split = len(weights) - party.params.intercept
-    names = tables["feature"].column_names
     return Model.of_training(
         party,
         KIND,
         MODEL_VERSION,
-        features=tuple(Feature(name, "number", abs(float(w))) for name, w in zip(names, weights[:split], strict=True)),
+        features=tuple(
+            Feature(name, "number", abs(float(w))) for name, w in zip(scaling.names, weights[:split], strict=True)
+        ),
         label=tables["label"].column_names[0],
         sizes=dict(facts),
         revealed=_reveals(party.job, party.params),
         arrays={
             "weights": weights[:split],
             "intercept": weights[split:] if party.params.intercept else np.zeros(1),
-            "mean": np.array(moments.mean),
-            "deviation": np.array(moments.deviation),
+            "mean": scaling.mean,
+            "deviation": scaling.deviation,
         },
     )
 
@@ -313,9 +334,10 @@ def predict(model: "Model", numbers: F64) -> F64:
 
 
 def _reveals(job: Job, params: Params) -> dict[str, str]:
+    label = " and of the label" if params.family == "linear" else ""
     text = (
-        "the weights of every round, the mean and deviation of each column over all rows, how many rows and how many "
-        "labels other than 0 there are, and which parties dropped out"
+        f"the weights of every round, the mean and deviation of each column{label} over all rows, "
+        "how many rows and how many labels other than 0 there are, and which parties dropped out"
     )
     aggregator = job.receivers[0]
     sums = "; while it runs, the sums of loss, gradient and second derivatives over all parties' rows in each round"

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 BINS = 1000
 MAX_ROWS = 2**26  # of all parties: the receiver holds two numbers for each
-_UNIT = 2.0**30
+_UNIT = 2.0**60
 _OFFSET = 2**100  # is added to a sum that may be negative
 
 
@@ -85,7 +85,10 @@ def evaluate(party: Party[Params], tables: "Mapping[str, pa.Table]") -> Outcome:
     labels = read_label(tables["label"], np.arange(tables["label"].num_rows), family, 2)
     found = predict(model, _numbers(model, tables["feature"]))
     check_same_training(party, model)
-    figures = _counted(labels, found) if family == "logistic" else _summed(labels, found, family, party.rng)
+    unit = _unit_of(model)
+    figures = (
+        _counted(labels, found) if family == "logistic" else _summed(labels / unit, found / unit, family, party.rng)
+    )
     total = masked_sum(Setting.of(party, 0, b"evaluate.regression_horizontal"), figures).total
     facts = {"parties": len(party.job.members), "own_rows": len(labels)}
     if total is None:
@@ -93,7 +96,7 @@ def evaluate(party: Party[Params], tables: "Mapping[str, pa.Table]") -> Outcome:
     if family == "logistic":
         measured = _from_counts(total, party.params)
     else:
-        measured = _from_sums(total, party.params, family, facts["parties"])
+        measured = _from_sums(total, party.params, family, facts["parties"], unit)
     return Outcome(measured.to_arrow(), facts)
 
 
@@ -128,8 +131,14 @@ def _require_rows(rows: int, params: Params) -> None:
         raise ResultWithheld(f"all parties together have fewer rows than the agreed minimum of {params.min_rows}")
 
 
+def _unit_of(model: "Model") -> float:
+    """A power of two near what a linear model predicts, the same at all parties: what sums are formed in."""
+    largest = max(float(np.abs(model.arrays[name]).max(initial=0)) for name in ("weights", "intercept"))
+    return float(2.0 ** np.frexp(largest)[1]) if _family(model) == "linear" and largest else 1.0
+
+
 def _summed(labels: F64, found: F64, family: str, rng: Rng) -> I64:
-    """How many rows there are; and as limbs of integers, in units of 2^-30, the sums that `_from_sums` names."""
+    """How many rows there are; and as limbs of integers, in units of 2^-60, the sums that `_from_sums` names."""
     from mpc.federated.evaluation import poisson_deviance
 
     errors = found - labels
@@ -146,7 +155,7 @@ def _summed(labels: F64, found: F64, family: str, rng: Rng) -> I64:
     return np.array(figures, np.int64)
 
 
-def _from_sums(total: I64, params: Params, family: str, parties: int) -> "Evaluation":
+def _from_sums(total: I64, params: Params, family: str, parties: int, unit: float) -> "Evaluation":
     from mpc.federated.evaluation import Evaluation
 
     rows, *rest = total.tolist()
@@ -159,8 +168,8 @@ def _from_sums(total: I64, params: Params, family: str, parties: int) -> "Evalua
     _require_rows(rows, params)
     spread = label_squares - Fraction(labels**2, rows * int(_UNIT))
     measures = {
-        "rmse": float(Fraction(squares, rows * int(_UNIT))) ** 0.5,
-        "mae": float(Fraction(magnitudes, rows * int(_UNIT))),
+        "rmse": unit * float(Fraction(squares, rows * int(_UNIT))) ** 0.5,
+        "mae": unit * float(Fraction(magnitudes, rows * int(_UNIT))),
         "r2": float(1 - squares / spread) if spread else 0.0,
     }
     if family == "poisson":

@@ -13,6 +13,7 @@ from mpc.psi.params import by_role
 
 MAX_ROWS = 2**24
 MAX_CLASSES = 100
+MAX_CLASS_WEIGHT = 1000
 
 POISSON_POWER = 6  # e^z is (1 + z/2^6)^(2^6)
 POISSON_RANGE = (-12, 6)
@@ -67,8 +68,8 @@ class Params:
         if isinstance(self.class_weight, tuple) and self.class_weight:
             if len(self.class_weight) != self.classes:
                 raise InputError(f"class_weight gives {len(self.class_weight)} weights for {self.classes} classes")
-            if not all(0 < weight <= 1000 for weight in self.class_weight):
-                raise InputError("a class's weight is above 0 and at most 1000")
+            if not all(0 < weight <= MAX_CLASS_WEIGHT for weight in self.class_weight):
+                raise InputError(f"a class's weight is above 0 and at most {MAX_CLASS_WEIGHT}")
         if self.patience and not self.validation:
             raise InputError("early stopping takes a share of validation rows above 0")
 

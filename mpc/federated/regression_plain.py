@@ -51,7 +51,7 @@ def fit_plain(columns: Mapping[str, I64], targets: F64, params: Params) -> Plain
         if params.patience:
             mean, after = np.mean(after, axis=0), []
             errors.append(float(np.mean((predictions(params, x[count:] @ mean) - targets[count:]) ** 2)))
-            best = mean if errors[-1] == min(errors) else best
+            best = mean if errors.index(min(errors)) == len(errors) - 1 else best
             if len(errors) - 1 - int(np.argmin(errors)) >= params.patience:
                 break
     chosen = best if params.patience else np.mean(after, axis=0)

@@ -84,11 +84,12 @@ def evaluate(party: Party[Params], tables: "Mapping[str, pa.Table]") -> Outcome:
     """Play one party of evaluate.regression: the label holder's table is `Evaluation.to_arrow`. Facts as `predict`."""
     from mpc.federated import evaluation
 
-    labels = _labels(party, tables["label"]) if "label" in tables else None
     joint = _joint_scores(party, tables)
-    if joint.scores is None or labels is None:
+    if joint.scores is None or "label" not in tables:
         return Outcome(None, joint.facts)
-    known, found = labels[joint.rows], predictions(joint.model, joint.scores, joint.label)
+    classes = joint.model.parameters.get("classes", 2)
+    known = read_label(tables["label"], joint.rows, _family(joint.model), classes)
+    found = predictions(joint.model, joint.scores, joint.label)
     task = TASKS[_family(joint.model)]
     if joint.label.classes:
         task, known = "multiclass", _indices(known, joint.label.classes)
@@ -128,14 +129,14 @@ class Part:
     @classmethod
     def ready(cls, party: AnyParty, tables: "Mapping[str, pa.Table]") -> "Part":
         """Align with the others; raises `InputError` or `ProtocolError` if the parts of the model do not fit."""
-        model, numbers = _prepare(party, tables)
+        model, columns = _prepare(party, tables)
         aligned = alignment.align(party, tables["key"], LABEL_HOLDER)
         check_same_training(party, model)
-        partial, clipped = partial_scores(model, numbers[aligned.rows])
+        partial, clipped = partial_scores(model, read_features(columns, aligned.rows))
         return cls(model, aligned.rows, partial, {**aligned.facts, "clipped": clipped})
 
 
-def _prepare(party: AnyParty, tables: "Mapping[str, pa.Table]") -> "tuple[Model, F64]":
+def _prepare(party: AnyParty, tables: "Mapping[str, pa.Table]") -> "tuple[Model, pa.Table | None]":
     """The party's part of the model, and its columns in the model's order; raises `InputError` if they do not fit."""
     from mpc.federated.columns import check_schema, read_columns
     from mpc.federated.model import Model
@@ -150,8 +151,7 @@ def _prepare(party: AnyParty, tables: "Mapping[str, pa.Table]") -> "tuple[Model,
         )
     check_schema(read_columns(tables), [(feature.name, feature.kind) for feature in model.features], party.name)
     names = [feature.name for feature in model.features]
-    rows = np.arange(tables["key"].num_rows)
-    return model, read_features(tables["feature"].select(names) if names else None, rows)
+    return model, tables["feature"].select(names) if names else None
 
 
 def partial_scores(model: "Model", numbers: F64) -> tuple[I64, int]:
@@ -205,21 +205,37 @@ def exchange_label(party: AnyParty, model: "Model") -> Label | None:
         return None
     links, outputs = Links(party.peers), model.arrays["weights"].shape[1]
     if party.name == who.label_holder:
-        content = model.content
-        label = Label(
-            np.zeros((0, outputs)), tuple(content["classes"]), content["label_mean"], content["label_deviation"]
-        )
+        label = _label_of(model, outputs)
         for peer in party.job.receivers:
             if peer != party.name:
                 links.send(peer, wire.Scale(mean=label.mean, deviation=label.deviation, classes=label.classes))
         return label
     told = links.recv(who.label_holder, wire.Scale)
-    classes = tuple(told.classes)
-    numbers = np.array([told.mean, told.deviation, *classes])
-    expected = outputs if outputs > 1 else 0
-    if not (np.isfinite(numbers).all() and told.deviation > 0 and len(set(classes)) == len(classes) == expected):
-        raise ProtocolError(f"{who.label_holder}: sent a scale that no label has, or other than {expected} classes")
-    return Label(np.zeros((0, outputs)), classes, told.mean, told.deviation)
+    label = Label(np.zeros((0, outputs)), tuple(told.classes), told.mean, told.deviation)
+    if not _may_be(label, outputs):
+        raise ProtocolError(
+            f"{who.label_holder}: sent a scale that no label has, or other than {outputs if outputs > 1 else 0} classes"
+        )
+    return label
+
+
+def _label_of(model: "Model", outputs: int) -> Label:
+    """What the outputs stand for, by the label holder's part."""
+    classes = model.content.get("classes")
+    numbers = [model.content.get("label_mean"), model.content.get("label_deviation")]
+    if isinstance(classes, list) and all(isinstance(value, (int, float)) for value in (*numbers, *classes)):
+        mean, deviation, *classes = map(float, [*numbers, *classes])
+        label = Label(np.zeros((0, outputs)), tuple(classes), mean, deviation)
+        if _may_be(label, outputs):
+            return label
+    raise InputError("not a model of a regression: it does not say what its label was")
+
+
+def _may_be(label: Label, outputs: int) -> bool:
+    """Whether a label can have such a scale and classes, which are ascending: one for each of several outputs."""
+    finite = np.isfinite([label.mean, label.deviation, *label.classes]).all()
+    ascending = list(label.classes) == sorted(set(label.classes))
+    return bool(finite and label.deviation > 0 and ascending and len(label.classes) == (outputs if outputs > 1 else 0))
 
 
 def _family(model: "Model") -> str:
@@ -266,15 +282,6 @@ def headings_of(model: "Model", label: Label) -> list[str]:
     if label.classes:
         return [f"probability of {name}" for name in class_names(label.classes)]
     return ["probability" if _family(model) == "logistic" else "prediction"]
-
-
-def _labels(party: Party[Params], table: "pa.Table") -> F64:
-    """The label of every row, checked before anything is sent."""
-    from mpc.federated.model import Model
-
-    model = Model.from_bytes(party.model)
-    classes = model.parameters.get("classes", 2)
-    return read_label(table, np.arange(table.num_rows), _family(model), classes)
 
 
 def _indices(labels: F64, classes: tuple[float, ...]) -> F64:

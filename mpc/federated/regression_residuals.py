@@ -15,7 +15,7 @@ import numpy as np
 from mpc.errors import InputError
 from mpc.federated.encoding import CLIP, F64, MAX_COUNT
 from mpc.federated.fixed_shares import clip, narrow, soft_threshold, truncate, widen
-from mpc.federated.regression_params import POISSON_POWER, POISSON_RANGE, Params, Parties
+from mpc.federated.regression_params import MAX_CLASS_WEIGHT, POISSON_POWER, POISSON_RANGE, Params, Parties
 from mpc.primitives import ring128
 from mpc.primitives.ring128 import Ring
 from mpc.sharing import engine as engines
@@ -31,7 +31,6 @@ _ERROR_LIMIT = 1 << (_ERROR_FRACTION + 12)
 MAX_SQUARES = 2**18  # that are summed up: below 2^62
 _WEIGHT_LIMIT = 1 << 60
 _LINEAR_LIMIT = 1 << 37  # of linear residuals that are weighted
-_MOST_WEIGHT = 1000  # of a class
 
 _POISSON_FRACTION = _FRACTION + POISSON_POWER
 _POISSON_LIMIT = math.ceil((1 + POISSON_RANGE[1] / 2**POISSON_POWER) ** 2**POISSON_POWER)
@@ -85,7 +84,7 @@ class Residuals:
         errors = self._errors(self.engine, scores, rows.targets)
         if self.weighted:
             factors = None if rows.weights is None else np.rint(rows.weights * 2**_CLASS_WEIGHT_FRACTION).astype(int)
-            most = _MOST_WEIGHT << _CLASS_WEIGHT_FRACTION
+            most = MAX_CLASS_WEIGHT << _CLASS_WEIGHT_FRACTION
             errors = errors * self.engine.share(self.label_holder, factors, shape=errors.shape, low=0, high=most)
         return widen(self.engine, errors)
 
@@ -160,7 +159,7 @@ def _score_limit(params: Params, shape: Shape, columns: int, rows: int) -> int:
     steps = params.epochs * -(-rows // params.batch_rows)
     residual = MAX_COUNT if shape == "exponential" else 1
     if params.class_weight:
-        residual *= _MOST_WEIGHT
+        residual *= MAX_CLASS_WEIGHT
     weight = steps * params.learning_rate / (1 - params.momentum) * residual * CLIP
     limit = 1 << max(4, math.ceil(math.log2(weight * CLIP * columns)))
     if limit << (SCORE_FRACTION if shape == "clipped" else _FRACTION) >= 1 << 61:

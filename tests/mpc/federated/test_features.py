@@ -266,6 +266,8 @@ def test_as_many_columns_as_could_solve_for_the_others_are_refused() -> None:
     [
         ([1.0, None] * 30, "column 'x', row 2: a value is missing"),
         ([2.0] * 60, "column 'x' has the same value"),
+        ([1e-160, 3e-160, 2e-160] * 20, "column 'x' has the same value .* or so nearly"),
+        ([1e16, 1e16 + 2] * 30, "column 'x' has the same value .* or so nearly"),
         ([1e200, -1e200] * 30, "column 'x' has numbers so large"),
         ([1.0, float("inf")] * 30, "column 'x', row 2: infinity"),
     ],

@@ -168,12 +168,69 @@ def spoiled(party, column, change):
         ("bank", "x2", lambda v: [float("nan")] * len(v), r"column 'x2', row \d+: a value is missing"),
         ("bank", "x2", lambda v: [x * 1e160 for x in v], r"column 'x2', row \d+: a number is above"),
         ("bank", "x2", lambda v: [str(x) for x in v], "column 'x2' is of type string"),
+        ("telecom", "t_x3", lambda v: [x * 1e-170 for x in v], "column 't_x3' is constant .* or so nearly"),
     ],
 )
 def test_a_column_that_cannot_be_trained_on_is_named(party, column, change, words):
     tables = spoiled(party, column, change)
     with pytest.raises(InputError, match=words):
         run_job(train_job(tables, "y", sigmoid="linear", epochs=1), tables)
+
+
+@pytest.mark.parametrize(
+    ("change", "fields", "words"),
+    [
+        (lambda v: [x * 1e-170 for x in v], {"family": "linear"}, "label 'y' is so nearly constant"),
+        (lambda v: [1e15 + x for x in v], {"family": "linear"}, "label 'y' is so nearly constant"),
+        (lambda v: [1] + [0] * (len(v) - 1), {"class_weight": "balanced"}, "balanced weight is above 1000"),
+    ],
+)
+def test_a_label_that_cannot_be_scaled_or_weighed_is_named(change, fields, words):
+    rng = np.random.default_rng(2)
+    x, z = rng.normal(size=(2, 2100))
+    bank = pa.table({"id": range(2100), "x": x, "y": pa.array(change([int(each > 0) for each in z]))})
+    tables = {"bank": bank, "telecom": pa.table({"id": range(2100), "t_x": z})}
+    with pytest.raises(InputError, match=words):
+        run_job(train_job(tables, "y", epochs=1, **fields), tables)
+
+
+def test_only_rows_that_all_have_are_looked_at_in_a_prediction():
+    tables, job, outcomes = trained_breast()
+    wanted = use_job("evaluate.regression", job, tables, "y")
+    expected = Evaluation.from_arrow(run_job(wanted, tables, models=models(outcomes))["bank"].table)
+    more = dict(tables)
+    for name, table in tables.items():
+        strange = {column: [None] for column in table.column_names} | {"id": [10**6 + len(name)]}
+        if name == "bank":
+            strange["y"] = [7]
+        extra = pa.table(strange).cast(table.schema)
+        more[name] = pa.concat_tables([table, extra])
+    found = Evaluation.from_arrow(run_job(wanted, more, models=models(outcomes))["bank"].table)
+    assert (found.rows, found.measures) == (expected.rows, pytest.approx(expected.measures, rel=1e-9))
+    more["bank"] = spoiled_row(tables["bank"], "y", 7)
+    with pytest.raises(InputError, match="label 'y', row 1: the value is neither 0 nor 1"):
+        run_job(wanted, more, models=models(outcomes))
+    more["bank"] = spoiled_row(tables["bank"], "x2", None)
+    with pytest.raises(InputError, match="column 'x2', row 1: a value is missing"):
+        run_job(wanted, {**tables, "bank": more["bank"]}, models=models(outcomes))
+
+
+def spoiled_row(table, column, value):
+    """The table with another value of a column in its first row."""
+    place = table.column_names.index(column)
+    return table.set_column(place, column, pa.array([value, *table[column].to_pylist()[1:]], table[column].type))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [{"classes": ["x"]}, {"classes": [1.0]}, {"label_mean": None}, {"label_deviation": 0}, {"classes": None}],
+)
+def test_a_part_that_does_not_say_what_its_label_was_is_refused(content):
+    tables, job, outcomes = trained_breast()
+    part = Model.from_bytes(outcomes["bank"].model)
+    damaged = replace(part, content={**part.content, **content}).to_bytes()
+    with pytest.raises(InputError, match="does not say what its label was"):
+        run_job(use_job("predict.regression", job, tables, "y"), tables, models={**models(outcomes), "bank": damaged})
 
 
 def test_too_few_common_rows_end_the_job():

@@ -66,6 +66,26 @@ def test_the_model_is_that_of_all_rows_together(count, family):
     assert [name for name, outcome in outcomes.items() if outcome.table is not None] == ["p0"]
 
 
+@pytest.mark.parametrize("unit", [1e-4, 3e6])
+@pytest.mark.parametrize("intercept", [True, False])
+def test_the_unit_of_a_label_changes_nothing_but_the_unit(unit, intercept):
+    table = visits()
+    x, y = table[list(FEATURES)].to_numpy(float), (5 + table["doctorco"].to_numpy(float)) * unit
+    job = make_job(["p0", "p1"], "y", family="linear", intercept=intercept, l2=0.01)
+    outcomes = run_job(job, parted(table.assign(y=y), 2))
+    standard = (x - x.mean(axis=0)) / x.std(axis=0)
+    centre = y.mean() if intercept else 0
+    weights = np.linalg.solve(standard.T @ standard + 0.01 * len(y) * np.eye(len(FEATURES)), standard.T @ (y - centre))
+    found = predict(Model.from_bytes(outcomes["p1"].model), x)
+    assert found == pytest.approx(standard @ weights + centre, abs=1e-5 * unit)
+
+
+def test_a_label_that_is_constant_over_all_rows_is_refused():
+    tables = parted(visits().assign(y=3.0), 2)
+    with pytest.raises(InputError, match="column 'y' is constant over all"):
+        run_job(make_job(["p0", "p1"], "y", family="linear"), tables)
+
+
 def test_without_a_penalty_it_is_least_squares():
     table = visits()
     outcomes = run_job(make_job(["p0", "p1"], "doctorco", family="linear"), parted(table, 2))
@@ -146,7 +166,8 @@ def test_too_many_drop_outs_end_it_for_all():
         (lambda t: t.assign(visited=2), "label 'visited', row 1: the value is neither 0 nor 1"),
         (lambda t: t.assign(age=np.nan), "column 'age', row 1: a value is missing"),
         (lambda t: t.assign(age=np.inf), "column 'age', row 1: infinity"),
-        (lambda t: t.assign(age=t["age"] * 2.0**60), "2.40 or more"),
+        (lambda t: t.assign(age=t["age"] * 2.0**60), "column 'age' holds numbers of 2.40 or more"),
+        (lambda t: t.assign(age=t["age"] * 2.0**38), "sum of squares of column 'age' is too large"),
     ],
 )
 def test_a_partys_bad_column_is_named(change, words):

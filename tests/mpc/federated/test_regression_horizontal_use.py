@@ -165,3 +165,22 @@ def test_it_says_what_the_receiver_sees() -> None:
     said = spec.reveals(wanted, spec.parse(wanted))
     assert "how many rows of either label have which score" in said["bob"]
     assert said["ann"] == "nothing but how many rows it has itself"
+
+
+@pytest.mark.parametrize("unit", [2e-9, 1e4])
+def test_the_unit_of_a_label_changes_only_measures_in_that_unit(unit: float) -> None:
+    tables, job, _ = trained("linear")
+    scaled = {
+        name: table.set_column(
+            table.column_names.index("y"), "y", pa.compute.multiply(table["y"].cast(pa.float64()), unit)
+        )
+        for name, table in tables.items()
+    }
+    found = []
+    for each in (tables, scaled):
+        models = {name: outcome.model for name, outcome in run_job(job, each).items()}
+        outcome = run_job(evaluation_job(job), each, models=models)[job.receivers[0]]
+        found.append(Evaluation.from_arrow(outcome.table).measures)
+    assert found[1]["r2"] == pytest.approx(found[0]["r2"], rel=1e-6)
+    assert found[1]["rmse"] == pytest.approx(found[0]["rmse"] * unit, rel=1e-6)
+    assert found[1]["mae"] == pytest.approx(found[0]["mae"] * unit, rel=1e-6)
