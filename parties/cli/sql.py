@@ -14,6 +14,7 @@ from parties.cli.proposing import deadline_option, propose_shown, purpose_option
 from parties.cli.units import show_bytes, show_duration
 
 if TYPE_CHECKING:
+    from mpc.job import Job
     from mpc.reports.explain import Explanation
     from parties.jobs.preview import Preview
     from parties.node import Node
@@ -43,9 +44,42 @@ if TYPE_CHECKING:
 @purpose_option
 @deadline_option
 @yes_option
-def sql(
-    session: Session,
+def sql(session: Session, text: str, only_explain: bool, deadline: str | None, yes: bool, **report: Any) -> None:
+    """Propose a joint report in SQL.
+
+    It is over the rows that several parties have in common, or over the union of their rows. A table is written
+    party.dataset. See docs/reports.md for what a report may be.
+
+    \b
+    Example:
+      sealane sql 'SELECT hk.product, COUNT(*) AS n, SUM(cn.balance) AS total FROM hk.cards
+        JOIN cn.accounts USING (document) GROUP BY hk.product' --receiver hk --purpose "wealth report" \\
+        --numbers cn.balance=0.00..1000000.00 --values 'hk.product=cards|loans' --explain
+    """
+    from mpc.reports.explain import explain
+
+    job = _job(text, **report)
+    node = session.node()
+    whole = node.complete(job)
+    preview = node.preview(whole)
+    explanation = explain(whole, preview.rows, node.name)
+
+    def show() -> None:
+        _show(explanation, preview, node)
+        show_policy(preview)
+
+    if only_explain:
+        session.answer(_document(explanation, preview, node), show)
+        return
+    if not session.as_json:
+        _show(explanation, preview, node)
+        say()
+    propose_shown(session, node, job, deadline, yes=yes)
+
+
+def _job(
     text: str,
+    *,
     receivers: tuple[str, ...],
     numbers: tuple[str, ...],
     values: tuple[str, ...],
@@ -60,24 +94,10 @@ def sql(
     computes: str,
     epsilon: str | None,
     person_rows: tuple[str, ...],
-    only_explain: bool,
     purpose: str | None,
-    deadline: str | None,
-    yes: bool,
-) -> None:
-    """Propose a joint report in SQL.
-
-    It is over the rows that several parties have in common, or over the union of their rows. A table is written
-    party.dataset. See docs/reports.md for what a report may be.
-
-    \b
-    Example:
-      sealane sql 'SELECT hk.product, COUNT(*) AS n, SUM(cn.balance) AS total FROM hk.cards
-        JOIN cn.accounts USING (document) GROUP BY hk.product' --receiver hk --purpose "wealth report" \\
-        --numbers cn.balance=0.00..1000000.00 --values 'hk.product=cards|loans' --explain
-    """
+) -> "Job":
+    """The job that the options describe; raises `InputError` for those that are not for such a report."""
     from mpc.reports.compiling_unions import is_union
-    from mpc.reports.explain import explain
     from mpc.reports.query import job_of
 
     of_joins = {"--asker": asker, "--join": join, "--normalise": normalise, "--epsilon": epsilon or person_rows}
@@ -86,11 +106,12 @@ def sql(
     for option, given in (of_joins if union else of_unions).items():
         if given:
             raise InputError(f"{option} is for reports on {'joins' if union else 'unions'}", hint="leave it out")
-    own: dict[str, Any] = {"people": _people(person), "separate_people": separate_people}
-    if not union:
+    if union:
+        own: dict[str, Any] = {"people": _people(person), "separate_people": separate_people}
+    else:
         noise = _noise(epsilon, person_rows)
         own = {"asker": asker, "join": join, "normalisation": normalise, "noise": noise}
-    job = job_of(
+    return job_of(
         text,
         receivers=receivers,
         columns=_declared(numbers, values),
@@ -101,28 +122,6 @@ def sql(
         purpose=purpose or "",
         **own,
     )
-    node = session.node()
-    whole = node.complete(job)
-    preview = node.preview(whole)
-    explanation = explain(whole, preview.rows, node.name)
-    if only_explain:
-        refusal = None if preview.refusal is None else {"message": str(preview.refusal), "hint": preview.refusal.hint}
-        known = names(node)
-        answer = asdict(explanation) | {
-            "refusal": refusal,
-            "budgets": [budget_document(each, known) for each in preview.budgets],
-        }
-
-        def show() -> None:
-            _show(explanation, preview, node)
-            show_policy(preview)
-
-        session.answer(answer, show)
-        return
-    if not session.as_json:
-        _show(explanation, preview, node)
-        say()
-    propose_shown(session, node, job, deadline, yes=yes)
 
 
 def _declared(numbers: tuple[str, ...], values: tuple[str, ...]) -> dict[str, dict[str, Any]]:
@@ -169,6 +168,15 @@ def _noise(epsilon: str | None, person_rows: tuple[str, ...]) -> dict[str, Any] 
             raise InputError("--person-rows is written PARTY=N", hint="e.g. cn-bank=3")
         rows[party] = int(count)
     return {"epsilon": epsilon, "rows_of_person": rows}
+
+
+def _document(explanation: "Explanation", preview: "Preview", node: "Node") -> dict[str, Any]:
+    """What is explained, for JSON."""
+    refusal, known = preview.refusal, names(node)
+    return asdict(explanation) | {
+        "refusal": None if refusal is None else {"message": str(refusal), "hint": refusal.hint},
+        "budgets": [budget_document(each, known) for each in preview.budgets],
+    }
 
 
 def _show(explanation: "Explanation", preview: "Preview", node: "Node") -> None:
