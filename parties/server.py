@@ -6,6 +6,7 @@ are under way, held results gone once their jobs have ended. So it does not matt
 """
 
 import asyncio
+import shutil
 import signal
 import sqlite3
 import time
@@ -46,6 +47,8 @@ _POLL_S = 0.05  # how soon a change by another process is noticed
 _TICK_S = 1.0  # how often deadlines are looked at
 _PROGRESS_EVERY_S = 0.25
 _MEASURE_S = 5.0  # how long a scrape waits for new numbers before it is given those of the last one
+_LEAST_FREE_BYTES = 16 * 2**20  # room for the database's log and a few jobs; a node with less is not ready
+_PROVEN_S = 5.0  # how long the database counts as writable after something was committed to show that
 _DRAIN_S = 30.0  # how long running work may go on when the node is told to stop
 _GOODBYE_S = 1.0
 _REFUSAL_EVERY_S = 3600.0
@@ -83,6 +86,7 @@ class Server:
         self._logged = 0  # the last entry of evidence that is in the log
         self._stopping = False
         self._writable = True
+        self._proven_at = -_PROVEN_S
 
     async def run(self) -> None:
         """Serve until SIGTERM or SIGINT; then let running work end for a while, and stop."""
@@ -106,9 +110,9 @@ class Server:
         )
         await self._look_at_peers()
         port = await self._transport.start(self.home.settings.listen)
-        measure = partial(self._measure_from_thread, loop)
+        ready, measure = partial(self._is_ready, loop), partial(self._measure_from_thread, loop)
         try:
-            metrics = self._metrics.serve(self.home.settings.metrics_listen, self._takes_work, measure)
+            metrics = self._metrics.serve(self.home.settings.metrics_listen, ready, measure)
         except InputError:
             await self._transport.stop(0)
             raise
@@ -314,7 +318,7 @@ class Server:
         return Transport(
             me=self._identity.fingerprint,
             credentials=self._credentials,
-            trusted=lambda: b"".join(peer.certificate_pem for peer in self._peers.values()),
+            trusted=lambda: peers.trusted_roots(self._peers.values()),
             peer_root=lambda fingerprint: self._peers[fingerprint].certificate_pem,
             authenticate=self._authenticate,
             handler=self,
@@ -356,6 +360,18 @@ class Server:
     def _name(self, fingerprint: str) -> str:
         peer = self._peers.get(fingerprint)
         return peer.name if peer is not None else fingerprint[:16]
+
+    def _is_ready(self, loop: asyncio.AbstractEventLoop) -> bool:
+        """For a thread of the listener's: whether new work would be taken, found out where that is not known."""
+        if shutil.disk_usage(self.home.path).free < _LEAST_FREE_BYTES:
+            return False
+        if self._takes_work() and time.monotonic() - self._proven_at > _PROVEN_S:
+            try:
+                asyncio.run_coroutine_threadsafe(self._write(self._store.check_writable), loop).result(_MEASURE_S)
+            except (StoreError, TimeoutError):
+                return False
+            self._proven_at = time.monotonic()
+        return self._takes_work()
 
     def _measure_from_thread(self, loop: asyncio.AbstractEventLoop) -> None:
         with suppress(StoreError, TimeoutError):

@@ -7,7 +7,7 @@ signatures stay verifiable, and it may still finish a handshake, so that it is t
 
 import re
 import sqlite3
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
@@ -119,12 +119,12 @@ def read_all(db: sqlite3.Connection) -> tuple[Peer, ...]:
     return tuple(_peer(row) for row in db.execute("SELECT * FROM peers ORDER BY name"))
 
 
-def trusted_roots(db: sqlite3.Connection) -> bytes:
-    """PEM of all pinned certificates, for the server's handshakes; `authenticate` then decides about each call.
+def trusted_roots(peers: Iterable[Peer]) -> bytes:
+    """PEM of the certificates of `peers`, for the server's handshakes; `authenticate` then decides about each call.
 
-    Removed peers are included, so that they are refused with a status that says so. Empty without peers.
+    Removed ones are among them, so that they are refused with a status that says so. Empty without peers.
     """
-    return b"".join(peer.certificate_pem for peer in read_all(db))
+    return b"".join(peer.certificate_pem for peer in peers)
 
 
 def authenticate(auth_context: Mapping[str, Sequence[bytes]], peers: Collection[Peer], now: datetime) -> str:

@@ -87,24 +87,7 @@ def check_start(db: sqlite3.Connection, me: str, record: JobRecord, now: float) 
     for party in record.others(me):
         if party.fingerprint not in known:
             raise NoLongerAllowed(f"{party.name} is no longer its peer")
-    for grant in (grant for grant in grants.read(db) if grant.id in record.grants):
-        if grant.revoked:
-            raise NoLongerAllowed(
-                "its grant was revoked after it approved the job",
-                f"grant {grant.id} was revoked after the job was approved",
-            )
-        if grant.expires_at is not None and now >= grant.expires_at:
-            raise NoLongerAllowed(
-                "its grant expired after it approved the job", f"grant {grant.id} expired after the job was approved"
-            )
-        spent = budgets.spent(db, member.dataset, grant.peer, record.job.purpose)
-        reason = policy.over_budget(grant, spent, spec.epsilon(params))
-        if reason:
-            raise NoLongerAllowed(
-                "its privacy budget does not allow the job any more",
-                f"grant {grant.id} {reason}",
-                hint="propose it with a smaller epsilon, or add a grant with a larger budget",
-            )
+    _check_grants(db, record, member.dataset, spec.epsilon(params), now)
     model = spec.model(params)
     if model and models.find(db, model) is None:
         raise NoLongerAllowed("its part of the model was removed after it approved the job", hint="train it again")
@@ -123,6 +106,28 @@ def check_start(db: sqlite3.Connection, me: str, record: JobRecord, now: float) 
             f"its dataset {member.dataset} was {what} after it approved the job",
             hint="propose the job again, so that it is approved for the data there is now",
         )
+
+
+def _check_grants(db: sqlite3.Connection, record: JobRecord, dataset: str, epsilon: int, now: float) -> None:
+    """Raise `NoLongerAllowed` unless the grants debited for the job still hold, with room for another `epsilon`."""
+    for grant in (grant for grant in grants.read(db) if grant.id in record.grants):
+        if grant.revoked:
+            raise NoLongerAllowed(
+                "its grant was revoked after it approved the job",
+                f"grant {grant.id} was revoked after the job was approved",
+            )
+        if grant.expires_at is not None and now >= grant.expires_at:
+            raise NoLongerAllowed(
+                "its grant expired after it approved the job", f"grant {grant.id} expired after the job was approved"
+            )
+        spent = budgets.spent(db, dataset, grant.peer, record.job.purpose)
+        reason = policy.over_budget(grant, spent, epsilon)
+        if reason:
+            raise NoLongerAllowed(
+                "its privacy budget does not allow the job any more",
+                f"grant {grant.id} {reason}",
+                hint="propose it with a smaller epsilon, or add a grant with a larger budget",
+            )
 
 
 def name_in(job: Job, fingerprint: str) -> str:

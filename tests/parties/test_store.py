@@ -186,6 +186,17 @@ def test_a_damaged_database_is_a_store_error_that_does_not_ask_to_try_again(stor
     assert "try again" not in caught.value.hint
 
 
+def test_whether_it_is_writable_is_found_out_by_a_commit(store: Store, tmp_path: Path) -> None:
+    other = Store(tmp_path / "sealane.db")
+    before = other.version()
+    store.check_writable()
+    assert other.version() != before
+    other.close()
+    store.connection().execute("PRAGMA query_only = ON")
+    with pytest.raises(StoreError):
+        store.check_writable()
+
+
 def test_a_database_that_may_only_be_read_is_not_taken_for_a_full_disk(store: Store) -> None:
     store.connection().execute("PRAGMA query_only = ON")
     with pytest.raises(StoreError, match="readonly") as caught, store.transaction() as db:

@@ -39,7 +39,7 @@ class Node:
     def _configuration(self) -> grpc.ServerCertificateConfiguration:
         tls = self.identity.tls(NOW)
         store = Store(self._database)
-        roots = peers.trusted_roots(store.connection())
+        roots = peers.trusted_roots(peers.read_all(store.connection()))
         store.close()
         return grpc.ssl_server_certificate_configuration([(tls.private_key, tls.certificate_chain)], roots)
 

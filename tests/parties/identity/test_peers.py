@@ -59,7 +59,7 @@ def test_a_removed_peer_stays_known_and_its_name_stays_taken(
     assert _remove(alice_store, "bob").state == "removed"
     with pytest.raises(InputError, match="removed before"):
         _remove(alice_store, "bob")
-    assert bob.certificate_pem in peers.trusted_roots(alice_store.connection())
+    assert bob.certificate_pem in peers.trusted_roots(peers.read_all(alice_store.connection()))
     with pytest.raises(InputError, match="belongs to another peer"):
         _add(alice_store, identity_of("bob", now + timedelta(minutes=1)), now)
     assert _add(alice_store, bob, now).state == "active"
