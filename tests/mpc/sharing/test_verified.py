@@ -296,6 +296,27 @@ def test_a_cheater_that_goes_on_with_its_own_false_part_is_found_by_the_step(mon
     assert any(re.search(rf"(bits|products) of step \d+ '{operation}' do not hold", error) for error in named), errors
 
 
+@pytest.mark.parametrize("cheater", PARTIES)
+def test_random_products_that_are_all_wrong_alike_are_found_by_those_that_are_opened(monkeypatch, cheater):
+    """Beside each other they hold."""
+    honest, falsified = Replicated._products, []
+
+    def make(self, x, y, out):
+        words, before = out.reshape(-1), 0
+        for there in honest(self, x, y, out):
+            if (self._wire.name, self._wire.operation) == (cheater, "verify_random"):
+                words[before:there] += np.uint64(1)
+                falsified.append(there - before)
+                before = there
+            yield there
+
+    monkeypatch.setattr(Replicated, "_products", make)
+    ends = ends_of(program, lambda _name, _peer, pipe: pipe)
+    assert sum(falsified) > 1000
+    for party in set(PARTIES) - {cheater}:
+        assert "made random products that do not hold" in str(ends[party])
+
+
 def test_more_gates_than_are_checked_at_once_are_checked_in_lots(monkeypatch):
     for module in (verified, verified_prices):
         monkeypatch.setattr(module, "MOST_GATE_WORDS", 5)
