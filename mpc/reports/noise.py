@@ -97,7 +97,7 @@ def check(plan: Plan, params: Params) -> None:
     if importlib.util.find_spec("opendp") is None:
         raise InputError(
             "noise is made by OpenDP, which is not installed here",
-            hint="install the extra: pip install 'sealane[privacy]'",
+            hint="install it in the version of node.txt, which is beside the wheel",
         )
 
 

@@ -21,5 +21,7 @@ def render(template: str, figures: "Iterable[tuple[str, Figure]]", **values: Any
     try:
         drawn = [(name, Markup(plots.svg(figure))) for name, figure in figures]  # noqa: S704
     except ImportError:
-        raise InputError("matplotlib is not installed", hint="install sealane[report]") from None
+        raise InputError(
+            "matplotlib is not installed", hint="install it in the version of node.txt, which is beside the wheel"
+        ) from None
     return environment.get_template(template).render(plots=drawn, **values)

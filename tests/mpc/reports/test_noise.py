@@ -235,4 +235,4 @@ def test_without_opendp_the_extra_is_named() -> None:
         pytest.raises(InputError, match="not installed here") as refused,
     ):
         params(SUMS, **BALANCES)
-    assert "sealane[privacy]" in refused.value.hint
+    assert "node.txt" in refused.value.hint

@@ -113,4 +113,4 @@ def test_without_matplotlib_the_error_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     with pytest.raises(InputError, match="not installed") as error:
         html_page(binary(), title="x")
-    assert "sealane[report]" in error.value.hint
+    assert "node.txt" in error.value.hint
