@@ -44,6 +44,26 @@ def test_every_link_leads_to_a_file(document: Path) -> None:
     assert [target for target in targets if not (document.parent / target).exists()] == []
 
 
+_HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
+_ANCHOR = re.compile(r"\[[^\]]*\]\(([^)#\s]*)#([^)]*)\)")
+
+
+def _anchors(document: Path) -> set[str]:
+    """What GitHub makes of the headings."""
+    return {
+        re.sub(r"[^\w\- ]", "", re.sub(r"\(.*?\)|[`*\[\]]", "", heading).lower()).replace(" ", "-")
+        for heading in _HEADING.findall(document.read_text())
+    }
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_link_into_a_page_leads_to_a_heading(document: Path) -> None:
+    for target, anchor in _ANCHOR.findall(document.read_text()):
+        if "://" not in target:
+            page = document.parent / target if target else document
+            assert anchor in _anchors(page), f"{target}#{anchor}"
+
+
 def test_the_drawing_of_job_states_has_every_transition_and_no_other() -> None:
     text = (ROOT / "docs/job-states.md").read_text()
     drawn = set()
