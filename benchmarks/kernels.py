@@ -15,10 +15,10 @@ from functools import partial
 import numpy as np
 
 from benchmarks.harness import Row, main
-from mpc.kernels import aes, keys, tags
+from mpc.kernels import aes, keys
 from mpc.kernels.blake2s import hash_messages, initial_state
 from mpc.primitives import ggm, lpn, okvs
-from mpc.primitives.ordering import sort_rows
+from mpc.primitives.ordering import sort_rows, sort_tags
 from mpc.primitives.threads import pieces
 
 REPEATS = 7
@@ -95,8 +95,8 @@ def _loops(count: int) -> Iterator[tuple[str, str, int, Callable[[], object]]]:
 
     yield "numbering digests", "", count, number
     yield "order by a word, one core's or all", "", count, partial(sort_rows, rows, 0, more_room)
-    high, low, order = np.empty(count, np.uint64), np.empty(count, np.uint64), sort_rows(rows, 0, more_room)
-    yield "cutting tags", "", count, partial(tags.cut, rows, 0, 16, high, low, order)
+    labels = np.arange(count, dtype=np.int32)
+    yield "tags in order, one core's or all", "", count, lambda: sort_tags(rows.copy(), 0, 16, labels)
 
 
 def _decode_all(rows: okvs.Rows, seed: bytes, pair: np.ndarray) -> None:

@@ -23,7 +23,9 @@ from mpc.errors import InputError, ProtocolError
 from mpc.job import Job
 from mpc.psi import multi, multi_steps, steps, vole
 from mpc.psi import vole_steps as fast
+from mpc.psi.canaries import without_canaries
 from mpc.psi.params import MultiParams, VoleParams, by_role
+from mpc.psi.vectors import receive_bytes, send_bytes
 from mpc.spec import Estimate, Party
 from protos import psi_pb2
 
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
 
     from mpc.keys import Keys
 
+I32 = npt.NDArray[np.int32]
 I64 = npt.NDArray[np.int64]
 
 MOST_PARTIES = multi.MOST_PARTIES
@@ -74,16 +77,16 @@ def align(party: Party[Any], keys: "pa.Table", leading: str) -> Alignment:
 
 def _align_two(
     party: Party[Any], keys: "pa.Table", leader: str, normalisation: tuple[str, ...], min_rows: int
-) -> "tuple[Keys, I64]":
+) -> "tuple[Keys, I32]":
     params = VoleParams(normalisation, min_rows)
     matching, sided = replace(party, params=params.matching), replace(party, params=params)
     mine = _load(matching, keys)
     link = steps.exchange_sizes(matching, len(mine.digests))
     fast.check_size(link)
     if party.name != leader:
-        tags = vole.help_find(link, sided, mine.digests)
+        order = vole.help_find(link, sided, mine.digests)
         verdict = steps.receive_verdict(link, matching.params)
-        common = fast.common_keys(link, tags, vole.read_bitmap(link, verdict.matched))
+        common = without_canaries(link, order[vole.read_bitmap(link, verdict.matched)])
         if not min_rows <= len(common) <= min(link.own, link.theirs):
             raise ProtocolError(f"{link.peer}: sent a result that the sizes of the sets and the minimum exclude")
         return mine, common
@@ -97,7 +100,7 @@ def _align_two(
 
 def _align_more(
     party: Party[Any], keys: "pa.Table", leader: str, normalisation: tuple[str, ...], min_rows: int
-) -> "tuple[Keys, I64]":
+) -> "tuple[Keys, I32]":
     params = MultiParams(normalisation, min_rows)
     mine = _load(replace(party, params=params.matching), keys)
     sided: Party[MultiParams] = replace(party, params=params, job=_all_receive(party.job, leader))
@@ -115,10 +118,10 @@ def _align_more(
     place[order] = np.arange(len(order))
     for link in group.links:
         if link.peer in others:
-            told = np.argsort(place[found.as_told[link.peer]]).astype("<u4")
-            fast.send_bytes(link.channel, told.view(np.uint8))
+            told = np.argsort(place[found.as_told[link.peer]]).astype(np.int32)
+            send_bytes(link.channel, told.view(np.uint8))
         else:
-            fast.send_bytes(link.channel, np.arange(len(order), dtype="<u4").view(np.uint8))
+            send_bytes(link.channel, np.arange(len(order), dtype=np.int32).view(np.uint8))
     return mine, order
 
 
@@ -126,9 +129,9 @@ def _all_receive(job: Job, leader: str) -> Job:
     return replace(job, receivers=(leader, *sorted(set(job.members) - {leader})))
 
 
-def _receive_order(link: steps.Link, count: int) -> I64:
+def _receive_order(link: steps.Link, count: int) -> I32:
     """Which of the common rows, as this party was told them, comes first in the shared order, second, and so on."""
-    order = fast.receive_bytes(link, "the order of rows", 4 * count).view("<u4").astype(np.int64)
+    order = receive_bytes(link, "the order of rows", 4 * count).view(np.int32)
     if not np.array_equal(np.sort(order), np.arange(count)):
         raise ProtocolError(f"{link.peer}: sent an order in which a row stands twice or not at all")
     return order

@@ -38,7 +38,7 @@ from mpc.joins.joined import I64, Declared, Joined, Table, check_table
 from mpc.joins.matching import announce_matches, columns_at, common_to_all
 from mpc.primitives.prg import SEED_BYTES, Prg
 from mpc.psi import row_prfs
-from mpc.psi import vole_steps as fast
+from mpc.psi.canaries import CANARIES
 from mpc.psi.params import MultiParams
 from mpc.psi.steps import Link
 from mpc.rng import Rng
@@ -185,7 +185,7 @@ def _ask(
     queries = []
     for other in widths:
         party.peers[other].send(psi_vole_pb2.Seed(seed=placed.seed))
-        queries.append(Link(party.peers[other], other, count, bins.FUNCTIONS * sizes[other] - fast.CANARIES))
+        queries.append(Link(party.peers[other], other, count, bins.FUNCTIONS * sizes[other] - CANARIES))
     outputs = row_prfs.ask(party, queries, placed.digests)
     words = {}
     for link, output in zip(queries, outputs, strict=True):
@@ -204,7 +204,7 @@ def _give(
     channel = party.peers[asker]
     seed = hidden.read_seed(asker, channel.recv(psi_vole_pb2.Seed).seed)
     asked, places = bins.asked(table.keys, seed), bins.places(table.keys, seed, count).reshape(-1)
-    queries = Link(channel, asker, bins.FUNCTIONS * sizes[party.name], count - fast.CANARIES)
+    queries = Link(channel, asker, bins.FUNCTIONS * sizes[party.name], count - CANARIES)
     with naming(asker):
         offered = channel.recv(psi_multi_pb2.Offer).point
     outputs = row_prfs.answer(party, queries, offered, asked, places, count)

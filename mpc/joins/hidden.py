@@ -36,7 +36,7 @@ from mpc.joins.joined import I64, Column, Declared, Joined, Table, check_table, 
 from mpc.primitives import oprf
 from mpc.primitives.aes import KEY_BYTES, FixedKey
 from mpc.psi import multi_steps as prf
-from mpc.psi import vole_steps as fast
+from mpc.psi.canaries import CANARIES
 from mpc.psi.params import MultiParams
 from mpc.psi.steps import Link
 from mpc.sharing.engine import Engine
@@ -46,7 +46,7 @@ from mpc.spec import Party
 from protos import psi_multi_pb2, psi_vole_pb2
 
 _DOMAIN_PAD = b"sealane/join.pad/1\0"
-MOST_ROWS = (oprf.MAX_KEYS - fast.CANARIES) // bins.FUNCTIONS
+MOST_ROWS = (oprf.MAX_KEYS - CANARIES) // bins.FUNCTIONS
 
 
 def join_hidden(
@@ -140,7 +140,7 @@ def _ask(
     queries = []
     for other in widths:
         party.peers[other].send(psi_vole_pb2.Seed(seed=placed.seed))
-        queries.append(Link(party.peers[other], other, count, bins.FUNCTIONS * sizes[other] - fast.CANARIES))
+        queries.append(Link(party.peers[other], other, count, bins.FUNCTIONS * sizes[other] - CANARIES))
     prfs = prf.leader_prfs(party, queries, placed.digests, [2] * len(queries))
     words = {}
     for link, output in zip(queries, prfs.outputs, strict=True):
@@ -157,7 +157,7 @@ def _answer(
     channel = party.peers[asker]
     seed = read_seed(asker, channel.recv(psi_vole_pb2.Seed).seed)
     digests, places = bins.asked(table.keys, seed), bins.places(table.keys, seed, count).reshape(-1)
-    queries = Link(channel, asker, bins.FUNCTIONS * sizes[party.name], count - fast.CANARIES)
+    queries = Link(channel, asker, bins.FUNCTIONS * sizes[party.name], count - CANARIES)
     with naming(asker):
         offered = channel.recv(psi_multi_pb2.Offer).point
     keys, outputs = prf.other_prf(party, queries, offered, digests)

@@ -24,6 +24,7 @@ from mpc.errors import ProtocolError
 from mpc.joins.joined import I64, Declared, Joined, Table, check_table, join_session, share_columns
 from mpc.psi import multi, multi_steps, vole
 from mpc.psi import vole_steps as fast
+from mpc.psi.canaries import without_canaries
 from mpc.psi.params import MAX_KEYS, MultiParams, VoleParams
 from mpc.psi.steps import Link, exchange_sizes
 from mpc.sharing.engine import Engine
@@ -49,12 +50,12 @@ def join_open(
         pair, link = _meet(party, label, asker, others[0], declared, table)
         if party.name == asker:
             found = vole.find_common(link, pair, table.keys)
-            own = found.common
+            own = found.common.astype(np.int64)
             link.channel.send(psi_pb2.Verdict(matched=np.packbits(found.their_hits, bitorder="little").tobytes()))
         else:
-            tags = vole.help_find(link, pair, table.keys)
+            order = vole.help_find(link, pair, table.keys)
             matched = vole.read_bitmap(link, link.channel.recv(psi_pb2.Verdict).matched)
-            own = fast.common_keys(link, tags, matched)
+            own = without_canaries(link, order[matched]).astype(np.int64)
     count = announce_matches(engine, asker, own)
     return Joined(count, columns_at(party, engine, (asker, *others), count, declared, table, own), None, own)
 
@@ -78,8 +79,8 @@ def join_one_sided(
         if party.name == asker:
             own = _partners(vole.find_common(link, pair, table.keys), link)
         else:
-            order = vole.help_find(link, pair, table.keys).order
-            own = order[order < link.own]
+            order = vole.help_find(link, pair, table.keys)
+            own = order[order < link.own].astype(np.int64)
     rows = engine.announce(other, expected, most=MAX_KEYS)
     if expected not in (None, rows):
         raise ProtocolError(f"{other}: names another number of rows than it has keys")
@@ -108,7 +109,7 @@ def common_to_all(
         assert told is not None  # all are receivers
         common = told
     words = np.ascontiguousarray(table.keys[common]).view(np.uint64).reshape(-1, 4)
-    return common[np.lexsort(words.T)]
+    return common[np.lexsort(words.T)].astype(np.int64)
 
 
 def _meet(

@@ -1,35 +1,58 @@
-"""Matching tags of two words: two ascending lists, or tags in any order with an ascending list that has an index."""
+"""Tags of two words: cutting and ordering them; matching ascending lists, or any list with an indexed one."""
 
 import numpy as np
 import numpy.typing as npt
 
 from mpc.kernels.jit import kernel
+from mpc.kernels.radix import numbering, put_in_order
 
 U8 = npt.NDArray[np.uint8]
 U64 = npt.NDArray[np.uint64]
+I32 = npt.NDArray[np.int32]
 I64 = npt.NDArray[np.int64]
 BOOL = npt.NDArray[np.bool_]
 
 _ONE = np.uint64(1)
+_THREE = np.uint64(3)
+_SEVEN = np.uint64(7)
 
 
-@kernel("void(const uint64[:, ::1], int64, int64, uint64[::1], uint64[::1], int64[::1])")
-def cut(words: U64, column: int, bits: int, high: U64, low: U64, labels: I64) -> None:
-    """Tags of `bits` and then 64 bits from two columns of `words`, `column` and the next, in ascending order.
+@kernel(
+    "void(const uint64[:, ::1], const int32[::1], int64, int64, int64, const int64[::1], uint64[::1], uint64[::1], "
+    "int64[::1], uint64[::1], uint64[::1], int32[::1])"
+)
+def cut(
+    pairs: U64,
+    labels: I32,
+    prefix_bits: int,
+    bits: int,
+    fine_bits: int,
+    starts: I64,
+    packed: U64,
+    scratch: U64,
+    places: I64,
+    high: U64,
+    low: U64,
+    out_labels: I32,
+) -> None:
+    """Tags of `prefix_bits` and then 64 bits from pairs of words, with their labels, each part in ascending order.
 
-    The rows are in the order of as much of the first of them as makes repetitions rare. `labels`, one a row, are put in
-    the order of the tags.
+    Other arguments are as in `mpc.kernels.radix.settle`, for rows of two words.
     """
-    up, down = np.uint64(bits), np.uint64(63 - bits)
-    for i in range(words.shape[0]):
-        first, second, label = words[i, column], words[i, column + 1], labels[i]
-        upper = (first >> _ONE) >> down
-        lower = (first << up) | ((second >> _ONE) >> down)
-        at = i
-        while at > 0 and (high[at - 1] > upper or (high[at - 1] == upper and low[at - 1] > lower)):
-            high[at], low[at], labels[at] = high[at - 1], low[at - 1], labels[at - 1]
-            at -= 1
-        high[at], low[at], labels[at] = upper, lower, label
+    up, down = np.uint64(prefix_bits), np.uint64(63 - prefix_bits)
+    number = numbering(starts)
+    for part in range(starts.shape[0] - 1):
+        first, size = starts[part], starts[part + 1] - starts[part]
+        put_in_order(pairs, 0, first, size, bits, fine_bits, number, packed, scratch, places)
+        for i in range(size):
+            source = first + np.int64(packed[i] & number)
+            one, other, label = pairs[source, 0], pairs[source, 1], labels[source]
+            upper, lower = (one >> _ONE) >> down, (one << up) | ((other >> _ONE) >> down)
+            at = first + i  # words that agree in most bits are not in order yet
+            while at > first and (high[at - 1] > upper or (high[at - 1] == upper and low[at - 1] > lower)):
+                high[at], low[at], out_labels[at] = high[at - 1], low[at - 1], out_labels[at - 1]
+                at -= 1
+            high[at], low[at], out_labels[at] = upper, lower, label
 
 
 @kernel("int64(const uint8[::1], uint64[::1])")
@@ -48,6 +71,14 @@ def places_of_ones(packed: U8, out: U64) -> int:
             out[count] = place + np.uint64(bit) - np.uint64(count)
             count += np.int64((octet >> np.uint64(bit)) & _ONE)
     return int(count)
+
+
+@kernel("void(const uint64[::1], uint8[::1])")
+def set_places(high: U64, packed: U8) -> None:
+    """The inverse of `places_of_ones`, for ascending `high`: sets those bits of `packed`, all zero at first."""
+    for i in range(high.shape[0]):
+        place = high[i] + np.uint64(i)
+        packed[np.int64(place >> _THREE)] |= np.uint8(_ONE << (place & _SEVEN))
 
 
 @kernel("boolean(const uint64[::1], const uint64[::1])")
@@ -109,5 +140,24 @@ def look_up(words: U64, bits: int, index_bits: int, index: I64, high: U64, low: 
             if low[j] == lower and high[j] == upper:
                 if pairs < found.shape[0]:
                     found[pairs, 0], found[pairs, 1] = j, i
+                pairs += 1
+    return pairs
+
+
+@kernel("int64(const uint64[::1], int64, const int64[::1], const uint64[::1], int64[:, ::1])")
+def find_words(words: U64, index_bits: int, index: I64, wanted: U64, found: I64) -> int:
+    """Find `words` in an ascending list; gives how often one is there.
+
+    Those in the list whose leading bits, `index_bits` of them, at least 1, are i stand from index[i] to index[i + 1].
+    `found` (rows x 2) receives the first pairs of an index of `words` and a place in the list.
+    """
+    leading = np.uint64(64 - index_bits)
+    pairs = 0
+    for i in range(words.shape[0]):
+        part = np.int64(words[i] >> leading)
+        for j in range(index[part], index[part + 1]):
+            if wanted[j] == words[i]:
+                if pairs < found.shape[0]:
+                    found[pairs, 0], found[pairs, 1] = i, j
                 pairs += 1
     return pairs

@@ -29,6 +29,7 @@ _LEAST_PART_ROWS = 2**15  # to eliminate fewer takes no longer than to begin
 _SPARE_COLUMNS = 64
 
 U64 = npt.NDArray[np.uint64]
+I32 = npt.NDArray[np.int32]
 I64 = npt.NDArray[np.int64]
 
 
@@ -43,7 +44,7 @@ class Rows:
     `order` gives the index in the caller's list of the key of each row, `words` what the row is made of.
     """
 
-    order: I64 = field(repr=False)
+    order: I32 = field(repr=False)
     words: U64 = field(repr=False)
     positions: int
 
@@ -105,7 +106,7 @@ def arrange_to_decode(words: U64, total_columns: int) -> Rows:
     """As `arrange`, but the words stay in their order if all vectors fit the cache."""
     if total_columns > CACHED_COLUMNS:
         return arrange(words, total_columns, np.empty_like(words))
-    return Rows(np.arange(len(words)), words, positions(total_columns))
+    return Rows(np.arange(len(words), dtype=np.int32), words, positions(total_columns))
 
 
 def encode(rows: Rows, values: U64, seed: bytes, free: U64, room: U64) -> U64:

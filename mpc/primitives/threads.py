@@ -3,7 +3,7 @@
 import os
 import threading
 from collections.abc import Callable
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from functools import cache
 
 PIECE_ITEMS = 128  # items a task: long against the cost of a task, short against a batch
@@ -58,6 +58,28 @@ def spread(work: Callable[[slice], None], count: int, piece: int) -> None:
             helper.result()
     if failures:
         raise failures[0]
+
+
+def spread_in_order(work: Callable[[slice], None], count: int, piece: int, follow: Callable[[slice], None]) -> None:
+    """As `spread`; meanwhile `follow`, in a thread of its own, is given each slice, in order, after the work on it."""
+    done: list[Future[slice]] = [Future() for _ in pieces(count, piece)]
+
+    def run(each: slice) -> None:
+        work(each)
+        done[each.start // piece].set_result(each)
+
+    def follow_all() -> None:
+        for each in done:
+            follow(each.result())
+
+    with ThreadPoolExecutor(1, "follow") as beside:
+        following = beside.submit(follow_all)
+        try:
+            spread(run, count, piece)
+        finally:
+            for each in done:
+                each.cancel()  # what will not be worked on any more: none, unless the work failed
+        following.result()
 
 
 _THREAD = threading.local()

@@ -42,6 +42,7 @@ _SALT = b"sealane/psi.buckets/1\0"
 _DONE = "spread"
 _BATCHES_AHEAD = 2
 
+I32 = npt.NDArray[np.int32]
 I64 = npt.NDArray[np.int64]
 U32 = npt.NDArray[np.uint32]
 BOOL = npt.NDArray[np.bool_]
@@ -107,12 +108,12 @@ class Spread:
         parts = parts_of(number, buckets)
         return sum(self.counts[parts.start : parts.stop])
 
-    def row_of_each(self, number: int, buckets: int, common: I64) -> I64:
+    def row_of_each(self, number: int, buckets: int, common: I32) -> I64:
         """The table's row of each key in `common`, given as indices into a bucket, where no two rows have one key."""
         parts = [self.spool.read(f"rows-{part}").view(np.uint32) for part in parts_of(number, buckets)]
         return np.concatenate(parts)[common].astype(np.int64)
 
-    def rows(self, number: int, buckets: int, common: I64) -> Iterator[I64]:
+    def rows(self, number: int, buckets: int, common: I32) -> Iterator[I64]:
         """The table's rows whose keys are `common`, given as indices into a bucket."""
         chosen = np.zeros(self.count(number, buckets), np.bool_)
         chosen[common] = True

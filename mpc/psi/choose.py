@@ -18,9 +18,9 @@ from mpc.errors import InputError
 from mpc.job import Job, Member, explain
 from mpc.primitives import oprf
 from mpc.psi import cardinality, ecdh, vole, vole_buckets
+from mpc.psi.canaries import CANARIES
 from mpc.psi.params import MAX_KEYS
 from mpc.psi.vole_buckets import DEFAULT_MEMORY_MB, MAX_TOTAL_KEYS
-from mpc.psi.vole_steps import CANARIES
 from mpc.spec import Estimate, Spec
 
 FAMILY = "psi"

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from mpc.primitives import okvs, oprf
-from mpc.psi import buckets, steps
-from mpc.psi import vole_steps as fast
+from mpc.psi import buckets, steps, tags
+from mpc.psi.canaries import CANARIES
 
 Kind = Literal["false match", "error", "retry"]
 
@@ -48,8 +48,8 @@ def ecdh(x: int, y: int) -> tuple[Bound, ...]:
 
 def vole(x: int, y: int, pairs: int = 1) -> tuple[Bound, ...]:
     """psi.vole, of sets of `x` (the receiver's) and `y` keys, of which `pairs` pairs are matched in the job."""
-    x, y = x + fast.CANARIES, y + fast.CANARIES
-    bits = fast.prefix_bits(x, y, pairs)
+    x, y = x + CANARIES, y + CANARIES
+    bits = tags.prefix_bits(x, y, pairs)
     unsolvable = -okvs.failure_bits(x)
     return (
         Bound("tags of two keys agree", "false match", any_pair(x, y, _WORD_BITS + bits)),
@@ -69,11 +69,11 @@ def vole_buckets(x: int, y: int, count: int) -> tuple[Bound, ...]:
 
 def multi(leader: int, others: Sequence[int], receivers: int) -> tuple[Bound, ...]:
     """psi.multi, of the leader's and the others' numbers of keys; `receivers` of these are told the result."""
-    x = leader + fast.CANARIES
-    unsolvable = [-okvs.failure_bits(keys + fast.CANARIES) for keys in (leader, *others)]
+    x = leader + CANARIES
+    unsolvable = [-okvs.failure_bits(keys + CANARIES) for keys in (leader, *others)]
     return (
         Bound("shares of a key that not all have add up to zero", "false match", math.log2(x) - _WORD_BITS),
-        Bound("tags of a receiver's keys agree", "error", _add([-float(fast.STATISTICAL_BITS)] * receivers)),
+        Bound("tags of a receiver's keys agree", "error", _add([-float(tags.STATISTICAL_BITS)] * receivers)),
         Bound("an OKVS cannot be solved under a seed", "retry", _add(unsolvable)),
         Bound(f"nor under {oprf.MAX_ATTEMPTS} seeds", "error", _add([oprf.MAX_ATTEMPTS * each for each in unsolvable])),
     )

@@ -37,9 +37,11 @@ import numpy as np
 
 from mpc.errors import ProtocolError
 from mpc.job import Job
-from mpc.psi import multi_steps, steps
+from mpc.psi import multi_steps, steps, tags
 from mpc.psi import vole_steps as fast
+from mpc.psi.canaries import CANARIES, without_canaries
 from mpc.psi.params import MultiParams, Params, check_keys
+from mpc.psi.vectors import PIECE_BYTES
 from mpc.spec import Estimate, Outcome, Party, Role, Slot, Spec
 from protos import psi_multi_pb2
 
@@ -75,8 +77,8 @@ class Found:
     the others is left with them; and how often a seed was drawn in vain.
     """
 
-    keys: fast.I64 = field(repr=False)
-    as_told: Mapping[str, fast.I64] = field(repr=False)
+    keys: fast.I32 = field(repr=False)
+    as_told: Mapping[str, fast.I32] = field(repr=False)
     retries: int
 
 
@@ -96,7 +98,7 @@ def find_common(party: Party[MultiParams], group: multi_steps.Group) -> Found:
         sums ^= output[:, 0] ^ multi_steps.receive_shares(link, prfs.keys, group.digests)
         party.progress("collect shares", index + 1, len(links))
     rows = multi_steps.found_by_all(", ".join(sorted(party.peers)), sums, order)
-    common = np.sort(order[rows])[: -fast.CANARIES]
+    common = np.sort(order[rows])[:-CANARIES]
     if len(common) < params.min_result:
         for link in links:
             link.channel.send(psi_multi_pb2.Verdict(withheld=True))
@@ -109,13 +111,13 @@ def find_common(party: Party[MultiParams], group: multi_steps.Group) -> Found:
         link.channel.send(psi_multi_pb2.Verdict(keys=len(common)))
         words = np.zeros((len(rows), 4), np.uint64)
         words[:, : multi_steps.TAGGED_WORDS] = output[rows]
-        tags = multi_steps.tags(party, link, words, order[rows], len(rows))
-        fast.send_tags(link, tags)
-        as_told[link.peer] = tags.order[tags.order < own]
+        told = multi_steps.cut_tags(party, link, words, order[rows], len(rows))
+        tags.send_tags(link, told)
+        as_told[link.peer] = told.order[told.order < own]
     return Found(common, as_told, prfs.retries)
 
 
-def help_find(party: Party[MultiParams], group: multi_steps.Group) -> tuple[fast.I64 | None, int]:
+def help_find(party: Party[MultiParams], group: multi_steps.Group) -> tuple[fast.I32 | None, int]:
     """The part of a party that does not lead, after `multi_steps.start`.
 
     Gives its common keys, in an order that the leader knows, None unless it is a receiver; and how often a seed was
@@ -137,18 +139,18 @@ def help_find(party: Party[MultiParams], group: multi_steps.Group) -> tuple[fast
         return None, retries
     if not params.min_result <= verdict.keys <= min(link.own, link.theirs):
         raise ProtocolError(f"{link.peer}: sent a result that the sizes of the sets and the minimum exclude")
-    own = multi_steps.tags(party, link, outputs, keys.rows.order, verdict.keys + fast.CANARIES)
-    hits, their_hits = fast.match(link, own, *fast.receive_tags(replace(link, theirs=verdict.keys)))
+    own = multi_steps.cut_tags(party, link, outputs, keys.rows.order, verdict.keys + CANARIES)
+    hits, their_hits = tags.match(link, own, *tags.receive_tags(replace(link, theirs=verdict.keys)))
     if not their_hits.all():
         raise ProtocolError(f"{link.peer}: names common keys that this party does not have")
-    return fast.common_keys(link, own, hits), retries
+    return without_canaries(link, own.order[hits]), retries
 
 
 def _outcome(
     tables: "Mapping[str, pa.Table]",
     keys: "Keys",
     links: Sequence[steps.Link],
-    common: fast.I64,
+    common: fast.I32,
     more: Mapping[str, int],
 ) -> Outcome:
     from mpc.psi.table import matched_rows
@@ -207,12 +209,12 @@ def _estimate(job: Job, params: MultiParams, rows: Mapping[str, int], name: str)
     by_leader = by_other = 0
     for other in links:  # each party's cost depends on the sizes that it will learn, and on no others
         to_other, to_leader = multi_steps.wire_bytes(params, rows[leader], rows[other])
-        told = _TAG_BYTES * (min(rows[leader], rows[other]) + fast.CANARIES) if other in job.receivers else 0
+        told = _TAG_BYTES * (min(rows[leader], rows[other]) + CANARIES) if other in job.receivers else 0
         by_leader += to_other + told
         by_other += to_leader
     starts = multi_steps.START_BYTES * (len(job.members) - 1 - len(links))
     sent, received = (by_leader, by_other) if name == leader else (by_other + starts, by_leader + starts)
-    framing = 64 * (8 * len(job.members) + (by_leader + by_other) // fast.PIECE_BYTES)
+    framing = 64 * (8 * len(job.members) + (by_leader + by_other) // PIECE_BYTES)
     return Estimate(
         seconds=_SECONDS_AT_THE_START
         + _SECONDS_A_KEY * rows[name]

@@ -15,15 +15,17 @@ from mpc.errors import InputError, ProtocolError
 from mpc.primitives import base_ot, key_agreement, okvs, oprf, vole
 from mpc.primitives.aes import KEY_BYTES, FixedKey
 from mpc.primitives.threads import spread
-from mpc.psi import steps
+from mpc.psi import steps, tags
 from mpc.psi import vole_steps as fast
+from mpc.psi.canaries import CANARIES, NONCE_BYTES, with_canaries
 from mpc.psi.params import MultiParams, VoleParams
+from mpc.psi.vectors import receive_bytes, send_bytes
 from mpc.rng import Rng
 from mpc.spec import Party
 from protos import psi_multi_pb2, psi_vole_pb2
 
-MOST_KEYS = oprf.MAX_KEYS - fast.CANARIES  # shares of 64 bits then make false matches with probability at most 2^-40
-START_BYTES = key_agreement.KEY_BYTES + fast.NONCE_BYTES
+MOST_KEYS = oprf.MAX_KEYS - CANARIES  # shares of 64 bits then make false matches with probability at most 2^-40
+START_BYTES = key_agreement.KEY_BYTES + NONCE_BYTES
 
 TAGGED_WORDS = 3  # of F: one that masks a share, two for tags
 
@@ -83,7 +85,7 @@ def start(party: Party[MultiParams], digests: fast.U8) -> Group:
         raise InputError(
             f"{own} different keys are too many for psi.multi (at most {MOST_KEYS})", hint="split the sets"
         )
-    private, nonce = party.rng(key_agreement.KEY_BYTES), party.rng(fast.NONCE_BYTES)
+    private, nonce = party.rng(key_agreement.KEY_BYTES), party.rng(NONCE_BYTES)
     public = key_agreement.public_key(private)
     channels = {peer: NamedChannel(peer, party.peers[peer]) for peer in sorted(party.peers)}
     told = set(channels) if party.name == leader else {leader}
@@ -108,13 +110,13 @@ def start(party: Party[MultiParams], digests: fast.U8) -> Group:
     nonces = {party.name: nonce, **{peer: message.nonce for peer, message in starts.items()}}
     others = b"".join(nonces[name] for name in sorted(nonces) if name != leader)
     links = tuple(steps.Link(channels[peer], peer, own, starts[peer].keys) for peer in sorted(told))
-    whole = fast.with_canaries(digests, party.session, nonces[leader], others, overwrite=True)
+    whole = with_canaries(digests, party.session, nonces[leader], others, overwrite=True)
     return Group(links, whole, shared)
 
 
 def _check_start(peer: str, message: psi_multi_pb2.Start, told: bool) -> None:
-    if len(message.nonce) != fast.NONCE_BYTES:
-        raise ProtocolError(f"{peer}: sent a nonce of {len(message.nonce)} bytes, not {fast.NONCE_BYTES}")
+    if len(message.nonce) != NONCE_BYTES:
+        raise ProtocolError(f"{peer}: sent a nonce of {len(message.nonce)} bytes, not {NONCE_BYTES}")
     if message.keys and not told:
         raise ProtocolError(f"{peer}: tells how many keys it has to a party that is not to know")
     if message.keys > MOST_KEYS:
@@ -174,7 +176,7 @@ def leader_prfs(
         shares = []
         for link, correlation in zip(links, correlations, strict=True):
             planes = correlation.result()
-            fast.send_bytes(link.channel, (query.vector ^ planes[0, : len(query.vector)]).view(np.uint8))
+            send_bytes(link.channel, (query.vector ^ planes[0, : len(query.vector)]).view(np.uint8))
             shares.append(planes[1:])
     outputs = tuple(_outputs(query.keys, shares.pop(0), width) for width in widths)
     return Prfs(query.keys, outputs, query.retries)
@@ -193,7 +195,7 @@ def ask(
         with naming(link.peer):
             keys = base_ot.keys(offer, points, vole.BASE_COUNT, pair.session)
         receiver, request = vole.ask(keys, levels, pair.session, pair.rng)
-        fast.send_bytes(link.channel, request)
+        send_bytes(link.channel, request)
         receivers.append(receiver)
     return receivers
 
@@ -246,7 +248,7 @@ def send_shares(link: steps.Link, keys: oprf.Keys, digests: fast.U64, values: fa
         stored = oprf.encode(digests, lambda again: placed[again.rows.order], rng)
         seed, vector, retries = stored.keys.seed, stored.vector, 1 + stored.retries
     link.channel.send(psi_vole_pb2.Seed(seed=seed))
-    fast.send_bytes(link.channel, vector.view(np.uint8))
+    send_bytes(link.channel, vector.view(np.uint8))
     return retries
 
 
@@ -264,7 +266,7 @@ def receive_shares(link: steps.Link, keys: oprf.Keys, digests: fast.U64) -> fast
 def receive_vector(link: steps.Link, what: str) -> tuple[bytes, fast.U64]:
     """The seed under which a peer stored words under its keys, and the vector."""
     seed = fast.receive_seed(link)
-    return seed, fast.receive_bytes(link, what, 8 * okvs.columns(link.theirs + fast.CANARIES)).view(np.uint64)
+    return seed, receive_bytes(link, what, 8 * okvs.columns(link.theirs + CANARIES)).view(np.uint64)
 
 
 def by_key(keys: oprf.Keys, vector: fast.U64) -> fast.U64:
@@ -285,29 +287,29 @@ def _decoded(keys: oprf.Keys, vector: fast.U64) -> fast.U64:
     return values
 
 
-def found_by_all(peers: str, sums: fast.U64, order: fast.I64) -> fast.I64:
+def found_by_all(peers: str, sums: fast.U64, order: fast.I32) -> fast.I64:
     """The rows whose shares add up to zero; `order` gives the key of each, canaries being last.
 
     Raises `ProtocolError` if a canary is not among them.
     """
     found = np.flatnonzero(sums == 0)
-    missing = fast.CANARIES - np.count_nonzero(order[found] >= len(sums) - fast.CANARIES)
+    missing = CANARIES - np.count_nonzero(order[found] >= len(sums) - CANARIES)
     if missing:
         raise ProtocolError(
-            f"{peers}: {missing} of the {fast.CANARIES} keys that all parties added were not found",
+            f"{peers}: {missing} of the {CANARIES} keys that all parties added were not found",
             hint="the result would miss keys: report this together with all parties' releases",
         )
     return found
 
 
-def tags(party: Party[MultiParams], link: steps.Link, outputs: fast.U64, keys: fast.I64, told: int) -> fast.Tags:
+def cut_tags(party: Party[MultiParams], link: steps.Link, outputs: fast.U64, keys: fast.I32, told: int) -> tags.Tags:
     """Tags of keys for a comparison in which the leader sends `told` of them, from the second and third word of F.
 
-    Only the leader and the other party of the link can make them: the first word masks a share. `outputs` (four words a
-    key) are put in the order of the tags.
+    Only the leader and the other party of the link can make them: the first word masks a share. The tags take
+    the place of `outputs` (four words a key).
     """
     others = link.theirs if party.name == leader_of(party) else link.own
-    return fast.cut_tags(outputs, keys, fast.prefix_bits(others + fast.CANARIES, told), column=1)
+    return tags.cut_tags(outputs, keys, tags.prefix_bits(others + CANARIES, told), column=1)
 
 
 def wire_bytes(params: MultiParams, leader_keys: int, other_keys: int) -> tuple[int, int]:
@@ -315,7 +317,7 @@ def wire_bytes(params: MultiParams, leader_keys: int, other_keys: int) -> tuple[
 
     Without canaries in the arguments and with them in the result; the tags of common keys are not in it.
     """
-    x, y = leader_keys + fast.CANARIES, other_keys + fast.CANARIES
+    x, y = leader_keys + CANARIES, other_keys + CANARIES
     levels = fast.plan(VoleParams(code=params.code), x)
     by_leader = START_BYTES + 32 + vole.request_bytes(levels) + okvs.SEED_BYTES + 8 * okvs.columns(x)
     correlation = sum(level.chunks * 8 * level.message_words for level in levels)

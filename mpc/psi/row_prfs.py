@@ -11,7 +11,9 @@ import numpy as np
 from mpc.primitives import okvs, oprf, row_oprf, vole
 from mpc.psi import multi_steps, steps
 from mpc.psi import vole_steps as fast
+from mpc.psi.canaries import CANARIES
 from mpc.psi.params import MultiParams, VoleParams
+from mpc.psi.vectors import receive_bytes, send_bytes
 from mpc.rng import Rng
 from mpc.spec import Party
 from protos import psi_vole_pb2
@@ -27,7 +29,7 @@ def ask(party: Party[MultiParams], links: Sequence[steps.Link], digests: fast.U6
     outputs = []
     for link, pair, receiver in zip(links, pairs, receivers, strict=True):
         planes = fast.receive_correlation(link, pair, receiver, levels)
-        fast.send_bytes(link.channel, (query.vector ^ planes[0, : len(digests)]).view(np.uint8))
+        send_bytes(link.channel, (query.vector ^ planes[0, : len(digests)]).view(np.uint8))
         outputs.append(row_oprf.receiver_outputs(query, planes[1:])[:, :2])
     return outputs
 
@@ -39,7 +41,7 @@ def answer(
     pair, base_keys, secret = multi_steps.choose(party, link, offered)
     delta, shares = fast.send_correlation(link, pair, base_keys, secret, _levels(party.params, count))
     seed = fast.receive_seed(link)
-    masked = fast.receive_bytes(link, "a masked vector", 8 * count).view(np.uint64)
+    masked = receive_bytes(link, "a masked vector", 8 * count).view(np.uint64)
     return row_oprf.sender_outputs(digests, rows, seed, masked, delta, shares)[:, :2]
 
 
@@ -47,7 +49,7 @@ def send_words(link: steps.Link, digests: fast.U64, values: fast.U64, rng: Rng) 
     """Store a word under each key, and send the vector to the leader."""
     stored = oprf.encode(digests, lambda keys: values[keys.rows.order], rng)
     link.channel.send(psi_vole_pb2.Seed(seed=stored.keys.seed))
-    fast.send_bytes(link.channel, stored.vector.view(np.uint8))
+    send_bytes(link.channel, stored.vector.view(np.uint8))
 
 
 def receive_words(link: steps.Link, digests: fast.U64) -> fast.U64:
@@ -61,7 +63,7 @@ def wire_bytes(params: MultiParams, rows: int, other_keys: int) -> tuple[int, in
     levels = _levels(params, rows)
     by_leader = multi_steps.START_BYTES + 32 + vole.request_bytes(levels) + okvs.SEED_BYTES + 8 * rows
     correlation = sum(level.chunks * 8 * level.message_words for level in levels)
-    vector = okvs.SEED_BYTES + 8 * okvs.columns(other_keys + fast.CANARIES)
+    vector = okvs.SEED_BYTES + 8 * okvs.columns(other_keys + CANARIES)
     return by_leader, multi_steps.START_BYTES + 32 * vole.BASE_COUNT + correlation + vector
 
 

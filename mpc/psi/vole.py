@@ -28,7 +28,9 @@ from mpc.job import Job
 from mpc.primitives import base_ot, vole
 from mpc.psi import steps
 from mpc.psi import vole_steps as fast
+from mpc.psi.canaries import CANARIES, NONCE_BYTES, receive_nonce, with_canaries, without_canaries
 from mpc.psi.params import Params, VoleParams, by_role, check_aligned, check_no_repetition, check_pair
+from mpc.psi.vectors import PIECE_BYTES
 from mpc.spec import Estimate, Outcome, Party, Role, Slot, Spec
 from protos import psi_pb2, psi_vole_pb2
 
@@ -59,7 +61,7 @@ def receive(party: Party[VoleParams], tables: "Mapping[str, pa.Table]") -> Outco
 def send(party: Party[VoleParams], tables: "Mapping[str, pa.Table]") -> Outcome:
     """The sender's matching rows or the count if it is among the receivers, otherwise no table."""
     keys, link = _start(party, tables)
-    own = help_find(link, party, keys.digests, overwrite=True)
+    order = help_find(link, party, keys.digests, overwrite=True)
     party.progress("agree on the result", 0, 1)
     verdict = steps.receive_verdict(link, party.params.matching)
     party.progress("agree on the result", 1, 1)
@@ -72,7 +74,7 @@ def send(party: Party[VoleParams], tables: "Mapping[str, pa.Table]") -> Outcome:
         raise ProtocolError(f"{link.peer}: sent a result that the sizes of the sets and the minimum exclude")
     if counted:
         return _count(link, keys, verdict.size, {})
-    common = fast.common_keys(link, own, read_bitmap(link, verdict.matched))
+    common = without_canaries(link, order[read_bitmap(link, verdict.matched)])
     if len(common) != verdict.size:
         raise ProtocolError(f"{link.peer}: found {verdict.size} common keys, and marked {len(common)}")
     return _outcome(party.params, tables, keys, link, common, {})
@@ -87,9 +89,9 @@ class Found:
     keys; `retries` is how often a seed was drawn in vain.
     """
 
-    common: fast.I64 = field(repr=False)
+    common: fast.I32 = field(repr=False)
     their_hits: fast.BOOL = field(repr=False)
-    partners: fast.I64 = field(repr=False)
+    partners: fast.I32 = field(repr=False)
     retries: int
 
 
@@ -98,28 +100,26 @@ def find_common(link: steps.Link, party: Party[VoleParams], keys: fast.U8, *, ov
 
     With `overwrite`, the memory behind the digests may be used.
     """
-    offered, nonce = base_ot.offer(party.rng), party.rng(fast.NONCE_BYTES)
+    offered, nonce = base_ot.offer(party.rng), party.rng(NONCE_BYTES)
     link.channel.send(psi_vole_pb2.Offer(point=offered.point, nonce=nonce))
-    choices = fast.receive_nonce(link, psi_vole_pb2.Choices)
+    choices = receive_nonce(link, psi_vole_pb2.Choices)
     pairs = base_ot.keys(offered, choices.points, vole.BASE_COUNT, party.session)
-    digests = fast.with_canaries(keys, party.session, nonce, choices.nonce, overwrite=overwrite)
+    digests = with_canaries(keys, party.session, nonce, choices.nonce, overwrite=overwrite)
     found = fast.find(link, party, pairs, digests)
-    return Found(fast.without_canaries(link, found.partners), found.their_hits, found.partners, found.retries)
+    return Found(without_canaries(link, found.partners), found.their_hits, found.partners, found.retries)
 
 
-def help_find(link: steps.Link, party: Party[VoleParams], keys: fast.U8, *, overwrite: bool = False) -> fast.Tags:
-    """The sender's part for keys with these digests (n x 32 bytes), up to the verdict: its tags.
+def help_find(link: steps.Link, party: Party[VoleParams], keys: fast.U8, *, overwrite: bool = False) -> fast.I32:
+    """The sender's part for keys with these digests (n x 32 bytes), up to the verdict: the key of each of its tags.
 
     With `overwrite`, the memory of the digests and behind them may be used for other things.
     """
-    offer = fast.receive_nonce(link, psi_vole_pb2.Offer)
-    secret, nonce = party.rng(vole.BASE_COUNT // 8), party.rng(fast.NONCE_BYTES)
+    offer = receive_nonce(link, psi_vole_pb2.Offer)
+    secret, nonce = party.rng(vole.BASE_COUNT // 8), party.rng(NONCE_BYTES)
     chosen, points = base_ot.choose(offer.point, fast.base_choices(secret), party.session, party.rng)
     link.channel.send(psi_vole_pb2.Choices(points=points, nonce=nonce))
-    digests = fast.with_canaries(keys, party.session, offer.nonce, nonce, overwrite=overwrite)
-    own = fast.sender_tags(link, party, chosen, secret, digests, overwrite=overwrite)
-    fast.send_tags(link, own)
-    return own
+    digests = with_canaries(keys, party.session, offer.nonce, nonce, overwrite=overwrite)
+    return fast.help_find(link, party, chosen, secret, digests, overwrite=overwrite)
 
 
 def _start(party: Party[VoleParams], tables: "Mapping[str, pa.Table]") -> "tuple[Keys, steps.Link]":
@@ -138,7 +138,7 @@ def _start(party: Party[VoleParams], tables: "Mapping[str, pa.Table]") -> "tuple
 
 def read_bitmap(link: steps.Link, packed: bytes) -> fast.BOOL:
     """Which of the sender's tags matched, canaries included."""
-    count = link.own + fast.CANARIES
+    count = link.own + CANARIES
     if len(packed) != -(-count // 8):
         raise ProtocolError(f"{link.peer}: sent {len(packed)} bytes that say which of {count} tags matched")
     bits = np.unpackbits(np.frombuffer(packed, np.uint8), bitorder="little").astype(np.bool_)
@@ -152,7 +152,7 @@ def _outcome(
     tables: "Mapping[str, pa.Table]",
     keys: "Keys",
     link: steps.Link,
-    common: fast.I64,
+    common: fast.I32,
     more: Mapping[str, int],
 ) -> Outcome:
     """What is released of the common keys, which come in the order that both parties share."""
@@ -225,8 +225,8 @@ def estimate(job: Job, params: VoleParams, rows: Mapping[str, int], name: str, p
     receiver, sender = by_role(job, "receiver"), by_role(job, "sender")
     by_receiver, by_sender = fast.wire_bytes(params, rows[receiver], rows[sender], pairs)
     if sender in job.receivers and params.release != "count":
-        by_receiver += -(-(rows[sender] + fast.CANARIES) // 8)
-    framing = 64 * (8 + (by_receiver + by_sender) // fast.PIECE_BYTES)
+        by_receiver += -(-(rows[sender] + CANARIES) // 8)
+    framing = 64 * (8 + (by_receiver + by_sender) // PIECE_BYTES)
     sent, received = (by_receiver, by_sender) if name == receiver else (by_sender, by_receiver)
     a_receiver_key = _SECONDS_A_RECEIVER_KEY + (_SECONDS_TO_ENCODE_A_KEY if name == receiver else 0.0)
     return Estimate(

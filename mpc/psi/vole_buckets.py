@@ -32,6 +32,7 @@ from mpc.primitives import oprf
 from mpc.primitives.threads import usable_cores
 from mpc.psi import buckets, steps, vole
 from mpc.psi import vole_steps as fast
+from mpc.psi.canaries import CANARIES, without_canaries
 from mpc.psi.params import (
     MAX_KEYS,
     Params,
@@ -42,6 +43,7 @@ from mpc.psi.params import (
     check_pair,
     profile_names,
 )
+from mpc.psi.vectors import receive_bytes, send_bytes
 from mpc.session import SESSION_BYTES
 from mpc.spec import Estimate, Outcome, Party, Role, Slot, Spec, no_progress
 from mpc.spool import U8
@@ -112,7 +114,7 @@ def receive(party: Party[BucketParams], tables: "Mapping[str, pa.Table]") -> Out
     for number in _buckets_to_do(party, work):
         keys = work.spread.bucket(number, work.count, work.link.own, party.rng)
         found = vole.find_common(work.link, _inner(party, number), keys)
-        own = found.common[found.common < work.spread.count(number, work.count)].astype(np.uint32)
+        own = found.common[found.common < work.spread.count(number, work.count)]
         retries += found.retries
         hits = np.packbits(found.their_hits, bitorder="little")
         _finish(party, number, np.concatenate([hits, own.view(np.uint8)]))
@@ -124,7 +126,7 @@ def receive(party: Party[BucketParams], tables: "Mapping[str, pa.Table]") -> Out
     work.link.channel.send(psi_pb2.Verdict(size=size if tells else 0))
     if tells:
         for number in range(work.count):
-            fast.send_bytes(work.link.channel, _result(party, number)[: _bitmap_bytes(work.link.theirs)])
+            send_bytes(work.link.channel, _result(party, number)[: _bitmap_bytes(work.link.theirs)])
     more = {"okvs_retries": retries}
     return _outcome(party, tables, work, theirs, lambda number: _own_found(party, work, number), more)
 
@@ -134,8 +136,7 @@ def send(party: Party[BucketParams], tables: "Mapping[str, pa.Table]") -> Outcom
     work, theirs = _start(party, tables)
     for number in _buckets_to_do(party, work):
         keys = work.spread.bucket(number, work.count, work.link.own, party.rng)
-        tags = vole.help_find(work.link, _inner(party, number), keys)
-        _finish(party, number, tags.order.astype(np.uint32).view(np.uint8))
+        _finish(party, number, vole.help_find(work.link, _inner(party, number), keys).view(np.uint8))
     verdict = steps.receive_verdict(work.link, party.params.matching)
     if party.name not in party.job.receivers:
         if verdict.size or verdict.matched:
@@ -164,7 +165,7 @@ def bucket_count(sizes: Mapping[str, int], job: Job, params: BucketParams) -> in
 def _fits(sizes: Mapping[str, int], job: Job, params: BucketParams, count: int) -> bool:
     filled = {name: buckets.most_in_bucket(keys, count) for name, keys in sizes.items()}
     working = _BASE_BYTES + _KEY_BYTES * max(filled.values()) + _RECEIVER_KEY_BYTES * filled[by_role(job, "receiver")]
-    return working <= params.memory_bytes and max(filled.values()) <= oprf.MAX_KEYS - fast.CANARIES
+    return working <= params.memory_bytes and max(filled.values()) <= oprf.MAX_KEYS - CANARIES
 
 
 def _start(party: Party[BucketParams], tables: "Mapping[str, pa.Table]") -> tuple[_Work, int]:
@@ -249,21 +250,20 @@ def _result(party: Party[BucketParams], number: int) -> U8:
 
 
 def _bitmap_bytes(keys: int) -> int:
-    return -(-(keys + fast.CANARIES) // 8)
+    return -(-(keys + CANARIES) // 8)
 
 
-def _own_found(party: Party[BucketParams], work: _Work, number: int) -> fast.I64:
+def _own_found(party: Party[BucketParams], work: _Work, number: int) -> fast.I32:
     """The receiver's common keys of a bucket, as indices into it, in the order that both parties share."""
     found = _result(party, number)[_bitmap_bytes(work.link.theirs) :].copy()
-    return found.view(np.uint32).astype(np.int64)
+    return found.view(np.int32)
 
 
-def _told(party: Party[BucketParams], work: _Work, number: int) -> fast.I64:
+def _told(party: Party[BucketParams], work: _Work, number: int) -> fast.I32:
     """The sender's common keys of a bucket in the same order, from what the receiver says of its tags."""
-    packed = fast.receive_bytes(work.link, "bits of a bucket", _bitmap_bytes(work.link.own))
-    order = _result(party, number).view(np.uint32).astype(np.int64)
-    empty = np.empty(0, np.uint64)
-    common = fast.common_keys(work.link, fast.Tags(empty, empty, order), vole.read_bitmap(work.link, packed.tobytes()))
+    packed = receive_bytes(work.link, "bits of a bucket", _bitmap_bytes(work.link.own))
+    order = _result(party, number).view(np.int32)
+    common = without_canaries(work.link, order[vole.read_bitmap(work.link, packed.tobytes())])
     return common[common < work.spread.count(number, work.count)]
 
 
@@ -272,7 +272,7 @@ def _outcome(
     tables: "Mapping[str, pa.Table]",
     work: _Work,
     theirs: int,
-    found: Callable[[int], fast.I64],
+    found: Callable[[int], fast.I32],
     more: Mapping[str, int],
 ) -> Outcome:
     from mpc.psi.rows import take
@@ -288,7 +288,7 @@ def _outcome(
     return Outcome(table, {**_facts(work, theirs), **more, "matched_distinct": matched, "matched_rows": table.num_rows})
 
 
-def _chosen(work: _Work, found: Callable[[int], fast.I64]) -> "tuple[pa.BooleanArray, int]":
+def _chosen(work: _Work, found: Callable[[int], fast.I32]) -> "tuple[pa.BooleanArray, int]":
     """Which rows have a common key, and how many keys are common."""
     import pyarrow as pa
 

@@ -13,8 +13,8 @@ from mpc.joins import bins
 from mpc.joins.joined import Joined
 from mpc.primitives import okvs
 from mpc.psi import multi_steps, row_prfs
+from mpc.psi.canaries import CANARIES
 from mpc.psi.params import MultiParams, VoleParams
-from mpc.psi.vole_steps import CANARIES
 from mpc.psi.vole_steps import wire_bytes as pair_bytes
 from mpc.reports import ranks
 from mpc.reports.groups import group_count

@@ -14,7 +14,7 @@ from mpc.errors import InputError, ProtocolError, ResultWithheld, SealaneError
 from mpc.federated import alignment
 from mpc.job import Job, Member
 from mpc.local import run_parties
-from mpc.psi import vole_steps as fast
+from mpc.psi.vectors import send_bytes
 from mpc.spec import Party, no_progress
 from mpc.testing import InsecureSeededRng
 
@@ -81,7 +81,7 @@ def test_a_key_that_repeats_is_refused(names: str) -> None:
 
 
 def test_an_order_that_gives_a_place_twice_is_refused() -> None:
-    real = fast.send_bytes
+    real = send_bytes
 
     def spoil(channel: Any, data: Any) -> None:
         if len(data) == 4 * 100:
@@ -90,7 +90,7 @@ def test_an_order_that_gives_a_place_twice_is_refused() -> None:
         real(channel, data)
 
     tables = {name: ids(range(100)) for name in "abc"}
-    with patch.object(fast, "send_bytes", spoil), pytest.raises(SealaneError) as caught:
+    with patch.object(alignment, "send_bytes", spoil), pytest.raises(SealaneError) as caught:
         align_all(tables, "a")
     assert isinstance(caught.value, ProtocolError)
     assert "a: sent an order" in str(caught.value)

@@ -176,8 +176,8 @@ def test_a_leader_that_tells_two_parties_of_different_people_is_found(monkeypatc
         left_out = np.flatnonzero(keys < link.own)[0 if link.peer == "cn" else 1]
         return original(party, link, np.delete(outputs, left_out, axis=0), np.delete(keys, left_out), told - 1)
 
-    original = multi_steps.tags
-    monkeypatch.setattr(multi_steps, "tags", of("hk", cheating, original))
+    original = multi_steps.cut_tags
+    monkeypatch.setattr(multi_steps, "cut_tags", of("hk", cheating, original))
     find = attested.common_to_all
 
     def count_less(party, *args):
@@ -210,7 +210,7 @@ def test_a_leader_cannot_name_a_key_that_it_did_not_ask_for(monkeypatch):
         outputs[np.flatnonzero(keys < link.own)[0], 1] ^= np.uint64(1)
         return original(party, link, outputs, keys, told)
 
-    original = multi_steps.tags
-    monkeypatch.setattr(multi_steps, "tags", of("hk", cheating, original))
+    original = multi_steps.cut_tags
+    monkeypatch.setattr(multi_steps, "cut_tags", of("hk", cheating, original))
     with pytest.raises(ProtocolError, match="hk: names common keys that this party does not have"):
         join("J0", {"hk": HK, "cn": CN})

@@ -5,7 +5,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from mpc.kernels import tags
-from mpc.psi.vole_steps import index_tags
+from mpc.psi.tags import index_tags
 
 TAGS = st.tuples(st.integers(0, 3), st.integers(0, 9))
 SETS = st.sets(TAGS, max_size=30).map(sorted)

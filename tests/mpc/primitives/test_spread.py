@@ -5,7 +5,7 @@ import threading
 import numpy as np
 import pytest
 
-from mpc.primitives.threads import spread, usable_cores
+from mpc.primitives.threads import spread, spread_in_order, usable_cores
 
 
 @pytest.mark.parametrize("count", [0, 1, 7, 8, 100])
@@ -56,3 +56,29 @@ def test_all_is_done_while_the_other_cores_are_taken() -> None:
     free.set()
     occupied.join()
     assert done.is_set()
+
+
+@pytest.mark.parametrize("count", [0, 1, 8, 100])
+def test_what_follows_sees_every_slice_in_order_after_the_work_on_it(count: int) -> None:
+    worked = np.zeros(count, bool)
+    seen: list[int] = []
+
+    def work(piece: slice) -> None:
+        worked[piece] = True
+
+    def follow(piece: slice) -> None:
+        assert worked[piece].all()
+        seen.extend(range(piece.start, piece.stop))
+
+    spread_in_order(work, count, 8, follow)
+    assert seen == list(range(count))
+
+
+def test_what_the_work_or_what_follows_raised_is_raised() -> None:
+    def fail(piece: slice) -> None:
+        if piece.start == 16:
+            raise ValueError("sixteen")
+
+    for work, follow in ((fail, lambda _piece: None), (lambda _piece: None, fail)):
+        with pytest.raises(ValueError, match="sixteen"):
+            spread_in_order(work, 100, 8, follow)

@@ -7,12 +7,13 @@ import pytest
 
 from mpc.errors import ProtocolError
 from mpc.primitives import okvs, oprf
-from mpc.psi import buckets, failure, multi_steps, vole_steps
+from mpc.psi import buckets, failure, multi_steps, tags
+from mpc.psi.canaries import CANARIES
 from mpc.psi.params import MAX_KEYS
 from mpc.psi.steps import Link, tag_bytes
 from mpc.psi.vole_buckets import MAX_TOTAL_KEYS
 
-MOST = oprf.MAX_KEYS - vole_steps.CANARIES
+MOST = oprf.MAX_KEYS - CANARIES
 SIZES = [(x, y) for x in (0, 1, 1000, 2**20, MOST) for y in (0, 1, 1000, 2**20, MOST)]
 
 
@@ -68,9 +69,11 @@ def test_tags_agree_no_more_often_than_the_bound() -> None:
     rng = np.random.default_rng(1)
     agreed = 0
     for _ in range(trials):
-        ours, theirs = (vole_steps.cut_tags(few_bits(rng, count, bits), np.arange(count), bits) for count in (x, y))
+        ours, theirs = (
+            tags.cut_tags(few_bits(rng, count, bits), np.arange(count, dtype=np.int32), bits) for count in (x, y)
+        )
         try:
-            hits, _ = vole_steps.match(Link(None, "b", x, y), ours, theirs.high, theirs.low)
+            hits, _ = tags.match(Link(None, "b", x, y), ours, theirs.high, theirs.low)
         except ProtocolError:  # two of one set agree, and with them one of the other
             agreed += 1
             continue
@@ -89,4 +92,4 @@ def test_buckets_overflow_no_more_often_than_the_bound() -> None:
 
 def test_widths_follow_from_the_bounds() -> None:
     assert failure.any_pair(10**6, 10**6, 8 * (tag_bytes(10**6, 10**6) - 1)) > -40
-    assert failure.any_pair(10**6, 10**6, 63 + vole_steps.prefix_bits(10**6, 10**6)) > -40
+    assert failure.any_pair(10**6, 10**6, 63 + tags.prefix_bits(10**6, 10**6)) > -40

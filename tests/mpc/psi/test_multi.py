@@ -22,8 +22,8 @@ from mpc.errors import ChannelError, InputError, ProtocolError, ResultWithheld, 
 from mpc.job import Job, Member
 from mpc.local import run_job
 from mpc.primitives import okvs, oprf, vole
-from mpc.psi import multi, multi_steps
-from mpc.psi import vole_steps as fast
+from mpc.psi import multi, multi_steps, tags, vectors
+from mpc.psi.canaries import CANARIES
 from mpc.psi.params import MultiParams
 from mpc.registry import get
 from mpc.testing import RecordingPipe
@@ -222,10 +222,10 @@ def test_bytes_are_exactly_as_declared_and_within_the_estimate() -> None:
     links, sizes = Links(), {"a": 900, "b": 2500, "c": 60, "d": 60}
     job = multi_job(4, "ac")
     run_pair(job, {name: numbered(*range(size)) for name, size in sizes.items()}, wrap=links.wrap)
-    tags = 8 * (60 + fast.CANARIES)  # without prefixes, as the sets are small
+    for_tags = 8 * (60 + CANARIES)  # without prefixes, as the sets are small
     for name in "bcd":
         to_other, to_leader = multi_steps.wire_bytes(MultiParams(), sizes["a"], sizes[name])
-        assert payload(links.records["a", name].sent) == to_other + (tags if name == "c" else 0)
+        assert payload(links.records["a", name].sent) == to_other + (for_tags if name == "c" else 0)
         assert payload(links.records[name, "a"].sent) == to_leader
         for peer in set("bcd") - {name}:
             assert payload(links.records[name, peer].sent) == multi_steps.START_BYTES
@@ -304,7 +304,7 @@ class Narrow:
 def test_parties_do_not_wait_for_each_other_in_a_circle_however_little_a_link_holds() -> None:
     room = {ends: threading.Semaphore() for ends in itertools.permutations("abcde", 2)}
     tables = {name: numbered(*range(i, 1000 + i)) for i, name in enumerate("abcde")}
-    with patch.object(vole, "_MAX_DEPTH", 3), patch.object(fast, "PIECE_BYTES", 4096):
+    with patch.object(vole, "_MAX_DEPTH", 3), patch.object(vectors, "PIECE_BYTES", 4096):
         outcomes = run_pair(multi_job(5, "cd"), tables, wrap=lambda name, peer, pipe: Narrow((name, peer), pipe, room))
     assert outcomes["c"].table == outcomes["d"].table == numbered(*range(4, 1000))
 
@@ -683,11 +683,11 @@ def test_false_tags_are_refused(edit: Callable[[np.ndarray], np.ndarray], messag
 def test_tags_without_a_key_that_all_added_are_refused() -> None:
     """The leader claims one common key fewer and leaves out a canary instead."""
     ends: dict[str, BaseException] = {}
-    real = fast.send_tags
+    real = tags.send_tags
 
-    def send(link: Any, tags: Any) -> None:
-        kept = np.flatnonzero(tags.order != 4)  # of four common keys and 64 canaries, the first canary
-        real(link, fast.Tags(tags.high[kept], tags.low[kept], tags.order[kept]))
+    def send(link: Any, told: tags.Tags) -> None:
+        kept = np.flatnonzero(told.order != 4)  # of four common keys and 64 canaries, the first canary
+        real(link, tags.Tags(told.high[kept], told.low[kept], told.order[kept]))
 
     edit = lambda m: changed(m, keys=m.keys - 1) if isinstance(m, psi_multi_pb2.Verdict) else [m]  # noqa: E731
 
@@ -695,7 +695,7 @@ def test_tags_without_a_key_that_all_added_are_refused() -> None:
         return Meddler(pipe, edit, TYPES) if (name, peer) == ("a", "b") else pipe
 
     tables = {name: numbered(*range(4)) for name in "abc"}
-    with watched_roles(ends), patch.object(fast, "send_tags", send), pytest.raises(ProtocolError):
+    with watched_roles(ends), patch.object(tags, "send_tags", send), pytest.raises(ProtocolError):
         run_pair(multi_job(3, "ab"), tables, wrap=wrap)
     assert str(ends["b"]) == "a: 1 of the 64 keys that both added were not found"
 

@@ -19,8 +19,9 @@ from mpc.channel import MessageChannel, Pipe, encode, memory_pipes
 from mpc.errors import ChannelError, InputError, ProtocolError, ResultWithheld, SealaneError
 from mpc.job import Job
 from mpc.primitives import okvs, oprf
-from mpc.psi import steps, vole_steps
+from mpc.psi import steps, tags, vole_steps
 from mpc.psi import vole as psi_vole
+from mpc.psi.canaries import CANARIES
 from mpc.psi.params import VoleParams
 from mpc.registry import get
 from mpc.spec import Role
@@ -89,13 +90,13 @@ def test_tags_that_are_looked_up_are_those_that_are_found_by_sorting(
     x, y = sizes
     tables = {"alice": numbered(*range(x)), "bob": numbered(*range(x // 2, x // 2 + y))}
     results = []
-    for much_larger in (0, 2**30):
+    for much_larger in (0, 16, 2**30):  # always, for sizes that differ as much, never
         monkeypatch.setattr(vole_steps, "_MUCH_LARGER", much_larger)
         wire = Wire()
         outcomes = run_pair(pair_job("psi.vole", BOTH, release=release), tables, wrap=wire.wrap)
         results.append([outcomes[name].table for name in BOTH])
         results[-1].append([RecordingPipe.digest(wire.records[name].sent) for name in BOTH])
-    assert results[0] == results[1]
+    assert results[0] == results[1] == results[2]
     assert results[0][0].num_rows == min(x - x // 2, y)
 
 
@@ -240,7 +241,7 @@ def test_bytes_are_exactly_as_declared(x: int, y: int) -> None:
         for name, messages in ((name, wire.records[name].sent) for name in BOTH)
     }
     by_receiver, by_sender = vole_steps.wire_bytes(VoleParams(), x, y)
-    assert payload == {"alice": by_receiver + -(-(y + vole_steps.CANARIES) // 8), "bob": by_sender}
+    assert payload == {"alice": by_receiver + -(-(y + CANARIES) // 8), "bob": by_sender}
     estimate = psi_vole.SPEC.estimate(pair_job("psi.vole", BOTH), VoleParams(), {"alice": x, "bob": y}, "alice")
     assert 0 <= estimate.sent_bytes - wire.counts["alice"].sent_bytes < 2000
     assert 0 <= estimate.received_bytes - wire.counts["alice"].received_bytes < 2000
@@ -337,7 +338,7 @@ def test_rows_lost_in_the_middle_of_the_protocol_end_it_loudly(lost: float) -> N
 
 def test_more_keys_than_the_field_is_wide_enough_for_are_refused() -> None:
     channel: Any = None
-    most = 2**24 - vole_steps.CANARIES
+    most = 2**24 - CANARIES
     vole_steps.check_size(steps.Link(channel, "bob", most, most))
     with pytest.raises(InputError, match=r"too many for psi\.vole"):
         vole_steps.check_size(steps.Link(channel, "bob", most + 1, 1))
@@ -345,16 +346,16 @@ def test_more_keys_than_the_field_is_wide_enough_for_are_refused() -> None:
 
 @pytest.mark.parametrize(("x", "y", "bits"), [(1, 1, 0), (2**12, 2**12, 0), (2**20, 2**20, 16), (2**24, 2**24, 24)])
 def test_tags_have_40_bits_more_than_the_sizes(x: int, y: int, bits: int) -> None:
-    assert vole_steps.prefix_bits(x, y) == bits
+    assert tags.prefix_bits(x, y) == bits
 
 
 @pytest.mark.parametrize(("bits", "order"), [(0, [6, 4, 5, 7]), (3, [6, 5, 7, 4])])
 def test_tags_with_equal_leading_words_are_still_in_order(bits: int, order: list[int]) -> None:
     outputs = np.array([[5, 9 << 60], [5, 3 << 60], [1, 2 << 60], [5, 4 << 60]], np.uint64)
     padded = np.concatenate([outputs, outputs], axis=1)
-    tags = vole_steps.cut_tags(padded, np.array([4, 5, 6, 7]), bits)
-    assert tags.order.tolist() == order
-    assert [(int(h) << 64 | int(low)) for h, low in zip(tags.high, tags.low, strict=True)] == sorted(
+    cut = tags.cut_tags(padded, np.array([4, 5, 6, 7], np.int32), bits)
+    assert cut.order.tolist() == order
+    assert [(int(h) << 64 | int(low)) for h, low in zip(cut.high, cut.low, strict=True)] == sorted(
         (int(a) << 64 | int(b)) >> 64 - bits for a, b in outputs
     )
 
@@ -387,11 +388,12 @@ def run_against(
     *,
     receivers: tuple[str, ...] = BOTH,
     size: int = 6,
+    receiver_size: int | None = None,
     **params: Any,
 ) -> BaseException:
     """The error that ends the other party when `cheat` replaces its message number `index` of a kind.
 
-    Both have `size` keys, of which all but two are common.
+    Both have `size` keys, of which all but two are common, or the receiver has some of its first.
     """
     ends: dict[str, BaseException] = {}
     seen = [0]
@@ -405,7 +407,7 @@ def run_against(
     def wrap(name: str, _peer: str, pipe: Pipe) -> Pipe:
         return Meddler(pipe, apply, TYPES) if name == cheat else pipe
 
-    tables = {"alice": numbered(*range(size)), "bob": numbered(*range(2, size + 2))}
+    tables = {"alice": numbered(*range(receiver_size or size)), "bob": numbered(*range(2, size + 2))}
     with watched_roles(ends), pytest.raises(SealaneError):
         run_pair(pair_job("psi.vole", receivers, **params), tables, wrap=wrap)
     error = ends["bob" if cheat == "alice" else "alice"]
@@ -533,37 +535,98 @@ def test_prefixes_of_another_number_of_tags_are_refused() -> None:
     def edit(message: Any) -> Sequence[Message]:
         return [psi_vole_pb2.Piece(data=bytes(len(message.data)))]
 
-    error = run_against("bob", psi_vole_pb2.Piece, 1, edit, size=5000)
+    error = run_against("bob", psi_vole_pb2.Piece, 2, edit, size=5000)
     assert str(error) == "bob: sent prefixes of other than 5064 tags"
 
 
 def test_a_prefix_beyond_the_last_is_refused() -> None:
     def edit(message: Any) -> Sequence[Message]:
         bits = np.unpackbits(np.frombuffer(message.data, np.uint8), bitorder="little")
-        last = 5064 + 2 ** vole_steps.prefix_bits(5064, 5064) - 1
+        last = 5064 + 2 ** tags.prefix_bits(5064, 5064) - 1
         assert last < len(bits)
         bits[np.flatnonzero(bits)[-1]], bits[last] = 0, 1
         return [psi_vole_pb2.Piece(data=np.packbits(bits, bitorder="little").tobytes())]
 
-    error = run_against("bob", psi_vole_pb2.Piece, 1, edit, size=5000)
+    error = run_against("bob", psi_vole_pb2.Piece, 2, edit, size=5000)
     assert str(error) == "bob: sent prefixes of other than 5064 tags"
 
 
 @given(data=st.data(), pairs=st.sampled_from([1, 2**10, 2**20]), count=st.integers(0, 300))
 def test_tags_arrive_as_they_were_cut(data: st.DataObject, pairs: int, count: int) -> None:
-    count += vole_steps.CANARIES
-    bits = vole_steps.prefix_bits(5000 + vole_steps.CANARIES, count, pairs)
+    count += CANARIES
+    bits = tags.prefix_bits(5000 + CANARIES, count, pairs)
     prefix = st.integers(0, 2**bits - 1) | st.sampled_from([0, 2**bits - 1])
     high = np.sort(np.array(data.draw(st.lists(prefix, min_size=count, max_size=count)), np.uint64))
-    tags = vole_steps.Tags(high, np.arange(count, dtype=np.uint64), np.zeros(count, np.int64))
+    sent = tags.Tags(high, np.arange(count, dtype=np.uint64), np.zeros(count, np.int32))
     one, other = memory_pipes()
     sender, receiver = (
         steps.Link(MessageChannel(pipe), "peer", *sizes, pairs=pairs)
         for pipe, sizes in ((one, (count - 64, 5000)), (other, (5000, count - 64)))
     )
-    vole_steps.send_tags(sender, tags)
-    found = vole_steps.receive_tags(receiver)
-    assert all(np.array_equal(*each) for each in zip(found, (tags.high, tags.low), strict=True))
+    tags.send_tags(sender, sent)
+    found = tags.receive_tags(receiver)
+    assert all(np.array_equal(*each) for each in zip(found, (sent.high, sent.low), strict=True))
+
+
+@pytest.mark.parametrize("spread", [1, 2**51 + 1])
+@given(seed=st.integers(0, 2**32), size=st.integers(64, 70), many=st.integers(100, 200), common=st.integers(0, 64))
+def test_few_tags_are_found_among_many_as_they_arrive(
+    spread: int, seed: int, size: int, many: int, common: int
+) -> None:
+    """Some tags differ in their prefix alone from one of the other set's."""
+    rng = np.random.default_rng(seed)
+    ours, theirs = (
+        [(int(high), int(low)) for high, low in zip(rng.integers(0, 4, count), lows, strict=True)]
+        for count, lows in ((size, rng.choice(1000, size, replace=False)), (many, 1000 + np.arange(many)))
+    )
+    other_prefix = [(3 - high, low) for high, low in ours[common : common + 2]]
+    sets = [sorted(ours), sorted({*theirs, *ours[:common], *other_prefix})]
+    own, sent = (
+        tags.Tags(
+            np.array([high for high, _ in each], np.uint64),
+            np.array([low * spread % 2**64 for _, low in each], np.uint64),
+            np.random.default_rng(len(each)).permutation(len(each)).astype(np.int32),
+        )
+        for each in sets
+    )
+    one, other = memory_pipes()
+    sizes = len(sent.low) - CANARIES, len(own.low) - CANARIES
+    receiver = steps.Link(MessageChannel(other), "peer", sizes[1], sizes[0], pairs=2**20)
+    tags.send_tags(steps.Link(MessageChannel(one), "peer", *sizes, pairs=2**20), sent)
+    hits, partners = tags.find_few(receiver, own)
+    assert hits.tolist() == [tag in ours for tag in sets[1]]
+    assert partners.tolist() == [own.order[sets[0].index(tag)] for tag in sets[1] if tag in ours]
+
+
+MANY = 300_000  # so that tags have a prefix, of one bit, though the receiver has few keys
+
+
+def all_of_one_prefix(packed: np.ndarray) -> np.ndarray:
+    bits = np.ones(MANY + CANARIES + 1, np.uint8)
+    bits[0] = 0
+    return np.packbits(bits, bitorder="little")
+
+
+FEW_EDITS = [
+    (2000, 1, lambda data: np.repeat(data.view(np.uint64)[::2], 2), "tags repeat"),
+    (2000, 1, lambda data: ~data, "64 of the 64 keys that both added were not found"),
+    (MANY, 4, lambda data: ~data, "sent prefixes of other than 300064 tags"),
+    (MANY, 4, lambda data: np.append(data[:-1], data[-1] | 128), "sent prefixes of other than 300064 tags"),
+    (MANY, 4, lambda data: np.append(data[:-1], data[-1] ^ 3), "sent prefixes of other than 300064 tags"),
+    (MANY, 4, all_of_one_prefix, "of the 64 keys that both added were not found"),
+]
+
+
+@pytest.mark.parametrize(("size", "piece", "edit", "message"), FEW_EDITS)
+def test_false_tags_are_refused_by_a_receiver_of_few_keys(
+    size: int, piece: int, edit: Callable[[np.ndarray], np.ndarray], message: str
+) -> None:
+    def apply(sent: Any) -> Sequence[Message]:
+        return [psi_vole_pb2.Piece(data=edit(np.frombuffer(sent.data, np.uint8)).tobytes())]
+
+    error = run_against("bob", psi_vole_pb2.Piece, piece, apply, size=size, receiver_size=3)
+    assert str(error).startswith("bob: ")
+    assert message in str(error)
 
 
 ALL = ((1 << 70) - 1).to_bytes(9, "little")
