@@ -4,7 +4,6 @@
 All that is told here as done is committed.
 """
 
-import json
 import os
 import time
 from collections import Counter
@@ -560,10 +559,13 @@ class Node:
 
     # Evidence.
 
-    def evidence(self) -> Iterator[Entry]:
-        """The entries of the evidence log, from the first; see `evidence.verify` for whether they hold."""
-        for row in self._store.connection().execute("SELECT body, signature FROM evidence ORDER BY seq"):
-            yield Entry.from_json(json.loads(row["body"]), row["signature"])
+    def evidence(self, *, job: str | None = None, newest: int | None = None) -> Iterator[Entry]:
+        """The entries of the evidence log, from the first; see `evidence.verify` for whether they hold.
+
+        Only those about the `job` whose id begins so, and only so many, the `newest`.
+        """
+        whole = "" if job is None else self.job(job).id
+        return log.entries(self._store.connection(), job=whole, newest=newest)
 
     def receipt(self, job_id: str) -> Receipt:
         """What all parties signed about how a job ended, checked; raises `InputError` until all have signed."""

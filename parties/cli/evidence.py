@@ -1,6 +1,5 @@
 """Evidence: what this node has recorded, for itself and for an auditor."""
 
-from collections import deque
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ import click
 from mpc.errors import InputError
 from parties.cli import files
 from parties.cli.command import Session, command, file_argument, force_option, out_option
-from parties.cli.output import say, show_facts, show_table
+from parties.cli.output import say, show_facts, show_table, tell_of_more
 
 _FINGERPRINT_DIGITS = 64
 
@@ -21,20 +20,19 @@ def evidence() -> None:
 
 
 @command("list", evidence)
-@click.option("--last", type=click.IntRange(min=1), help="Only so many, the newest.")
+@click.option("--last", type=click.IntRange(min=1), default=100, show_default=True, help="How many, the newest.")
 @click.option("--job", "job_id", metavar="ID", help="Only those about this job.")
-def list_(session: Session, last: int | None, job_id: str | None) -> None:
-    """Show the entries of the log, the oldest first.
+def list_(session: Session, last: int, job_id: str | None) -> None:
+    """Show the newest entries of the log, the oldest of them first.
+
+    That there are more is said on standard error.
 
     \b
     Example:
       sealane evidence list --last 20
     """
-    node = session.node()
-    wanted = None if job_id is None else node.job(job_id).id
-    about = (entry for entry in node.evidence() if wanted is None or entry.fields.get("job") == wanted)
-    entries = deque(about, maxlen=last)
-
+    found = list(session.node().evidence(job=job_id, newest=last + 1))
+    entries = found[-last:]
     session.answer(
         [
             {"seq": entry.seq, "time": entry.time, "kind": entry.kind, "fields": dict(entry.fields), "hash": entry.hash}
@@ -54,6 +52,8 @@ def list_(session: Session, last: int | None, job_id: str | None) -> None:
             right=("SEQ",),
         ),
     )
+    if len(found) > last:
+        tell_of_more("--last", last)
 
 
 @command("export", evidence)

@@ -11,7 +11,7 @@ from mpc.job import Job
 from parties.cli import job_text
 from parties.cli.command import Session, command, yes_option
 from parties.cli.job_input import parse_members, parse_params, read_job
-from parties.cli.output import say, show_table
+from parties.cli.output import say, show_table, tell_of_more
 from parties.cli.proposing import deadline_option, propose_shown, purpose_option
 from parties.cli.units import parse_moment, show_time
 from parties.jobs.states import State
@@ -125,7 +125,7 @@ def list_(session: Session, states: tuple[str, ...], peer: str | None, since: st
 
     session.answer([job_text.describe_record(record) for record in records], show)
     if len(found) > limit:
-        click.echo(f"There are more, older ones: add --limit {10 * limit}, --state, --peer or --since.", err=True)
+        tell_of_more("--limit", limit)
 
 
 @command("show", job)

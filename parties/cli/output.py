@@ -53,6 +53,11 @@ def show_table(headers: Sequence[str], rows: Sequence[Sequence[Cell]], *, right:
     _print(table)
 
 
+def tell_of_more(option: str, shown: int) -> None:
+    """Say on standard error, for programs too, that only the newest were `shown`, and how to see more."""
+    click.echo(f"There are more, older ones: add {option} {10 * shown}, or narrow it down (see --help).", err=True)
+
+
 def show_facts(facts: Mapping[str, Cell]) -> None:
     """Print names and values, one a line; empty values are left out."""
     grid = Table(box=None, pad_edge=False, show_header=False)

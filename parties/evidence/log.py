@@ -10,7 +10,7 @@ import hashlib
 import json
 import re
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
@@ -102,6 +102,22 @@ def after(db: sqlite3.Connection, seq: int, most: int) -> list[tuple[int, str, d
     rows = db.execute("SELECT seq, body FROM evidence WHERE seq > ? ORDER BY seq LIMIT ?", (seq, most)).fetchall()
     bodies = [(row["seq"], json.loads(row["body"])) for row in rows]
     return [(number, body["kind"], body["fields"]) for number, body in bodies]
+
+
+def entries(db: sqlite3.Connection, *, job: str = "", newest: int | None = None) -> Iterator[Entry]:
+    """The entries, oldest first; with `job` only those about the job of that id, and no more than the `newest`."""
+    about = f'"job":"{job}"' if job else ""  # as canonical JSON has it, and nothing else
+    first = 0
+    if newest is not None:
+        first = db.execute(
+            "SELECT min(seq) FROM (SELECT seq FROM evidence WHERE instr(body, ?) ORDER BY seq DESC LIMIT ?)",
+            (about, newest),
+        ).fetchone()[0]
+    rows = db.execute(
+        "SELECT body, signature FROM evidence WHERE seq >= ? AND instr(body, ?) ORDER BY seq", (first, about)
+    )
+    for row in rows:
+        yield Entry.from_json(json.loads(row["body"]), row["signature"])
 
 
 def format_time(time: datetime) -> str:

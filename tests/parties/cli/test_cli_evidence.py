@@ -25,10 +25,15 @@ def test_entries_are_listed_and_can_be_narrowed_to_a_job(proposed: World) -> Non
     entries = proposed.hk("evidence", "list", "--json").json
     assert entries[0]["kind"] == "node_created"
     assert [entry["seq"] for entry in entries] == list(range(1, len(entries) + 1))
-    assert proposed.hk("evidence", "list", "--last", "2", "--json").json == entries[-2:]
+    cut = proposed.hk("evidence", "list", "--last", "2", "--json")
+    assert cut.json == entries[-2:]
+    assert "There are more, older ones: add --last 20" in cut.err
+    assert proposed.hk("evidence", "list", "--last", str(len(entries))).err == ""
     about = proposed.hk("evidence", "list", "--job", JOB_ID[:5], "--json").json
     assert {entry["fields"]["job"] for entry in about} == {JOB_ID}
+    assert about == [entry for entry in entries if entry["fields"].get("job") == JOB_ID]
     assert about[0]["kind"] == "job_proposed"
+    assert proposed.hk("evidence", "list", "--job", JOB_ID, "--last", "1", "--json").json == about[-1:]
     assert "job_proposed" in proposed.hk("evidence", "list").out
 
 
