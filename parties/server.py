@@ -374,6 +374,8 @@ class Server:
         return self._takes_work()
 
     def _measure_from_thread(self, loop: asyncio.AbstractEventLoop) -> None:
+        if self._stopping:  # the loop may end before it gets to it
+            return
         with suppress(StoreError, TimeoutError):
             asyncio.run_coroutine_threadsafe(self._measure(), loop).result(_MEASURE_S)
 

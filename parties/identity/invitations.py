@@ -24,6 +24,7 @@ from parties.identity.peers import Peer
 LIFETIME = timedelta(days=7)
 MAX_LIFETIME = timedelta(days=31)
 MAX_INVITATION_BYTES = 8192
+_ANOTHER_FILE = "ask its operator to send the file that `sealane peer invite` or `accept` wrote, as an attachment"
 _DOMAIN = b"sealane/invitation/1"
 _ASK_AGAIN = "ask for a new invitation"
 
@@ -152,10 +153,15 @@ def accept(identity: Identity, db: sqlite3.Connection, data: bytes, address: str
 def _consume(identity: Identity, db: sqlite3.Connection, reply: Invitation, now: datetime) -> None:
     """Marks the invitation that `reply` answers as used."""
     if reply.to != identity.fingerprint:
-        raise InputError("this sealane reply answers another party's invitation")
+        raise InputError(
+            "this sealane reply answers another party's invitation", hint="ask its operator for the reply to yours"
+        )
     row = db.execute("SELECT * FROM invitations WHERE nonce = ?", (reply.nonce,)).fetchone()
     if row is None:
-        raise InputError("this sealane reply answers no invitation of this node")
+        raise InputError(
+            "this sealane reply answers no invitation of this node",
+            hint="send a new invitation, from this node's folder, and accept the reply to that",
+        )
     if row["used_by"] is not None:
         raise InputError("the invitation that this sealane reply answers was used before", hint="send a new invitation")
     if now.timestamp() > row["expires_at"]:
@@ -180,12 +186,12 @@ def _write(identity: Identity, *, kind: Kind, address: str, nonce: str, expires:
 
 def _parse(data: bytes) -> _File:
     if len(data) > MAX_INVITATION_BYTES:
-        raise InputError(f"not an invitation or a reply: {len(data)} bytes are too many")
+        raise InputError(f"not an invitation or a reply: {len(data)} bytes are too many", hint=_ANOTHER_FILE)
     data = data.strip()  # mail programs add line ends
     try:
         file = _ADAPTER.validate_json(data)
     except ValidationError as error:
-        raise InputError(f"not an invitation or a reply: {explain(error)}") from None
+        raise InputError(f"not an invitation or a reply: {explain(error)}", hint=_ANOTHER_FILE) from None
     if canonical_json(asdict(file)) != data:
-        raise InputError("not an invitation or a reply: its JSON is not in canonical form")
+        raise InputError("not an invitation or a reply: its JSON is not in canonical form", hint=_ANOTHER_FILE)
     return file

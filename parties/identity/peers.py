@@ -64,7 +64,10 @@ def add(db: sqlite3.Connection, certificate: IdentityCertificate, address: str, 
             hint="names are never reused, not even of removed peers: this party makes an identity with another name",
         )
     if holder is None and db.execute("SELECT count(*) FROM peers").fetchone()[0] >= MAX_PEERS:
-        raise InputError(f"there are {MAX_PEERS} peers already")
+        raise InputError(
+            f"there are {MAX_PEERS} peers already, removed ones among them",
+            hint="names of peers are never forgotten: make another node for more",
+        )
     db.execute(
         "INSERT INTO peers (fingerprint, name, certificate, address, state, added_at) VALUES (?, ?, ?, ?, 'active', ?) "
         "ON CONFLICT (fingerprint) DO UPDATE SET "

@@ -167,7 +167,10 @@ _NUMBERS = ("integer", "decimal", "float")
 def _check_kind(dataset: Dataset, column: str, slot_name: str, slot: Slot) -> None:
     kind = next(known.type for known in dataset.columns if known.name == column).partition("(")[0]
     numbers = {"number": _NUMBERS, "number or boolean": (*_NUMBERS, "boolean")}.get(slot.kind)
+    other = "name another column, or register the dataset again with values that all are of the right kind"
     if numbers is not None and kind not in numbers:
-        raise InputError(f"dataset {dataset.name}: {slot_name} column {column!r} is {kind}, not a number")
+        raise InputError(f"dataset {dataset.name}: {slot_name} column {column!r} is {kind}, not a number", hint=other)
     if slot.kind == "key" and kind in ("decimal", "float"):
-        raise InputError(f"dataset {dataset.name}: {slot_name} column {column!r} is {kind}, which cannot be matched")
+        raise InputError(
+            f"dataset {dataset.name}: {slot_name} column {column!r} is {kind}, which cannot be matched", hint=other
+        )

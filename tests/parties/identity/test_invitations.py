@@ -172,8 +172,9 @@ def test_a_reply_to_another_party_or_to_no_invitation_is_refused(
     now: datetime,
 ) -> None:
     _, reply = _accept(bob, bob_store, _invite(alice, alice_store, now), now)
-    with pytest.raises(InputError, match="another party's invitation"):
+    with pytest.raises(InputError, match="another party's invitation") as caught:
         _accept(identity_of("carol"), alice_store, reply, now)
+    assert "the reply to yours" in caught.value.hint
     with pytest.raises(InputError, match="no invitation of this node"):
         _accept(alice, alice_store, _resigned(bob, reply, nonce="0" * 32), now)
 
