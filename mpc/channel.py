@@ -36,6 +36,17 @@ def naming(peer: str) -> Iterator[None]:
         raise type(error)(f"{peer}: {error}", hint=error.hint) from error
 
 
+@contextmanager
+def in_step(step: str) -> Iterator[None]:
+    """Puts the step behind errors of what a peer sent, if they do not name a step yet."""
+    try:
+        yield
+    except ProtocolError as error:
+        if " step " in str(error):
+            raise
+        raise ProtocolError(f"{error}, in step {step!r}", hint=error.hint) from error
+
+
 class Channel(Protocol):
     """Ordered, authenticated link to one peer. After any exception: close it, never reuse it."""
 

@@ -13,6 +13,7 @@ J3  that of `mpc.joins.hidden`, but for three things. The oblivious PRF has an i
     keys, which is all that is opened of their number.
 J2  the same, shuffled by networks of exchanges; then flags are opened.
 
+Checks:   as `mpc.joins.hidden` and `mpc.psi.multi`: keys that all add are found.
 Leaks:    as J0, J2 and J3 in `mpc.joins.hidden` and `mpc.joins.matching`. The witness of another party, which is the
           computing party beside it and the asker, sees words that look random.
 Security: that the rows are those of keys which each of the parties with tables brought, none twice, and have the values
@@ -33,8 +34,8 @@ import numpy as np
 
 from mpc.channel import naming
 from mpc.errors import ProtocolError
-from mpc.joins import bins, hidden
-from mpc.joins.joined import I64, Declared, Joined, Table, check_table
+from mpc.joins import bins, canaries, hidden
+from mpc.joins.joined import I64, Declared, Joined, Table, check_table, join_session
 from mpc.joins.matching import announce_matches, columns_at, common_to_all
 from mpc.primitives.prg import SEED_BYTES, Prg
 from mpc.psi import row_prfs
@@ -65,11 +66,13 @@ def join_open(
 ) -> Joined:
     """J0. `table` is None at a third computing party, which brings no rows."""
     own: I64 | None = None
+    sizes: Mapping[str, int] = {}
     if table is not None:
-        own = common_to_all(party, label, asker, others, declared, table)
+        own, sizes = common_to_all(party, label, asker, others, declared, table)
     count = announce_matches(engine, asker, own)
     _compare(party, engine, asker, others, None if table is None or own is None else table.keys[own])
-    return Joined(count, columns_at(party, engine, (asker, *others), count, declared, table, own), None, own)
+    columns = columns_at(party, engine, (asker, *others), count, declared, table, own)
+    return Joined(count, columns, None, own, sizes=sizes)
 
 
 def _compare(
@@ -127,9 +130,17 @@ def join_hidden(
     }
     for name in others:
         columns[name] = hidden.as_columns(chosen[name][1:], names[name], declared.get(name, {}))
+    found = {name: offer.canaries for name, offer in offers.items()}
+    canaries.check(
+        engine,
+        join_session(party.session, label),
+        asker,
+        {name: words for name, (words, _) in found.items()},
+        {name: hits for name, (_, hits) in found.items()},
+    )
     _check_tickets(engine, asker, offers, chosen)
     check_count(engine, matches, sizes)
-    return Joined(count, columns, flags, own_rows, matches)
+    return Joined(count, columns, flags, own_rows, matches, sizes)
 
 
 def join_size_only(
@@ -155,8 +166,8 @@ def _rows(names: Sequence[str]) -> int:
 class _Given:
     """What a party knows of what it gave the asker.
 
-    `keys` of the fingerprint, one for the ticket and each column; `masks` (words a bin x bins) of fingerprint, ticket
-    and columns; `blanks`, one a bin; `known`, all tickets and blanks in ascending order.
+    `keys` of the fingerprint, one for the ticket and each column; `masks` (words a bin x bins, canaries' last) of
+    fingerprint, ticket and columns; `blanks`, one a bin; `known`, all tickets and blanks in ascending order.
     """
 
     keys: U64 = field(repr=False)
@@ -168,10 +179,11 @@ class _Given:
 @dataclass(frozen=True)
 class _Offer:
     """What one party offers in each bin, shared: which bins match, words (ticket and columns), blanks. `known` are all
-    tickets and blanks, at that party and at its witness."""
+    tickets and blanks, at that party and at its witness; `canaries` are the words and matches in canaries' bins."""
 
     flags: Bits = field(repr=False)
     words: Secret = field(repr=False)
+    canaries: tuple[Secret, Bits] = field(repr=False)
     blanks: Secret = field(repr=False)
     witness: str
     known: U64 | None = field(repr=False)
@@ -180,18 +192,19 @@ class _Offer:
 def _ask(
     party: Party[MultiParams], table: Table, sizes: Mapping[str, int], count: int, widths: Mapping[str, int]
 ) -> tuple[dict[str, U64], I64]:
-    """The asker's words (words a bin x bins) by other party, and its own row in each bin."""
+    """The asker's words (words a bin x bins, canaries' last) by other party, and its own row in each bin."""
     placed = bins.place_keys(table.keys, party.rng)
     queries = []
     for other in widths:
         party.peers[other].send(psi_vole_pb2.Seed(seed=placed.seed))
-        queries.append(Link(party.peers[other], other, count, bins.FUNCTIONS * sizes[other] - CANARIES))
-    outputs = row_prfs.ask(party, queries, placed.digests)
+        queries.append(Link(party.peers[other], other, count, bins.FUNCTIONS * sizes[other]))
+    digests = np.concatenate([placed.digests, canaries.digests(party.session)])
+    outputs = row_prfs.ask(party, queries, digests)
     words = {}
     for link, output in zip(queries, outputs, strict=True):
-        words[link.peer] = np.empty((widths[link.peer], count), np.uint64)
+        words[link.peer] = np.empty((widths[link.peer], len(digests)), np.uint64)
         for index, pad in enumerate(hidden.pads(output, party.session, widths[link.peer])):
-            words[link.peer][index] = row_prfs.receive_words(link, placed.digests) ^ pad
+            words[link.peer][index] = row_prfs.receive_words(link, digests) ^ pad
     return words, placed.key_in
 
 
@@ -203,20 +216,20 @@ def _give(
 
     channel = party.peers[asker]
     seed = hidden.read_seed(asker, channel.recv(psi_vole_pb2.Seed).seed)
-    asked, places = bins.asked(table.keys, seed), bins.places(table.keys, seed, count).reshape(-1)
-    queries = Link(channel, asker, bins.FUNCTIONS * sizes[party.name], count - CANARIES)
+    asked, places = hidden.asked_with_canaries(table, seed, count, party.session)
+    queries, slots = Link(channel, asker, bins.FUNCTIONS * sizes[party.name], count), count + CANARIES
     with naming(asker):
         offered = channel.recv(psi_multi_pb2.Offer).point
-    outputs = row_prfs.answer(party, queries, offered, asked, places, count)
+    outputs = row_prfs.answer(party, queries, offered, asked, places, slots)
     width = _rows(names)
-    keys, masks = _random(party.rng, width - 1), _random(party.rng, width, count)
+    keys, masks = _random(party.rng, width - 1), _random(party.rng, width, slots)
     known = _random(party.rng, len(table.keys) + count)
     given = _Given(keys, masks, known[len(table.keys) :], np.sort(known))
     brought = [known[: len(table.keys)], *(table.columns[name].view(np.uint64) for name in names)]
     fingerprint = masks[0][places]
-    words = [fingerprint]
-    for key, values, mask in zip(keys.tolist(), brought, masks[1:], strict=True):
-        words.append(np.repeat(values, bins.FUNCTIONS) - mask[places])
+    words, added = [fingerprint], canaries.values(party.session, width - 1)
+    for key, values, canary, mask in zip(keys.tolist(), brought, added, masks[1:], strict=True):
+        words.append(np.concatenate([np.repeat(values, bins.FUNCTIONS), canary]) - mask[places])
         add_products(fingerprint, words[-1], table_of(key))
     for each, pad in zip(words, hidden.pads(outputs, party.session, width), strict=True):
         row_prfs.send_words(queries, asked, each ^ pad, party.rng)
@@ -235,20 +248,23 @@ def _receive(
     """Share what the asker holds of one other party's, and find in which bins it is what that party gave."""
     sharing = _verified(engine)
     deliveries, witness = sharing.deliveries, _witness(engine, asker, name)
-    taken = deliveries.hand_over(asker, witness, held, (width, count))
-    mask = deliveries.share_planes(name, None if given is None else given.masks[0], (count,))
+    slots, rest = count + CANARIES, None
+    taken = deliveries.hand_over(asker, witness, held, (width, slots))
+    mask = deliveries.share_planes(name, None if given is None else given.masks[0], (slots,))
     key = deliveries.share_planes(name, None if given is None else given.keys, (width - 1,))
-    rest = np.concatenate([given.masks[1:], given.blanks[None]]) if given is not None else None
-    own = engine.share_words(name, rest, shape=(width, count)).parts
+    if given is not None:
+        rest = np.concatenate([given.masks[1:], np.append(given.blanks, np.zeros(CANARIES, np.uint64))[None]])
+    own = engine.share_words(name, rest, shape=(width, slots)).parts
     found = deliveries.fingerprints(key, tuple(part[1:] for part in taken))
     unmasked = tuple(a ^ b[0] ^ c for a, b, c in zip(found, taken, mask, strict=True))
-    flags = Bits(engine, sharing.zero_words(unmasked), (count,))
-    words = tuple(a[1:] + b[:-1] for a, b in zip(taken, own, strict=True))
+    flags = Bits(engine, sharing.zero_words(unmasked), (slots,))
+    words = _of_words(engine, tuple(a[1:] + b[:-1] for a, b in zip(taken, own, strict=True)), (width - 1, slots))
     known = deliveries.tell(name, witness, None if given is None else given.known, keys + count)
     return _Offer(
-        flags,
-        _of_words(engine, words, (width - 1, count)),
-        _of_words(engine, tuple(part[-1] for part in own), (count,)),
+        flags[:count],
+        words[:, :count],
+        (words[:, count:], flags[count:]),
+        _of_words(engine, tuple(part[-1, :count] for part in own), (count,)),
         witness,
         known,
     )

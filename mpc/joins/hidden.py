@@ -12,6 +12,8 @@ nobody learns of some of them.
         asker knows which of its own rows each bin holds, and its columns have their values in all of these.
     J2  the same, shuffled by an order that nobody knows; then flags are opened and rows without a match dropped.
 
+Checks:   asker and other add 64 keys in bins of their own, and all end in an error unless these are found with their
+          values (see `mpc.joins.canaries`).
 Leaks:    the sizes of all sets, and for J2 how many keys are common to all. The number of bins follows from the
           asker's.
 Security: semi-honest; that of `mpc.psi.vole` (oblivious PRF) and of the engine. A bin matches falsely with probability
@@ -31,7 +33,7 @@ import numpy as np
 
 from mpc.channel import naming
 from mpc.errors import ProtocolError
-from mpc.joins import bins
+from mpc.joins import bins, canaries
 from mpc.joins.joined import I64, Column, Declared, Joined, Table, check_table, join_session, share_columns
 from mpc.primitives import oprf
 from mpc.primitives.aes import KEY_BYTES, FixedKey
@@ -70,17 +72,19 @@ def join_hidden(
             words, own_rows = _ask(pair, table, sizes, count, {name: len(names[name]) for name in others})
         else:
             words[party.name] = _answer(pair, asker, table, sizes, count, names[party.name])
-    summed = {}
+    whole = {}
     for name in others:
         held = words.get(name)
         parts = {asker: held if party.name == asker else None, name: held if party.name == name else None}
-        summed[name] = combine(engine, parts, (1 + len(names[name]), count))
+        whole[name] = combine(engine, parts, (1 + len(names[name]), count + CANARIES))
+    canaries.check(engine, join_session(party.session, label), asker, {n: each[:, count:] for n, each in whole.items()})
+    summed = {name: each[:, :count] for name, each in whole.items()}
     flags = reduce(and_, (summed[name][0] == 0 for name in others))
     columns = {asker: own_columns(engine, asker, count, table if party.name == asker else None, own_rows, declared)}
     for name in others:
         chosen = engine.select(flags, summed[name][1:]) if names[name] else summed[name][1:]
         columns[name] = as_columns(chosen, names[name], declared.get(name, {}))
-    return Joined(count, columns, flags, own_rows)
+    return Joined(count, columns, flags, own_rows, sizes=sizes)
 
 
 def join_size_only(
@@ -110,7 +114,7 @@ def shuffled(engine: Engine, joined: Joined, asker: str, others: Sequence[str], 
     columns: dict[str, dict[str, Secret]] = {name: {} for name in (asker, *others)}
     for index, (name, column) in enumerate(every, 1):
         columns[name][column] = as_declared(mixed[matched, index], declared[name][column])
-    return Joined(len(matched), columns, None, None)
+    return Joined(len(matched), columns, None, None, sizes=joined.sizes)
 
 
 def announce_sizes(party: Party[Any], engine: Engine, owners: Sequence[str], table: Table | None) -> dict[str, int]:
@@ -135,18 +139,19 @@ def meeting(party: Party[Any], label: bytes, peers: Sequence[str]) -> Party[Mult
 def _ask(
     party: Party[MultiParams], table: Table, sizes: Mapping[str, int], count: int, widths: Mapping[str, int]
 ) -> tuple[dict[str, U64], I64]:
-    """The asker's words (1 + columns x bins) by other party, and its own row in each bin."""
+    """The asker's words (1 + columns x bins, canaries' last) by other party, and its own row in each bin."""
     placed = bins.place_keys(table.keys, party.rng)
     queries = []
     for other in widths:
         party.peers[other].send(psi_vole_pb2.Seed(seed=placed.seed))
-        queries.append(Link(party.peers[other], other, count, bins.FUNCTIONS * sizes[other] - CANARIES))
-    prfs = prf.leader_prfs(party, queries, placed.digests, [2] * len(queries))
+        queries.append(Link(party.peers[other], other, count, bins.FUNCTIONS * sizes[other]))
+    digests = np.concatenate([placed.digests, canaries.digests(party.session)])
+    prfs = prf.leader_prfs(party, queries, digests, [2] * len(queries))
     words = {}
     for link, output in zip(queries, prfs.outputs, strict=True):
-        words[link.peer] = np.empty((1 + widths[link.peer], count), np.uint64)
+        words[link.peer] = np.empty((1 + widths[link.peer], len(digests)), np.uint64)
         for index, pad in enumerate(pads(output, party.session, 1 + widths[link.peer])):
-            words[link.peer][index, prfs.keys.rows.order] = prf.receive_shares(link, prfs.keys, placed.digests) ^ pad
+            words[link.peer][index, prfs.keys.rows.order] = prf.receive_shares(link, prfs.keys, digests) ^ pad
     return words, placed.key_in
 
 
@@ -156,18 +161,27 @@ def _answer(
     """The other party's words: what is to be added to the asker's."""
     channel = party.peers[asker]
     seed = read_seed(asker, channel.recv(psi_vole_pb2.Seed).seed)
-    digests, places = bins.asked(table.keys, seed), bins.places(table.keys, seed, count).reshape(-1)
-    queries = Link(channel, asker, bins.FUNCTIONS * sizes[party.name], count - CANARIES)
+    digests, places = asked_with_canaries(table, seed, count, party.session)
+    queries = Link(channel, asker, bins.FUNCTIONS * sizes[party.name], count)
     with naming(asker):
         offered = channel.recv(psi_multi_pb2.Offer).point
     keys, outputs = prf.other_prf(party, queries, offered, digests)
-    words = np.frombuffer(bytearray(party.rng(8 * (1 + len(names)) * count)), np.uint64).reshape(-1, count)
+    slots, added = count + CANARIES, canaries.values(party.session, 1 + len(names))
+    words = np.frombuffer(bytearray(party.rng(8 * (1 + len(names)) * slots)), np.uint64).reshape(-1, slots)
     for index, pad in enumerate(pads(outputs[:, :2], party.session, 1 + len(names))):
         values = -words[index][places]
+        values[-CANARIES:] += added[index]
         if index:
-            values += np.repeat(table.columns[names[index - 1]].view(np.uint64), bins.FUNCTIONS)
+            values[:-CANARIES] += np.repeat(table.columns[names[index - 1]].view(np.uint64), bins.FUNCTIONS)
         prf.send_shares(queries, keys, digests, values[keys.rows.order] ^ pad, party.rng)
     return words
+
+
+def asked_with_canaries(table: Table, seed: bytes, count: int, session: bytes) -> tuple[U64, I64]:
+    """What another party's keys are asked for as, in each of their bins, and these bins; canaries last."""
+    asked, places = bins.asked(table.keys, seed), bins.places(table.keys, seed, count).reshape(-1)
+    behind = np.arange(count, count + CANARIES)
+    return np.concatenate([asked, canaries.digests(session)]), np.concatenate([places, behind])
 
 
 def read_seed(asker: str, seed: bytes) -> bytes:

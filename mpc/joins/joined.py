@@ -13,6 +13,7 @@ from mpc.sharing.values import Bits, Secret
 
 I64 = npt.NDArray[np.int64]
 U8 = npt.NDArray[np.uint8]
+BOOL = npt.NDArray[np.bool_]
 
 _DOMAIN = b"sealane/join/1\0"
 
@@ -44,7 +45,7 @@ class Joined:
     `columns[party][name]` has an entry a row, as has `flags`, which says which rows are matches (None: all are), and
     `matches`, which is the same as 0 and 1 where it was computed.
     `own_rows` gives the row of the own table that each joined row belongs to, negative where there is none, as far as
-    this party learns it (None: it does not).
+    this party learns it (None: it does not). `sizes` says with how many keys others came, as far as it learns that.
     """
 
     rows: int
@@ -52,6 +53,7 @@ class Joined:
     flags: Bits | None = field(repr=False)
     own_rows: I64 | None = field(repr=False)
     matches: Secret | None = field(default=None, repr=False)
+    sizes: Mapping[str, int] = field(default_factory=dict)
 
     def place(self, values: I64) -> I64:
         """Own values, one a row of the own table, in the order of the joined rows; zeros where there is none."""

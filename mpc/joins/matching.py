@@ -44,10 +44,12 @@ def join_open(
 ) -> Joined:
     """J0. `table` is None at a third computing party, which brings no rows."""
     own: I64 | None = None
+    sizes: Mapping[str, int] = {}
     if table is not None and len(others) > 1:
-        own = common_to_all(party, label, asker, others, declared, table)
+        own, sizes = common_to_all(party, label, asker, others, declared, table)
     elif table is not None:
         pair, link = _meet(party, label, asker, others[0], declared, table)
+        sizes = {link.peer: link.theirs}
         if party.name == asker:
             found = vole.find_common(link, pair, table.keys)
             own = found.common.astype(np.int64)
@@ -57,7 +59,8 @@ def join_open(
             matched = vole.read_bitmap(link, link.channel.recv(psi_pb2.Verdict).matched)
             own = without_canaries(link, order[matched]).astype(np.int64)
     count = announce_matches(engine, asker, own)
-    return Joined(count, columns_at(party, engine, (asker, *others), count, declared, table, own), None, own)
+    columns = columns_at(party, engine, (asker, *others), count, declared, table, own)
+    return Joined(count, columns, None, own, sizes=sizes)
 
 
 def join_one_sided(
@@ -73,9 +76,10 @@ def join_one_sided(
     (other,) = others
     own: I64 | None = None
     expected: int | None = None
+    sizes: Mapping[str, int] = {}
     if table is not None:
         pair, link = _meet(party, label, asker, other, declared, table)
-        expected = link.theirs if party.name == asker else link.own
+        expected, sizes = link.theirs if party.name == asker else link.own, {link.peer: link.theirs}
         if party.name == asker:
             own = _partners(vole.find_common(link, pair, table.keys), link)
         else:
@@ -86,13 +90,13 @@ def join_one_sided(
         raise ProtocolError(f"{other}: names another number of rows than it has keys")
     columns = columns_at(party, engine, (asker, other), rows, declared, table, own)
     matched = own >= 0 if own is not None and party.name == asker else None
-    return Joined(rows, columns, engine.share_bits(asker, matched, shape=(rows,)), own)
+    return Joined(rows, columns, engine.share_bits(asker, matched, shape=(rows,)), own, sizes=sizes)
 
 
 def common_to_all(
     party: Party[Any], label: bytes, asker: str, others: Sequence[str], declared: Declared, table: Table
-) -> I64:
-    """The own keys that all parties have, in the order of their digests."""
+) -> tuple[I64, Mapping[str, int]]:
+    """The own keys that all parties have, in the order of their digests, and how many others say they have."""
     check_table(party.name, table, declared.get(party.name, {}))
     matching = replace(
         party,
@@ -109,7 +113,7 @@ def common_to_all(
         assert told is not None  # all are receivers
         common = told
     words = np.ascontiguousarray(table.keys[common]).view(np.uint64).reshape(-1, 4)
-    return common[np.lexsort(words.T)].astype(np.int64)
+    return common[np.lexsort(words.T)].astype(np.int64), {link.peer: link.theirs for link in group.links}
 
 
 def _meet(
@@ -119,7 +123,7 @@ def _meet(
     check_table(party.name, table, declared.get(party.name, {}))
     peer = other if party.name == asker else asker
     params = VoleParams(min_result=0)
-    alone = {peer: party.peers[peer]}
+    alone = {peer: multi_steps.NamedChannel(peer, party.peers[peer])}
     pair = replace(party, params=params, peers=alone, session=join_session(party.session, label))
     link = exchange_sizes(replace(pair, params=params.matching), len(table.keys))
     fast.check_size(link)

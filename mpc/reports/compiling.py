@@ -122,7 +122,10 @@ def _keys(aliases: list[str], joins: Sequence[exp.Join]) -> dict[str, tuple[str,
     first = aliases[0]
     keys: dict[str, tuple[str, ...]] = {}
     for alias, join in zip(aliases[1:], joins, strict=True):
-        only(join, "this", "using", "on", *(["kind"] if join.kind == "INNER" else []))
+        said = " ".join(word for word in (join.method, join.side, join.kind) if word)
+        if said not in ("", "INNER"):
+            raise refuse(f"{said} JOIN is not supported: a report is over the people whom all parties have")
+        only(join, "this", "using", "on", "kind")
         if join.args.get("using"):
             names = tuple(column.name for column in join.args["using"])
             pairs = [(name, name) for name in names]

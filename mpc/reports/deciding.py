@@ -134,4 +134,5 @@ def _ranked(figures: Figures, aggregate: Aggregate) -> Secret:
 def impossible(parties: Sequence[str], me: str, what: str) -> ProtocolError:
     """The error that the others' shares open what no data can have."""
     peers = [name for name in parties if name != me]
-    return ProtocolError(f"{' or '.join(peers)}: {'their' if peers[1:] else 'its'} shares open {what}")
+    their = "their" if peers[1:] else "its"
+    return ProtocolError(f"{' or '.join(peers)}: {their} shares open {what}, in step 'open groups'")

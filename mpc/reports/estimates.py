@@ -18,16 +18,15 @@ from mpc.psi.params import MultiParams, VoleParams
 from mpc.psi.vole_steps import wire_bytes as pair_bytes
 from mpc.reports import ranks
 from mpc.reports.groups import group_count
-from mpc.reports.legality import claims_of, pieces
+from mpc.reports.legality import claims_of
 from mpc.reports.limbs import Extent
 from mpc.reports.measures import needed
+from mpc.reports.members import computes_of, computing
 from mpc.reports.params import Params
 from mpc.reports.plan import EXTREMES, Plan
-from mpc.reports.pricing import Bill, bits
-from mpc.reports.report import computes_of, computing
+from mpc.reports.pricing import Bill, bits, blank_engine
 from mpc.reports.tally import Brought, Tally, without_ones
 from mpc.sharing.engine import Engine
-from mpc.sharing.plan import plan as plan_engine
 from mpc.sharing.values import Bits, Secret
 from mpc.sharing.verified_prices import VerifiedPrices
 from mpc.spec import Estimate
@@ -183,9 +182,11 @@ def _join_hidden(run: _Run) -> None:
     slots, tally = bins.bins_for(run.rows[run.tally.asker]), run.tally
     widths = {party: _columns(run, party) for party in run.parties}
     for party in tally.others:
-        words = (1 + widths[party]) * slots
+        words = (1 + widths[party]) * (slots + CANARIES)
         run.bill.share(tally.asker, words)
         run.bill.share(party, words)
+    run.bill.open(sum(1 + widths[party] for party in tally.others) * CANARIES, run.everybody)
+    for _ in tally.others:
         run.bill.prices.zero(slots, 64)
     for _ in tally.others[1:]:
         run.bill.prices.conjoin(slots)
@@ -213,13 +214,14 @@ def _join_verified(run: _Run, prices: VerifiedPrices) -> None:
     witness = {party: next(name for name in run.computing if name not in (tally.asker, party)) for party in widths}
     for party in run.parties:
         prices.announce(party)
+    full = slots + CANARIES
     for party, width in widths.items():
-        prices.hand_over(tally.asker, witness[party], (1 + width) * slots)
-        run.bill.share(party, slots)
+        prices.hand_over(tally.asker, witness[party], (1 + width) * full)
+        run.bill.share(party, full)
         run.bill.share(party, width)
-        run.bill.share(party, (width + 1) * slots)
-        prices.fingerprints(width, slots)
-        prices.zero_words(slots)
+        run.bill.share(party, (width + 1) * full)
+        prices.fingerprints(width, full)
+        prices.zero_words(full)
         prices.tell(party, witness[party], run.rows[party] + slots)
     for _ in tally.others[1:]:
         prices.conjoin(slots)
@@ -227,6 +229,8 @@ def _join_verified(run: _Run, prices: VerifiedPrices) -> None:
     prices.multiply(sum(widths.values()) * slots)
     if run.params.join == "J2":
         run.bill.share(tally.asker, _columns(run, tally.asker) * slots)
+    run.bill.open(sum(widths.values()) * CANARIES, run.everybody)
+    run.bill.open(bits(len(widths) * CANARIES), run.everybody)
     for party in widths:
         prices.show(witness[party], slots)
     prices.sign(1, (2 * slots).bit_length())
@@ -238,27 +242,19 @@ def _join_verified(run: _Run, prices: VerifiedPrices) -> None:
 
 def _check_brought(run: _Run) -> None:
     """What a verified report checks of the columns that each party brings, as `mpc.reports.legality` does."""
-    prices, before = run.bill.verified, run.bill.spent
-    if prices is None:
+    before = run.bill.spent
+    if run.bill.verified is None:
         return
     tally = _planned(run)
     for party in run.parties:
-        products, signs, nothing = claims_of(tally, party).sizes
-        for piece in pieces(products):
-            prices.multiply(piece.stop - piece.start)
-        for piece in pieces(signs):
-            prices.sign(piece.stop - piece.start, 64)
-            prices.check_nothing(piece.stop - piece.start)
-        if nothing:
-            prices.check_nothing(nothing)
+        run.bill.check(claims_of(tally, party))
     run.stage("check what was brought", run.shared, before)
 
 
 def _planned(run: _Run) -> Tally:
     """The sums over the joined rows, without data: all that was brought to them."""
-    engine = plan_engine(run.computing[0], run.computing, verified=True)
-    engine.name = ""  # whoever asks, it has nothing to bring
     nobody: Any = None
+    engine = blank_engine(run.parties)
     tally = Tally(engine, run.plan, run.params, run.tally.asker, run.tally.others, run.tally.extents, nobody)
     columns = {
         party: {name: _blank(engine, run.joined, each) for each in tally.hidden(party) for name in each.columns}
@@ -287,7 +283,7 @@ def _matching_bytes(run: _Run) -> tuple[int, int]:
             asked = bins.bins_for(rows[tally.asker])
             pair = multi_steps.wire_bytes(MultiParams(), asked, bins.FUNCTIONS * rows[party])
             if run.params.verified:
-                pair = row_prfs.wire_bytes(MultiParams(), asked, bins.FUNCTIONS * rows[party])
+                pair = row_prfs.wire_bytes(MultiParams(), asked + CANARIES, bins.FUNCTIONS * rows[party])
             more = _columns(run, party) + run.params.verified  # a ticket
             pair = pair[0], pair[1] + 8 * okvs.columns(bins.FUNCTIONS * rows[party] + CANARIES) * more
         elif len(tally.others) > 1 or run.params.verified:

@@ -7,9 +7,10 @@ from mpc.job import Job
 from mpc.reports import union_estimates
 from mpc.reports.compiling import compile_sql
 from mpc.reports.compiling_unions import compile_union
+from mpc.reports.disclosure import integrity
 from mpc.reports.estimates import Stage, stages
 from mpc.reports.noise import deviations
-from mpc.reports.report import SPEC, integrity
+from mpc.reports.report import SPEC
 from mpc.reports.union import SPEC as UNION
 
 

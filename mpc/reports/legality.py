@@ -23,9 +23,8 @@ import numpy as np
 from mpc.reports.measures import ONE, Factor, interval_of, needed
 from mpc.reports.tally import Brought, Limb, Tally
 from mpc.sharing.engine import Engine
-from mpc.sharing.protocol import Words
+from mpc.sharing.protocol import Checked, Words
 from mpc.sharing.values import Secret
-from mpc.sharing.verified import Verified
 
 _MOST_BITS = 62
 _MOST_AT_ONCE = 2**18
@@ -73,21 +72,26 @@ class Claims:
     def settle(self) -> None:
         """Raises `ProtocolError` unless all of that holds."""
         sharing = self.engine.sharing
-        assert isinstance(sharing, Verified)
+        assert isinstance(sharing, Checked)
+        products, signs, _ = self.sizes
         triples = [(x, y, x) for x, y in self._alike] + self._products
         rest = [_flat(x.parts) for x in self._nothing]
         if triples:
             x, y, z = (_joined([_flat(each[place].parts) for each in triples]) for place in range(3))
-            for piece in pieces(len(x[0])):
-                made = sharing.multiply(_part(x, piece), _part(y, piece), x[0][piece].shape)
+            for piece in pieces(products):
+                made = sharing.multiply(_part(x, piece), _part(y, piece), _shape(piece))
                 rest.append(tuple(p - q for p, q in zip(made, _part(z, piece), strict=True)))
         what = f"what {self.party} brought is no table of rows as declared"
         if self._signed:
             signed = _joined([_flat(x.parts) for x in self._signed])
-            for piece in pieces(len(signed[0])):
-                sharing.check_no_bits(sharing.sign(_part(signed, piece), signed[0][piece].shape, 64), what)
+            for piece in pieces(signs):
+                sharing.check_no_bits(sharing.sign(_part(signed, piece), _shape(piece), 64), what)
         if rest:
             sharing.check_zero(_joined(rest), what)
+
+
+def _shape(piece: slice) -> tuple[int]:
+    return (piece.stop - piece.start,)
 
 
 def pieces(count: int) -> list[slice]:
@@ -102,9 +106,14 @@ def loose(x: Secret) -> Secret:
 
 def check_within(engine: Engine, party: str, x: Secret, low: int, high: int) -> None:
     """Raise `ProtocolError` unless what a party brought is between public bounds."""
+    within(engine, party, x, low, high).settle()
+
+
+def within(engine: Engine, party: str, x: Secret, low: int, high: int) -> Claims:
+    """That what a party brought is between public bounds."""
     claims = Claims(engine, party)
     claims.between(x, engine.constant(np.full(x.shape, low)), engine.constant(np.full(x.shape, high)))
-    claims.settle()
+    return claims
 
 
 def check(tally: Tally) -> None:

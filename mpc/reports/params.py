@@ -99,7 +99,7 @@ class Params:
     `join` is the level of the join's leaks, `normalisation` names one profile a key column. A group with fewer than
     `minimum_group` different people is shown as suppressed. With `in_memory` no party writes rows, shares or the report
     to disk. With `noise` no figure is exact, and the report is charged to the privacy budgets of its people. With
-    `verified` three parties compute, of which one may cheat: all that have tables, or two and one without.
+    `verified` three parties compute, two of which may have all tables, and any one party may cheat.
     """
 
     sql: Annotated[str, StringConstraints(min_length=1, max_length=MAX_SQL_CHARACTERS)]

@@ -2,6 +2,11 @@
 
 from collections.abc import Collection, Sequence
 
+from mpc.reports.legality import Claims, pieces
+from mpc.sharing.costs import Costs
+from mpc.sharing.engine import Engine
+from mpc.sharing.guests import Guest
+from mpc.sharing.judges import HASH_BYTES
 from mpc.sharing.prices import Ledger, Prices, ThreeParties, TransferPrices, TwoParties
 from mpc.sharing.ring import words_of
 from mpc.sharing.verified_prices import VerifiedPrices
@@ -41,8 +46,11 @@ class Bill:
             self.prices.share("share", owner, words, words)
             return
         if owner == self._name:
-            self._add_as_guest(1, words, 0)
+            self._add_as_guest(1, (2 if self.verified else 1) * words, 0)
         self._ledger.begin("share", words)
+        if self.verified:
+            self.verified.confirm_guest(words, receives=self._computes and self._name != self._computing[0])
+            return
         self._ledger.add(received=words if self._name == self._computing[1] else 0)
         for name in self._computing[:2]:
             self.prices.share("share", name, words, words)
@@ -52,9 +60,12 @@ class Bill:
         if self._computes:
             self.prices.open("open", words, words, tuple(party for party in to if party in self._computing))
             guests = sum(party not in self._computing for party in to)
-            self._ledger.add(sent=words * guests if self._name in self._computing[:2] else 0)
+            if self.verified:
+                self._ledger.add(sent=(words + HASH_BYTES // _WORD) * guests)
+            else:
+                self._ledger.add(sent=words * guests if self._name in self._computing[:2] else 0)
         elif self._name in to:
-            self._add_as_guest(1, 0, 2 * words)
+            self._add_as_guest(1, 0, 3 * (words + HASH_BYTES // _WORD) if self.verified else 2 * words)
 
     def shuffle(self, rows: int, columns: int) -> None:
         """Rows in an order that nobody knows."""
@@ -68,9 +79,26 @@ class Bill:
                 received=int((after.received_bytes - before.received_bytes) * more) // _WORD,
             )
 
+    def check(self, claims: Claims) -> None:
+        """What one party brought to those who verify each other."""
+        products, signs, nothing = claims.sizes
+        assert self.verified is not None
+        for piece in pieces(products):
+            self.verified.multiply(piece.stop - piece.start)
+        for piece in pieces(signs):
+            self.verified.sign(piece.stop - piece.start, 64)
+            self.verified.check_nothing(piece.stop - piece.start)
+        if nothing:
+            self.verified.check_nothing(nothing)
+
     def _add_as_guest(self, rounds: int, sent: int, received: int) -> None:
         before = self._as_guest
         self._as_guest = before[0] + rounds, before[1] + _WORD * sent, before[2] + _WORD * received
+
+
+def blank_engine(parties: Sequence[str]) -> Engine:
+    """That of a guest of no name, which has nothing to bring and no parts to compute on: shapes are all there is."""
+    return Engine("", parties, "replicated", Guest("", (), {}), Costs(), planned=True)
 
 
 def bits(count: int) -> int:

@@ -20,9 +20,9 @@ Leaks:    all learn how many different keys each other's own conditions leave (w
           each released group, and all learn how many values there are in it.
 Security: semi-honest; that of `mpc.joins` and `mpc.sharing.engine`. Two parties learn no more from each other. Of three
           and more, no single party learns more, with any that do not compute; two of those that compute together learn
-          what the others brought. With `verified` one of three that compute may cheat: what is joined (see
-          `mpc.joins.attested`) and computed (`mpc.sharing.verified`) is right for what it brought, and that has the
-          form of rows (`mpc.reports.legality`), or the report ends in an error. A report is exact, so it gives way to
+          what the others brought. With `verified` any one party may cheat: what is joined (see `mpc.joins.attested`)
+          and computed (`mpc.sharing.verified`) is right for what it brought, and that has the form of rows
+          (`mpc.reports.legality`), or the report ends in an error. A report is exact, so it gives way to
           differencing: see docs/what-this-does-not-protect.md.
 Cost:     that of the join, and a product of shares for each common row, own group of each party and figure.
 Source:   minimum group: Hundepool et al., Statistical Disclosure Control, 2012, chapter 4; the grammar is in
@@ -34,12 +34,14 @@ import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from mpc.channel import naming
+from mpc.channel import in_step, naming
 from mpc.errors import InputError, ProtocolError
 from mpc.job import Job, canonical_json
 from mpc.normalisation import DEFAULT, profile
 from mpc.reports.declarations import row_sets, slots
+from mpc.reports.disclosure import reveals
 from mpc.reports.expressions import Column
+from mpc.reports.members import COMPUTES, asker_of, check_members, computes_of, computing
 from mpc.reports.params import Params
 from mpc.reports.plan import EXTREMES
 from mpc.spec import Estimate, Outcome, Party, Role, Rows, Spec
@@ -61,7 +63,6 @@ if TYPE_CHECKING:
     from mpc.sharing.engine import Engine
 
 MAX_CELLS = 10_000
-COMPUTES = "computes"  # the role of a party without a table
 MOST_PARTIES = 10
 _MAX_ROWS_OF_KEY = 2**20
 _LABEL = b"report.sql"
@@ -150,7 +151,7 @@ def _exchange(party: Party[Params], plan: "Plan", own: "OwnColumns | None") -> "
             channel.send(setup)
     for peer in plan.parties:
         if peer != party.name:
-            with naming(peer):
+            with in_step("compare plans"), naming(peer):
                 extents[peer] = _extent(peer, plan, party.params, party.peers[peer].recv(report_pb2.Setup))
     if own is not None and own.extent.rows_of_key > _MAX_ROWS_OF_KEY:
         raise InputError(f"a key has more than {_MAX_ROWS_OF_KEY} rows", hint="check the key columns")
@@ -220,7 +221,12 @@ def _join(party: Party[Params], plan: "Plan", own: "OwnColumns | None", extents:
     join = level.verified if verified else level.join
     assert join is not None  # J1 is of two parties, and verified reports are not
     table = None if own is None else Table(own.keys.digests, columns)
-    tally.joined = join(party, engine, _LABEL, asker, others, bounds, table)
+    with in_step("match keys"):
+        tally.joined = join(party, engine, _LABEL, asker, others, bounds, table)
+    for name, keys in tally.joined.sizes.items():
+        if keys != extents[name].keys:
+            what = f"comes with {keys} keys, and said that it has {extents[name].keys}"
+            raise ProtocolError(f"{name}: {what}, in step 'match keys'")
     tally.compare(plan.comparisons)
     return tally
 
@@ -255,7 +261,7 @@ def _labels(
             shown[name] = labels.shown(plan, party.params, name, side.labels, numbers)
             labels.tell([party.peers[peer] for peer in party.job.receivers if peer != name], shown[name])
         elif party.name in party.job.receivers:
-            with naming(name):
+            with in_step("name groups"), naming(name):
                 shown[name] = labels.hear(name, party.peers[name], sizes[position], secret, numbers)
         if party.params.verified:
             labels.compare(engine, name, shown.get(name))
@@ -272,87 +278,6 @@ def _result(
         return None
     figures = {cell: group for cell, group in released.items() if group is not None}
     return result_table(plan, party.params, cell_labels(plan, shown), figures)
-
-
-def _reveals(job: Job, params: Params) -> Mapping[str, str]:
-    plan = _plan(params)
-    asker = asker_of(job)
-    texts = {}
-    for name in plan.parties:
-        others = listed([each for each in plan.parties if each != name])
-        several = len(plan.parties) > 2
-        has, its = ("have", "their") if several else ("has", "its")
-        have = f"{others} all have" if several else f"{others} also has"
-        learned = [f"how many different keys and groups {others} {has} after {its} own conditions, and rows of one key"]
-        if params.noise is not None:
-            learned = [f"how many different keys {others} {has}, whatever {its} conditions"]
-        if params.join == "J0":
-            learned.append(f"which of its keys {have}")
-        if params.join == "J1" and name == asker:
-            learned.append(f"which of its keys {have}, to its node while it computes")
-        if params.join == "J2":
-            learned.append(f"how many keys {have}")
-        own = [each for each in plan.aggregates if each.function in EXTREMES and each.argument is not None]
-        if any(name in each.argument.parties for each in own if each.argument is not None):
-            learned.append("the minima, maxima and quantiles of its own columns in released groups")
-        if plan.limit is not None:
-            learned.append("the order of all groups that are large enough")
-        learned += _pooled(name, computing(plan, asker, computes_of(job)))
-        figures = f"the report: figures of each group of at least {params.minimum_group} people, the others suppressed"
-        if params.noise is not None:
-            figures = f"the report: figures with noise (epsilon {params.noise.epsilon}) of each group of about " + (
-                f"{params.minimum_group} people or more, the others suppressed"
-            )
-        first = figures if name in job.receivers else "which groups are released, and no figures"
-        texts[name] = "; ".join([first, *learned])
-    third = computes_of(job)
-    if third:
-        texts[third] = "; ".join(_learned_by_third(plan, params, computing(plan, asker, third)))
-    return texts
-
-
-def _pooled(name: str, together: Sequence[str]) -> list[str]:
-    """What a computing party would learn with another one."""
-    if len(together) < 3 or name not in together:
-        return []
-    pair = listed([each for each in together if each != name], "or")
-    return [f"and if it pooled what it holds with {pair}, what the others brought to the join"]
-
-
-def _learned_by_third(plan: "Plan", params: Params, together: Sequence[str]) -> list[str]:
-    """What the party learns that computes and has no table."""
-    parties = listed(plan.parties)
-    learned = [
-        "which groups are released, and no figures",
-        f"how many different keys and groups {parties} have after their own conditions, and rows of one key",
-    ]
-    if params.join in ("J0", "J2"):
-        learned.append(f"how many keys {parties} both have")
-    if any(each.function in EXTREMES for each in plan.aggregates):
-        learned.append("how many values there are in released groups")
-    if plan.limit is not None:
-        learned.append("the order of all groups that are large enough")
-    return [*learned, *_pooled(together[-1], together)]
-
-
-def listed(names: Sequence[str], last: str = "and") -> str:
-    """Names in words."""
-    return f" {last} ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
-
-
-def asker_of(job: Job) -> str:
-    """The party that learns which of its keys are common, at J1."""
-    return next(name for name, member in job.members.items() if member.role == "asker")
-
-
-def computes_of(job: Job) -> str:
-    """The party that computes and has no table, empty if there is none."""
-    return next((name for name, member in job.members.items() if member.role == COMPUTES), "")
-
-
-def computing(plan: "Plan", asker: str, third: str = "") -> tuple[str, ...]:
-    """Who computes on shares: two, two and a third without a table, or three of three and more."""
-    return (asker, *[name for name in plan.parties if name != asker][:2], *([third] if third else []))
 
 
 def _check(job: Job, params: Params) -> None:
@@ -378,7 +303,15 @@ def _check(job: Job, params: Params) -> None:
     measures.check(plan, params)
     noise.check(plan, params)
     if params.verified and params.join == "J1":
-        raise InputError("no verified report joins at J1", hint="join at J0, J2 or J3")
+        raise InputError(
+            "no verified report joins at J1",
+            hint="join at J3, which tells nobody which keys match",
+        )
+    if params.verified and len(plan.parties) > 3 and params.join != "J0":
+        raise InputError(
+            f"a verified report of {len(plan.parties)} parties joins at J0",
+            hint="at J2 and J3 who cheats is found by parties that compute, which not all of these do",
+        )
     if computes_of(job) and params.noise is not None:
         raise InputError("a report with noise is computed by parties with tables alone", hint="leave the third out")
     if params.join == "J1" and len(plan.parties) > 2:
@@ -395,28 +328,6 @@ def _check(job: Job, params: Params) -> None:
         raise InputError(f"the report has {math.prod(known)} groups (at most {MAX_CELLS})", hint="group by less")
 
 
-def check_members(parties: Sequence[str], job: Job, *, verified: bool) -> None:
-    """Raise `InputError` unless the job's members are those with tables, and perhaps a third that computes with two of
-    them, and can verify each other if they are to.
-    """
-    third = computes_of(job)
-    if {*parties, third} - {""} != set(job.members) or third in parties:
-        raise InputError(f"the report is over {', '.join(parties)}, and the job's members are {', '.join(job.members)}")
-    if third and (len(parties) != 2 or not verified):
-        raise InputError(
-            f"{third} has no table: it computes with two others, in a verified report",
-            hint="ask for a verified report of two parties, or leave it out",
-        )
-    if third in job.receivers:
-        raise InputError(f"{third} has no table, and receives nothing", hint="name other receivers")
-    if verified and len(job.members) != 3:
-        alone = len(parties) == 2
-        raise InputError(
-            f"{len(parties)} parties cannot verify each other's shares, only three can",
-            hint="name a third that computes and has no table" if alone else "leave `verified` out",
-        )
-
-
 def _check_extreme(plan: "Plan", params: Params, asker: str, owners: Collection[str]) -> None:
     """Whoever owns the values must learn where its rows are among the joined ones."""
     open_level = "J1" if len(plan.parties) == 2 else "J0"
@@ -427,21 +338,6 @@ def _check_extreme(plan: "Plan", params: Params, asker: str, owners: Collection[
             "at J3 a minimum, maximum or quantile is of the asker's columns",
             hint=f"let {' or '.join(owners)} be the asker, or join at {open_level}",
         )
-
-
-def integrity(parties: Sequence[str], job: Job, *, verified: bool) -> str:
-    """On whose following the protocol the figures of a report rest, in words."""
-    if verified:
-        return (
-            f"The figures hold even if one of {listed(sorted(job.members))} departs from the protocol: it can bring "
-            "other rows of its own, or end the report."
-        )
-    if len(parties) == 2:
-        return (
-            f"The figures rest on both {listed(parties)} following the protocol: each could falsify them unnoticed. A "
-            "third party without a table could compute with them (computes), and the report be verified."
-        )
-    return f"The figures rest on {listed(parties)} all following the protocol: each could falsify them unnoticed."
 
 
 def _uses(_job: Job, params: Params, name: str) -> Mapping[str, frozenset[Use]]:
@@ -495,7 +391,7 @@ SPEC = Spec(
         "other": Role(run, _SLOTS, most=MOST_PARTIES - 1),
         COMPUTES: Role(compute, {}, least=0),
     },
-    reveals=_reveals,
+    reveals=lambda job, params: reveals(job, params, _plan(params)),
     estimate=_estimate,
     minimum_result=lambda params: params.minimum_group,
     check=_check,

@@ -204,8 +204,9 @@ class Tally:
             self._cache[key] = self.bring(*whole[0])
         elif key not in self._cache:
             first, last = self.together(whole[:-1]), self.together(whole[-1:])
-            both = first.reshape(self.joined.rows, -1, 1) * last.reshape(self.joined.rows, 1, -1)
-            self._cache[key] = both.reshape(self.joined.rows, first.shape[1] * last.shape[1])
+            rows, left, right = self.joined.rows, first.shape[1], last.shape[1]  # there may be no rows
+            both = first.reshape(rows, left, 1) * last.reshape(rows, 1, right)
+            self._cache[key] = both.reshape(rows, left * right)
         return self._cache[key]
 
     def _limbs(self, party: str, factor: Factor, bits: int) -> list[Limb]:

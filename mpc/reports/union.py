@@ -19,9 +19,9 @@ Security: semi-honest; that of `mpc.sharing.engine` and `mpc.sharing.masked_sum`
           those that compute together learn the counts and sums of all groups, suppressed ones too, of all other parties
           together; of each party they learn how many people it has in each group (with `separate_people`: of each
           receiver), and its least and greatest values in released groups if these are asked for. A party can bring
-          false totals; with `verified` one of three that compute can do no more (see `mpc.sharing.verified`), and they
-          must be totals that rows can have. Its three compute on totals without masks. A report is exact, so it gives
-          way to differencing: see docs/what-this-does-not-protect.md.
+          false totals; with `verified` any one party can do no more (see `mpc.sharing.verified`), and they must be
+          totals that rows can have. Then totals have no masks: two of those that compute together learn each party's. A
+          report is exact, so it gives way to differencing: see docs/what-this-does-not-protect.md.
 Cost:     8 bytes from each party for each group and limb of 48 bits of a figure, and about 200 to each other party.
 Source:   masks: Bonawitz et al., CCS 2017, doi.org/10.1145/3133956.3133982, without its drop-outs; minimum group:
           Hundepool et al., Statistical Disclosure Control, 2012, chapter 4; the grammar is in docs/reports.md.
@@ -33,8 +33,9 @@ from typing import TYPE_CHECKING
 from mpc.errors import InputError, PolicyDenied
 from mpc.job import Job
 from mpc.reports.declarations import row_sets, slots
+from mpc.reports.members import COMPUTES, check_members, computes_of, listed
 from mpc.reports.plan import EXTREMES
-from mpc.reports.report import COMPUTES, MAX_CELLS, check_members, computes_of, listed
+from mpc.reports.report import MAX_CELLS
 from mpc.reports.union_params import UnionParams
 from mpc.spec import Estimate, Outcome, Party, Role, Rows, Spec
 from mpc.uses import Use
@@ -300,6 +301,8 @@ def _pooled(union: "UnionPlan", params: UnionParams, name: str, together: Sequen
     if len(together) < 3 or name not in together:
         return []
     pair = listed([each for each in together if each != name], "or")
+    if params.verified:
+        return [f"and if it pooled what it holds with {pair}, each party's counts, sums and people by group"]
     each = "each receiver's people" if params.separate_people else "each party's people"
     if any(aggregate.function in EXTREMES for aggregate in union.plan.aggregates):
         each += ", least and greatest values"

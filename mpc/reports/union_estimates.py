@@ -6,13 +6,17 @@ from mpc.job import Job
 from mpc.reports.compiling_unions import UnionPlan
 from mpc.reports.estimates import Stage
 from mpc.reports.groups import group_count
+from mpc.reports.legality import within
 from mpc.reports.measures import needed
+from mpc.reports.members import computes_of
 from mpc.reports.plan import EXTREMES
-from mpc.reports.pricing import Bill, bits
+from mpc.reports.pricing import Bill, bits, blank_engine
 from mpc.reports.ranks import interval
 from mpc.reports.union import computing_of
+from mpc.reports.union_legality import claims_of
 from mpc.reports.union_params import UnionParams
 from mpc.reports.union_totals import Layout
+from mpc.sharing.values import INT64_MAX, INT64_MIN, Secret
 from mpc.spec import Estimate
 
 
@@ -20,7 +24,8 @@ def stages(union: UnionPlan, job: Job, params: UnionParams, rows: Mapping[str, i
     """The steps in their order, for datasets of `rows` rows, as the party `name` pays for them."""
     layout = Layout(union, params.report, len(union.parties))
     cells = group_count(union.plan, params.report, union.alias) or 1
-    bill, computing = Bill(name, computing_of(union), verified=params.verified), " and ".join(computing_of(union))
+    together = computing_of(union, computes_of(job))
+    bill, computing = Bill(name, together, verified=params.verified), " and ".join(together)
     found = [Stage("filter and add up own rows", "each party", 0, 0, 0, _SECONDS_A_ROW * rows[name])]
 
     def stage(what: str, who: str, before: tuple[int, int, int], agreed: int = 0) -> None:
@@ -31,9 +36,16 @@ def stages(union: UnionPlan, job: Job, params: UnionParams, rows: Mapping[str, i
 
     limbs = sum(layout.limbs(measure) for measure in needed(union.plan))
     before = bill.spent
+    length = (limbs + params.separate_people) * cells
     for party in union.parties:
-        bill.share(party, (limbs + params.separate_people) * cells)
+        bill.share(party, length)
     stage("add up all parties' totals", computing, before, _AGREEMENT_BYTES * (len(union.parties) - 1))
+    before = bill.spent
+    if params.verified:
+        blank = Secret(blank_engine(union.parties), (), (length,), INT64_MIN, INT64_MAX)
+        for party in union.parties:
+            bill.check(claims_of(blank.engine, party, layout, blank, people=params.separate_people))
+        stage("check what was brought", computing, before)
     before = bill.spent
     _decide(bill, union, job, params, cells)
     stage("compare with the minimum", computing, before)
@@ -51,6 +63,7 @@ def stages(union: UnionPlan, job: Job, params: UnionParams, rows: Mapping[str, i
         low, high = interval(params.report, aggregate)
         for party in union.parties:
             bill.share(party, cells)
+            _check_within(bill, union, cells)
         for _ in range(len(union.parties) - 1):
             bill.prices.sign(cells, (high - low).bit_length() + 1)
             bill.prices.select(cells)
@@ -64,6 +77,7 @@ def _decide(bill: Bill, union: UnionPlan, job: Job, params: UnionParams, cells: 
     counted = job.receivers if params.separate_people else union.parties
     for party in counted:
         bill.share(party, cells)
+        _check_within(bill, union, cells)
     if not params.separate_people:
         bill.prices.sign(cells * len(counted), _COMPARED_BITS)
         bill.prices.integers(cells * len(counted))
@@ -75,6 +89,13 @@ def _decide(bill: Bill, union: UnionPlan, job: Job, params: UnionParams, cells: 
         bill.prices.sign(cells, _COMPARED_BITS)
         bill.prices.conjoin(cells)
     bill.open(bits(cells), union.parties)
+
+
+def _check_within(bill: Bill, union: UnionPlan, cells: int) -> None:
+    """That what a party brought is within bounds, if it is checked."""
+    if bill.verified is not None:
+        blank = Secret(blank_engine(union.parties), (), (cells,), 0, 1)
+        bill.check(within(blank.engine, union.parties[0], blank, 0, 1))
 
 
 def total(union: UnionPlan, job: Job, params: UnionParams, rows: Mapping[str, int], name: str) -> Estimate:

@@ -17,6 +17,11 @@ _MOST_BITS = 62
 
 def check_totals(engine: Engine, party: str, layout: Layout, words: Secret, *, people: bool) -> None:
     """Raise `ProtocolError` unless the totals, limb by limb and cell by cell, and then people, could be a party's."""
+    claims_of(engine, party, layout, words, people=people).settle()
+
+
+def claims_of(engine: Engine, party: str, layout: Layout, words: Secret, *, people: bool) -> Claims:
+    """What must hold of the totals, limb by limb and cell by cell, and then people, that a party brought."""
     claims, own = Claims(engine, party), Layout(layout.union, layout.params, 1)
     measures = needed(layout.union.plan)
     limbs = sum(layout.limbs(measure) for measure in measures)
@@ -43,7 +48,7 @@ def check_totals(engine: Engine, party: str, layout: Layout, words: Secret, *, p
     claims.between(rows, None, _constant(rows, MAX_ROWS))
     if people:
         claims.between(by_cell[limbs], None, rows)
-    claims.settle()
+    return claims
 
 
 def _base(measure: Measure) -> Measure:

@@ -39,6 +39,7 @@ from mpc.sharing.values import (
     whole_numbers,
 )
 from mpc.sharing.verified import Verified
+from mpc.sharing.verified_guests import CheckedGuest, CheckedHosts
 from mpc.sharing.wire import Wire
 
 Setting = Literal["no_helper", "helper", "replicated"]
@@ -105,7 +106,7 @@ class Engine:
                 )
             if own.size and not (low <= int(own.min()) and int(own.max()) <= high):
                 raise InputError(f"{owner} has values outside the declared range of {low} to {high}")
-            words = as_words(own)
+            words = as_words(own).reshape(shape)
         return replace(target, parts=self.sharing.share(owner, words, shape))
 
     def share_words(self, owner: str, words: U64 | None, *, shape: Shape) -> Secret:
@@ -120,7 +121,7 @@ class Engine:
             own = np.asarray(values)
             if own.shape != shape or own.dtype != np.bool_:
                 raise InputError(f"{owner} declared truth values of shape {shape} and has {own.dtype} of {own.shape}")
-            bits = np.ascontiguousarray(own).view(np.uint8)
+            bits = np.ascontiguousarray(own).view(np.uint8).reshape(shape)
         return Bits(self, self.sharing.share_bits(owner, bits, shape), shape)
 
     def constant(self, values: Any, decimals: int = 0) -> Secret:
@@ -275,11 +276,9 @@ def start(
     parties = sorted([name, *peers])
     if guests:
         computing = [party for party in parties if party not in guests]
-        if helper or verified or choose_setting(computing) != "replicated" or not set(guests) < set(parties):
-            raise InputError(
-                "guests bring values to three parties that take part", hint="leave a helper and checks out"
-            )
-        return _with_guests(name, peers, computing, sorted(guests), session, label, rng)
+        if helper or choose_setting(computing) != "replicated" or not set(guests) < set(parties):
+            raise InputError("guests bring values to three parties that take part", hint="leave a helper out")
+        return _with_guests(name, peers, computing, sorted(guests), session, label, rng, verified=verified)
     setting = choose_setting(parties, helper)
     if verified and setting != "replicated":
         raise InputError("only three parties can verify each other", hint="take three parties, or leave `verified` out")
@@ -305,20 +304,27 @@ def _with_guests(
     session: bytes,
     label: bytes,
     rng: Rng,
+    *,
+    verified: bool,
 ) -> Engine:
+    setting = "verified" if verified else "replicated"
+
     def reach(names: Sequence[str]) -> dict[str, Wire]:
-        said = f"guest of {', '.join(computing)}"
+        said = f"{setting}, guest of {', '.join(computing)}"
         return {peer: Wire(name, {peer: peers[peer]}, session, label, said, rng) for peer in names}
 
     everybody = [*computing, *guests]
     if name in guests:
         wires = reach(computing)
         costs = wires[computing[0]].costs
-        guest = Guest(name, computing, _counted(wires, costs))
+        _counted(wires, costs)
+        guest = CheckedGuest(name, computing, wires, rng) if verified else Guest(name, computing, wires)
         return Engine(name, everybody, "replicated", guest, costs)
-    wire = Wire(name, {peer: peers[peer] for peer in computing if peer != name}, session, label, "replicated", rng)
+    wire = Wire(name, {peer: peers[peer] for peer in computing if peer != name}, session, label, setting, rng)
     wires = _counted(reach(guests), wire.costs)
-    hosts = Hosts(Replicated(wire, computing), name, computing, wires)
+    hosts: Sharing = Hosts(Replicated(wire, computing), name, computing, wires)
+    if verified:
+        hosts = CheckedHosts(Verified(wire, computing, rng), name, computing, wires)
     return Engine(name, everybody, "replicated", hosts, wire.costs)
 
 

@@ -89,7 +89,7 @@ class Hosts:
                     wire.send(guest, part)
 
     def sums_by(self, owner: str, groups: I64 | None, count: int, x: Words, shape: tuple[int, int]) -> Words:
-        _check_computes(owner, self._wires)
+        check_computes(owner, self._wires)
         return self._inner.sums_by(owner, groups, count, x, shape)
 
     def announce(self, owner: str, value: int | None) -> int:
@@ -158,7 +158,7 @@ class Guest:
 
     def sums_by(self, owner: str, groups: I64 | None, count: int, x: Words, shape: tuple[int, int]) -> Words:
         del groups, count, x, shape
-        _check_computes(owner, (self._name,))
+        check_computes(owner, (self._name,))
         return ()
 
     def announce(self, owner: str, value: int | None) -> int:
@@ -216,6 +216,7 @@ class Guest:
         """There is nobody to tell."""
 
 
-def _check_computes(owner: str, guests: Mapping[str, Wire] | tuple[str, ...]) -> None:
+def check_computes(owner: str, guests: Mapping[str, Wire] | tuple[str, ...]) -> None:
+    """Raise `InputError` for a guest that is to know groups."""
     if owner in guests:
         raise InputError(f"{owner} does not compute: it cannot sum up by groups that it knows")

@@ -116,6 +116,12 @@ class Judges:
             if not np.array_equal(self.wire.receive(peer, (HASH_BYTES,), np.uint8), own):
                 raise self.wire.fault(peer, complaint)
 
+    def confirm(self, partner: str, own: U64, suspects: str) -> None:
+        """Raises `ProtocolError` unless the partner holds the same of what a third brought."""
+        self.wire.send(partner, hash_of(own))
+        if not np.array_equal(self.wire.receive(partner, (HASH_BYTES,), np.uint8), hash_of(own)):
+            raise self.wire.fault(suspects, "one gave, or says that it was given, other parts")
+
     def common_order(self, count: int) -> I64:
         """A permutation that nobody could foresee: from seeds to which all committed first."""
         own = np.frombuffer(self._rng(HASH_BYTES), np.uint8)

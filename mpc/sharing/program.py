@@ -8,9 +8,9 @@ name, of one length; elsewhere None.
 Output:   what the program opens, to whom it opens it; receivers keep what it returns as the job's result.
 Leaks:    what the program opens and announces, shapes, and whether it failed at a member. No minimum group or result is
           enforced: that is the program's to do, and what it does is for every operator to judge from its text.
-Security: that of the engine for these members (docs/security-sharing.md): semi-honest, or with `verified` one of three
-          may cheat. The program runs in the worker with all rights of the node's user: it can read that user's files,
-          the node's keys among them, and use the network. Nothing confines it but that its operator has read it.
+Security: that of the engine for these members (docs/security-sharing.md): semi-honest, or with `verified` any one
+          party may cheat. The program runs in the worker with all rights of the node's user: it can read that user's
+          files, the node's keys among them, and use the network. Nothing confines it but that its operator has read it.
 Cost:     the program's. `plan` of `mpc.sharing.plan` counts it; a job shows what its proposer declares.
 Source:   as `mpc.sharing.engine`.
 """
@@ -226,8 +226,8 @@ def check(job: Job, params: Params) -> None:
     parties, helpers, guests = (len(_of_role(job, role)) for role in ("party", "helper", "guest"))
     if helpers and (parties != 2 or guests):
         raise InputError("a helper helps two parties, without guests")
-    if guests and (parties != 3 or params.verified):
-        raise InputError("guests bring values to three parties, whose program is not verified")
+    if guests and parties != 3:
+        raise InputError("guests bring values to three parties")
     if params.verified and parties != 3:
         raise InputError("only three parties can verify each other", hint="take three parties, or leave `verified` out")
     receiving = sorted(set(_of_role(job, "helper")) & set(job.receivers))

@@ -4,7 +4,7 @@ A value is held in parts, arrays of its shape: what this party holds of it. Word
 bits (0 or 1 in uint8) by exclusive or.
 """
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from mpc.sharing.ring import I64, U8, U64
 
@@ -76,4 +76,17 @@ class Sharing(Protocol):
 
     def finish(self) -> None:
         """Nothing more will be computed."""
+        ...
+
+
+@runtime_checkable
+class Checked(Sharing, Protocol):
+    """The protocols of a setting in which one of three may cheat."""
+
+    def check_zero(self, x: Words, complaint: str) -> None:
+        """Raise `ProtocolError` unless all are zero, which is all that anybody learns."""
+        ...
+
+    def check_no_bits(self, x: BitParts, complaint: str) -> None:
+        """As `check_zero`, for bits."""
         ...

@@ -95,6 +95,7 @@ class Replicated:
         self._wire.begin("open", math.prod(shape))
         return self.complete(x, shape, to)
 
+    @np.errstate(over="ignore")  # of values without axes, which numpy takes for scalars
     def complete(self, x: Words, shape: Shape, to: tuple[str, ...]) -> U64 | None:
         """The value at the parties `to`, within a step."""
         third = self._complete(x[0], shape, to)
@@ -123,6 +124,7 @@ class Replicated:
         both = tuple(np.stack([pack(p), pack(q)]) for p, q in zip(x, y, strict=True))
         return tuple(unpack(part[0], shape) for part in self._conjunctions(both, circuits.CONJUNCTION))
 
+    @np.errstate(over="ignore")  # of values without axes, which numpy takes for scalars
     def _reshare(self, z: U64) -> Words:
         """From one's own summand of a value to its parts, the summands hidden by a sharing of zero."""
         zero = self._wire.words(self._previous, *z.shape)
@@ -236,6 +238,7 @@ class Replicated:
         to_planes(words, planes, np.empty((64, SIDE_BY_SIDE), np.uint64))
         return planes
 
+    @np.errstate(over="ignore")  # of values without axes, which numpy takes for scalars
     def integers(self, x: BitParts, shape: Shape) -> Words:
         """t + b - 2 t b with t = b_0 ^ b_1, b = b_2."""
         self._wire.begin("integers", math.prod(shape), 2)
@@ -244,6 +247,7 @@ class Replicated:
         both = self.product(first, last)
         return tuple(a + b - np.uint64(2) * c for a, b, c in zip(first, last, both, strict=True))
 
+    @np.errstate(over="ignore")  # of values without axes, which numpy takes for scalars
     def select(self, bits: BitParts, x: Words, shape: Shape) -> Words:
         """(t + b - 2 t b)·x with t = b_0 ^ b_1, b = b_2, as u + t·(x - 2 u) with u = b·x."""
         self._wire.begin("select", math.prod(shape), 2)

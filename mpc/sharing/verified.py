@@ -186,6 +186,7 @@ class Verified:
         self._begin("integers", math.prod(shape), 2)
         return self._as_words(x)
 
+    @np.errstate(over="ignore")  # of values without axes, which numpy takes for scalars
     def _as_words(self, x: BitParts) -> Words:
         """The three parts, which add up by exclusive or, as words: a + b - 2 a b, twice."""
         words = tuple(part.astype(np.uint64) for part in x)
@@ -239,6 +240,7 @@ class Verified:
         whole = np.concatenate([order, np.arange(rows, places)])
         return ((words, words) for words in (each.astype(np.uint64) for each in benes.settings(whole)))
 
+    @np.errstate(over="ignore")  # of values without axes, which numpy takes for scalars
     def open(self, x: Words, shape: Shape, to: tuple[str, ...]) -> U64 | None:
         self.check()
         opened = self._plain.open(x, shape, to)
@@ -255,8 +257,24 @@ class Verified:
 
     def announce(self, owner: str, value: int | None) -> int:
         found = self._plain.announce(owner, value)
-        self._judges.compare(hash_of(np.array([found], np.uint64)), "was told another number")
+        self._compare(found)
         return found
+
+    def agree_on(self, found: int) -> None:
+        """Raises `ProtocolError` unless all three were told this number, by who does not compute."""
+        self._wire.begin("announce", 1)
+        self._compare(found)
+
+    def _compare(self, found: int) -> None:
+        self._judges.compare(hash_of(np.array([found], np.uint64)), "was told another number")
+
+    def begin_guest_check(self) -> None:
+        """Start a step in which two of the three confirm what a guest gave them."""
+        self._wire.begin("check_guest", 1)
+
+    def confirm_guest(self, guest: str, partner: str, words: U64) -> None:
+        """Raises `ProtocolError` unless the partner was given the same by a guest, within that step."""
+        self._judges.confirm(partner, words, f"{guest} or {partner}")
 
     def check_zero(self, x: Words, complaint: str) -> None:
         """Raises `ProtocolError` unless all are zero, which is all that anybody learns."""

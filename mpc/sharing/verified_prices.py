@@ -98,6 +98,12 @@ class VerifiedPrices:
         mine = self._ledger.name == witness
         self._ledger.add(sent=2 if mine else words, received=2 * words if mine else 1)
 
+    def confirm_guest(self, words: int, *, receives: bool) -> None:
+        """What a guest brings, and what two of the three say of it."""
+        self._ledger.add(received=words if receives else 0)
+        self._ledger.begin("check_guest", 1)
+        self._hashes(int(receives), int(receives), "check_guest")
+
     def check_nothing(self, count: int) -> None:
         """That words or bits are zero."""
         self._check()

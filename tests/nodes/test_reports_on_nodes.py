@@ -13,9 +13,10 @@ import pytest
 from mpc.errors import PolicyDenied
 from mpc.job import Job
 from mpc.reports.query import report_job, union_job
+from parties.jobs.states import ENDED, State
 from parties.jobs.watching import JobFailed
 from parties.sandbox import Sandbox, sandbox
-from tests.nodes.observe import held_back, restart, worker_pid
+from tests.nodes.observe import evidence, held_back, in_state, restart, worker_pid
 
 pytestmark = pytest.mark.nodes
 
@@ -246,6 +247,40 @@ def test_a_column_that_was_granted_for_conditions_is_not_summed(nodes: Sandbox) 
     assert seen.state == "denied"
     assert "has column age as filter_only; the job sums or counts it" in seen.detail
     assert "--column age:aggregate_only" in seen.hint
+
+
+@pytest.mark.parametrize("step", ["running", "finished"])
+def test_a_node_killed_between_debit_and_release_has_paid_once_an_attempt(nodes: Sandbox, step: str) -> None:
+    hk, purpose = nodes["hk"].node, f"killed while {step}"
+    hk.grant("cn", "report.sql", "cards", ["doc:join_key", "product:group_key"], purpose=purpose, receivers=["cn"],
+             automatic=True, epsilon="100")  # fmt: skip
+    nodes["cn"].node.grant("hk", "report.sql", "accounts", ["doc:join_key"], purpose=purpose, receivers=["cn"],
+                           automatic=True)  # fmt: skip
+    sql = "SELECT hk.product, COUNT(*) AS n FROM hk.cards JOIN cn.accounts USING (doc) GROUP BY 1"
+    declared = {"hk.product": {"values": ["cards", "loans"]}}
+    job = report_job(sql, receivers=("cn",), columns=declared, join="J3", minimum_group=1, noise={"epsilon": "20"},
+                     purpose=purpose)  # fmt: skip
+
+    def debits() -> list[tuple[int, int]]:
+        found = "SELECT attempt, millionths FROM privacy_debits WHERE job = ? ORDER BY attempt"
+        return [tuple(row) for row in hk._store.connection().execute(found, (job.id,))]
+
+    with held_back(nodes["hk"]) if step == "running" else contextlib.nullcontext():
+        hk.propose(job)
+        if step == "running":
+            worker_pid(nodes["hk"], job.id)
+        else:
+            in_state(nodes["hk"], job.id, State.FINISHED, *ENDED)
+        nodes["hk"].kill()
+    assert debits() == [(1, 20_000_000)]
+    restart(nodes, "hk")
+    assert nodes.results(job)["cn"].num_rows == 2
+    last = hk.job(job.id).attempt
+    assert debits() == [(attempt, 20_000_000) for attempt in range(1, last + 1)]
+    assert last > 1 or step == "finished"
+    (budget,) = [each for each in hk.privacy_budgets() if each.purpose == purpose]
+    assert budget.spent == 20_000_000 * last
+    assert len([entry for entry in evidence(nodes["cn"], "result_released") if entry["job"] == job.id]) == 1
 
 
 def test_it_survives_the_end_of_a_node_in_the_middle(nodes: Sandbox) -> None:

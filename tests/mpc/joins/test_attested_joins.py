@@ -1,5 +1,6 @@
 """Joins of three computing parties of which one cheats: what is joined is what owners brought, or nobody goes on."""
 
+import itertools
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -15,7 +16,8 @@ from mpc.joins import attested, bins
 from mpc.joins.joined import Column, Table
 from mpc.joins.levels import LEVELS
 from mpc.local import run_parties, run_program
-from mpc.psi import multi_steps
+from mpc.psi import multi_steps, row_prfs
+from mpc.psi.canaries import CANARIES
 from mpc.rng import system_rng
 from mpc.sharing.deliveries import Deliveries
 from mpc.sharing.engine import start
@@ -88,8 +90,22 @@ def of(name, cheating, honest):
 @pytest.mark.parametrize("level", ["J2", "J3"])
 @pytest.mark.parametrize("row", [0, 1, 2])
 def test_an_asker_that_shares_other_words_than_it_was_given_has_no_match_there(monkeypatch, level, row):
-    """Its fingerprints, tickets, values: all of them but those of one half of the bins."""
+    """Its fingerprints, tickets, values: all of them but those of one half of the bins, and of the keys all know."""
 
+    def cheating(*args):
+        words, own_rows = original(*args)
+        words["cn"][row, :-CANARIES:2] += np.uint64(2**63)
+        return words, own_rows
+
+    original = attested._ask
+    monkeypatch.setattr(attested, "_ask", of("hk", cheating, original))
+    found = join(level, MANY)
+    assert set(found) < set(truth(MANY))
+
+
+@pytest.mark.parametrize("level", ["J2", "J3"])
+@pytest.mark.parametrize("row", [0, 1, 2])
+def test_an_asker_that_shares_other_words_everywhere_is_named(monkeypatch, level, row):
     def cheating(*args):
         words, own_rows = original(*args)
         words["cn"][row, ::2] += np.uint64(2**63)
@@ -97,8 +113,22 @@ def test_an_asker_that_shares_other_words_than_it_was_given_has_no_match_there(m
 
     original = attested._ask
     monkeypatch.setattr(attested, "_ask", of("hk", cheating, original))
-    found = join(level, MANY)
-    assert set(found) < set(truth(MANY))
+    with pytest.raises(ProtocolError, match=r"^(hk|cn|hk or cn): 32 of the 64 keys that both .* in step 'match"):
+        join(level, MANY)
+
+
+@pytest.mark.parametrize("level", ["J2", "J3"])
+@pytest.mark.parametrize("index", [0, 1, 2])
+def test_an_other_that_gives_other_words_than_it_says_is_named(monkeypatch, level, index):
+    """Fingerprint, ticket or value: a fault that takes all keys away, not those of one party's choice."""
+
+    def cheating(link, digests, values, rng):
+        return original(link, digests, values ^ np.uint64(next(vectors) == index), rng)
+
+    vectors, original = itertools.count(), row_prfs.send_words
+    monkeypatch.setattr(row_prfs, "send_words", of("cn", cheating, original))
+    with pytest.raises(ProtocolError, match=r"^(hk|cn|hk or cn): 64 of the 64 keys that both .* in step 'match"):
+        join(level, MANY)
 
 
 @pytest.mark.parametrize("level", ["J2", "J3"])
@@ -181,7 +211,9 @@ def test_a_leader_that_tells_two_parties_of_different_people_is_found(monkeypatc
     find = attested.common_to_all
 
     def count_less(party, *args):
-        return find(replace(party, peers={name: _OneLess(channel) for name, channel in party.peers.items()}), *args)[1:]
+        less = {name: _OneLess(channel) for name, channel in party.peers.items()}
+        common, sizes = find(replace(party, peers=less), *args)
+        return common[1:], sizes
 
     monkeypatch.setattr(attested, "common_to_all", of("hk", count_less, find))
     with pytest.raises(ProtocolError, match="different common keys"):

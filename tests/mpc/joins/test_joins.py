@@ -1,3 +1,4 @@
+import itertools
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +11,7 @@ from mpc.errors import InputError, ProtocolError
 from mpc.joins import bins
 from mpc.joins.joined import Table
 from mpc.joins.levels import LEVELS
+from mpc.psi import multi_steps
 from mpc.rng import system_rng
 from protos import psi_vole_pb2
 from tests.mpc.joins.joining import digests, join, matches, tables
@@ -132,3 +134,19 @@ def test_a_seed_of_another_length_is_refused_by_name(level):
             tables(["a"], ["a"]),
             wrap=lambda name, _peer, pipe: Seeding(pipe) if name == "hk" else pipe,
         )
+
+
+@pytest.mark.parametrize("level", ["J2", "J3"])
+@pytest.mark.parametrize("vector", [0, 1])
+def test_keys_or_values_that_are_lost_in_matching_end_the_join(monkeypatch, level, vector):
+    """Of the keys that all know enough are lost too, whether what is lost are their words or the values under them."""
+
+    def losing(link, keys, digests, values, rng):
+        lost = np.arange(len(values)) % 4 == 0
+        return original(link, keys, digests, values ^ (lost & (next(vectors) == vector)).astype(np.uint64), rng)
+
+    vectors, original = itertools.count(), multi_steps.send_shares
+    monkeypatch.setattr(multi_steps, "send_shares", losing)
+    hk, cn = [f"key {i}" for i in range(40)], [f"key {i}" for i in range(25, 90)]
+    with pytest.raises(ProtocolError, match=r"^(hk|cn): \d+ of the 64 keys that both .* in step 'match"):
+        join("no_helper", level, tables(hk, cn))

@@ -83,7 +83,7 @@ def measured(job: Job) -> dict[str, Counter[str]]:
     [
         (2, "J0", False, False), (2, "J3", False, False), (3, "J0", False, False), (3, "J2", False, False),
         (3, "J3", False, False), (4, "J3", True, False), (2, "J0", False, True), (2, "J3", False, True),
-        (3, "J0", False, True), (3, "J2", False, True), (3, "J3", False, True),
+        (3, "J0", False, True), (3, "J2", False, True), (3, "J3", False, True), (4, "J0", False, True),
     ],
 )  # fmt: skip
 def test_bytes_are_as_estimated(parties: int, join: str, compared: bool, verified: bool) -> None:

@@ -105,6 +105,15 @@ def test_of_four_one_does_not_compute_and_may_be_a_receiver(receivers: Sequence[
         ]
 
 
+@pytest.mark.parametrize(("level", "verified"), [("J0", False), ("J2", False), ("J3", False), ("J0", True)])
+def test_where_no_key_is_common_all_groups_are_suppressed(level: str, verified: bool) -> None:
+    made = job(SQL.replace("sg.segment", "cn.city, sg.segment"), join=level, verified=verified)
+    alone = {**tables(made), "cn": pa.table({"doc": range(10), "city": ["a", "b"] * 5, "balance": range(10)})}
+    found = rows(run_job(made, alone))
+    assert len(found) == 8
+    assert all(row["suppressed"] and row["n"] is None for row in found)
+
+
 def test_three_parties_join_at_j3_unless_told_otherwise() -> None:
     assert job(SQL).params["join"] == "J3"
     with pytest.raises(InputError, match="3 parties do not join at J1"):

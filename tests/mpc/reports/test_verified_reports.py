@@ -48,9 +48,9 @@ def test_a_verified_report_is_what_duckdb_finds_in_the_pooled_data(seed: int) ->
     assert same(ours, theirs, ordered=report.ordered), report.sql
 
 
-@pytest.mark.parametrize("seed", range(3))
-def test_a_verified_report_on_a_union_is_what_duckdb_finds(seed: int) -> None:
-    union = random_union(seed + 40, 3)
+@pytest.mark.parametrize(("seed", "parties"), [(0, 3), (1, 3), (2, 3), (0, 4), (1, 5)])
+def test_a_verified_report_on_a_union_is_what_duckdb_finds(seed: int, parties: int) -> None:
+    union = random_union(seed + 40, parties)
     job = union_job(
         union.sql,
         receivers=union.receivers,
@@ -137,12 +137,20 @@ def test_only_three_parties_check_each_other() -> None:
     two = "SELECT COUNT(*) AS n FROM hk.cards JOIN cn.accounts USING (doc)"
     with pytest.raises(InputError, match="2 parties cannot verify each other's shares"):
         report_job(two, receivers=("hk",), verified=True)
-    four = " UNION ALL ".join(f"SELECT x FROM {name}.t" for name in "abcd")
-    with pytest.raises(InputError, match="4 parties cannot verify each other's shares"):
-        union_job(
-            f"SELECT COUNT(*) AS n FROM ({four}) AS u", receivers=("a",), people=dict.fromkeys("abcd", ("id",)),
-            verified=True,
-        )  # fmt: skip
+    four = "SELECT COUNT(*) AS n FROM hk.a JOIN cn.b USING (doc) JOIN sg.c USING (doc) JOIN uk.d USING (doc)"
+    for level in ("J2", "J3"):
+        with pytest.raises(InputError, match="a verified report of 4 parties joins at J0"):
+            report_job(four, receivers=("hk",), verified=True, join=level)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_four_parties_of_which_three_compute_find_what_duckdb_finds(seed: int) -> None:
+    report = random_report(seed + 20, 4)
+    found = shared(
+        report.sql, report.tables, columns=report.columns, minimum_group=report.minimum_group, join="J0", verified=True
+    )
+    truth = pooled(report.sql, report.tables, minimum_group=report.minimum_group)
+    assert same(found, truth, ordered=report.ordered)
 
 
 def test_a_verified_report_of_two_needs_a_third_that_has_no_table_and_receives_nothing() -> None:

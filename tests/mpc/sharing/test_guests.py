@@ -1,12 +1,13 @@
 """Guests of three computing parties: what they bring is computed with, and what is opened they are told."""
 
+import itertools
 from dataclasses import dataclass
 
 import numpy as np
 import pytest
 
 from mpc.channel import Pipe, decode, encode
-from mpc.errors import InputError, ProtocolError
+from mpc.errors import InputError, ProtocolError, SealaneError
 from mpc.local import run_program
 from mpc.sharing.engine import Engine
 from protos import sharing_pb2
@@ -19,8 +20,8 @@ def run(program, **more):
     return run_program(program, HOSTS, guests=GUESTS, **more)
 
 
-@pytest.mark.parametrize("count", [1, 63, 64, 65, 200])
-def test_all_parties_learn_what_is_computed_from_everybodys_values(count):
+@pytest.mark.parametrize(("count", "verified"), [(1, False), (63, False), (64, False), (65, True), (200, False)])
+def test_all_parties_learn_what_is_computed_from_everybodys_values(count, verified):
     random = np.random.default_rng(count)
     values = {name: random.integers(-1000, 1000, count) for name in (*HOSTS, *GUESTS)}
     chosen = random.integers(0, 2, count).astype(bool)
@@ -37,24 +38,29 @@ def test_all_parties_learn_what_is_computed_from_everybodys_values(count):
     a, b, c, d, e = (values[name] for name in "abcde")
     picked = np.where(chosen, a * c + b * d, e)
     sums = np.array([picked[np.arange(count) % 3 == group].sum() for group in range(3)])
-    for found in run(program).values():
+    for found in run(program, verified=verified).values():
         for ours, truth in zip(found, (picked, a < b, sums), strict=True):
             np.testing.assert_array_equal(ours, truth)
 
 
-def test_what_is_opened_to_one_party_no_other_is_told():
+@pytest.mark.parametrize("verified", [False, True])
+def test_what_is_opened_to_one_party_no_other_is_told(verified):
     def program(engine: Engine):
         x = secret(engine, "a", [7, -7], -10, 10)
         return [engine.open_to(name, x) for name in (*HOSTS, *GUESTS)]
 
-    for name, found in run(program).items():
+    for name, found in run(program, verified=verified).items():
         for receiver, opened in zip((*HOSTS, *GUESTS), found, strict=True):
             assert (None if opened is None else opened.tolist()) == ([7, -7] if receiver == name else None)
 
 
 @pytest.mark.parametrize("owner", ["a", "b", "e"])
-def test_a_number_is_announced_by_guests_and_to_guests(owner):
-    found = run(lambda engine: engine.announce(owner, 2**63 if engine.name == owner else None, most=2**63))
+@pytest.mark.parametrize("verified", [False, True])
+def test_a_number_is_announced_by_guests_and_to_guests(owner, verified):
+    def program(engine: Engine):
+        return engine.announce(owner, 2**63 if engine.name == owner else None, most=2**63)
+
+    found = run(program, verified=verified)
     assert set(found.values()) == {2**63}
 
 
@@ -85,7 +91,7 @@ def test_each_value_of_a_guest_costs_it_one_word():
     ("parties", "more", "message"),
     [
         (("b", "d"), {}, "guests bring values to three parties"),
-        (HOSTS, {"verified": True}, "guests bring values to three parties"),
+        (HOSTS, {"helper": "e"}, "guests bring values to three parties"),
     ],
 )
 def test_guests_need_three_parties_that_compute(parties, more, message):
@@ -140,3 +146,87 @@ def test_what_the_program_does_not_lead_to_is_refused_by_name(cheat, victim, mor
 
     with pytest.raises(ProtocolError, match=message):
         run(program, wrap=wrap)
+
+
+# Of those who verify each other, and their guests, any one may cheat.
+
+
+@dataclass
+class Falsifying:
+    """Adds one to the first byte of part `number` of those that a party sends in one operation to one peer."""
+
+    inner: Pipe
+    operation: str
+    number: int
+    done: bool = False
+
+    def send_bytes(self, data: bytes, /) -> None:
+        if b"sharing.v1.Part" in data[:40]:
+            part = decode(data, sharing_pb2.Part)
+            if part.operation == self.operation and part.data:
+                self.number -= 1
+                if self.number == -1:
+                    part.data = bytes([(part.data[0] + 1) % 256]) + part.data[1:]
+                    data, self.done = encode(part), True
+        self.inner.send_bytes(data)
+
+    def recv_bytes(self) -> bytes:
+        return self.inner.recv_bytes()
+
+
+def with_guests(engine: Engine):
+    x, y = secret(engine, "a", np.arange(9), 0, 9), secret(engine, "d", np.arange(9), 0, 9)
+    bits = secret_bits(engine, "c", np.arange(9) > 3)
+    engine.announce("a", 7 if engine.name == "a" else None, most=9)
+    engine.announce("b", 7 if engine.name == "b" else None, most=9)
+    product = engine.select(bits, x * y)
+    return engine.open(product).tolist(), engine.open(bits ^ (x > 7)).tolist(), engine.open_to("a", product.sum())
+
+
+TRUE = ([n * n if n > 3 else 0 for n in range(9)], [3 < n < 8 for n in range(9)], sum(n * n for n in range(4, 9)))
+
+
+BY_HOSTS = ("check_guest", "announce", "open", "open_bits", "select", "multiply")
+
+
+@pytest.mark.parametrize(
+    ("cheater", "operation"),
+    [
+        ("a", "guest_seeds"), ("a", "share"), ("a", "announce"), ("c", "guest_seeds"), ("c", "share_bits"),
+        *itertools.product(HOSTS, BY_HOSTS),
+    ],
+)  # fmt: skip
+def test_whatever_a_party_falsifies_to_anybody_nobody_else_gets_a_wrong_value(cheater, operation):
+    falsified = []
+
+    def guarded(engine):
+        try:
+            return with_guests(engine)
+        except SealaneError as error:
+            return error
+
+    for peer, number in itertools.product([name for name in (*HOSTS, *GUESTS) if name != cheater], range(2)):
+        ends = []
+
+        def wrap(name, other, pipe, peer=peer, number=number, ends=ends):
+            if (name, other) != (cheater, peer):
+                return pipe
+            ends.append(Falsifying(pipe, operation, number))
+            return ends[-1]
+
+        try:
+            found = run(guarded, verified=True, wrap=wrap)
+        except ProtocolError as error:  # before there is an engine
+            assert " in step " in str(error)
+            falsified.append(peer)
+            continue
+        if not any(end.done for end in ends):
+            continue
+        falsified.append(peer)
+        honest = {name: end for name, end in found.items() if name != cheater}
+        for name, end in honest.items():
+            assert isinstance(end, SealaneError) or end == (*TRUE[:2], TRUE[2] if name == "a" else None), end
+        named = [str(end) for end in honest.values() if isinstance(end, ProtocolError)]
+        assert any(" in step " in error for error in named), (peer, number, found)
+    assert falsified
+    assert set(falsified) & set(GUESTS) or operation not in ("announce", "open", "open_bits") or cheater in GUESTS

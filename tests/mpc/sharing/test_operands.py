@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mpc.errors import InputError
+from mpc.local import run_program
 from mpc.sharing.aggregates import histogram, quantiles
 from mpc.sharing.grouping import group_by
 from mpc.sharing.plan import plan
@@ -249,3 +250,23 @@ def test_parts_of_three_parties_are_not_handed_out_as_those_of_two(use):
     engine = plan("hk", ["hk", "cn", "sg"])
     with pytest.raises(InputError, match="parts of three parties are not additive shares of two"):
         use(engine, engine.share("hk", None, shape=(3,), low=0, high=9))
+
+
+@pytest.mark.parametrize(("parties", "more"), [*((each[0], {"helper": each[1]}) for each in SETTINGS.values()),
+                                              (SETTINGS["replicated"][0], {"verified": True})])  # fmt: skip
+def test_a_value_without_axes_is_computed_with_like_any_other(parties, more):
+    def program(engine):
+        x = engine.share("hk", -7 if engine.name == "hk" else None, shape=(), low=-9, high=9)
+        bit = engine.share_bits("cn", np.bool_(True) if engine.name == "cn" else None, shape=())
+        total = secret(engine, "cn", [1, 2, 3], 0, 9).sum()
+        return [
+            engine.open(each)
+            for each in (
+                x * total, x < total, (x == -7) & bit, engine.where(bit, x, total), (x < 0).integers(), bit.integers(),
+                total.minimum(x), x + total,
+            )
+        ]  # fmt: skip
+
+    for _ in range(8):  # parts are random, and so is whether they wrap
+        for found in run_program(program, parties, **more).values():
+            assert [int(each) for each in found] == [-42, 1, 1, -7, 1, 1, -7, -1]
