@@ -102,6 +102,32 @@ def test_whatever_message_a_party_changes_no_report_is_wrong(level: str, cheater
     assert check_tampered(joined(level), TABLES, cheater, explained_by(cheater)) > HONEST_MESSAGES[level]
 
 
+@pytest.mark.parametrize("cheater", ["cn", "uk"])
+def test_nor_is_one_of_four_parties_one_of_which_does_not_compute(cheater: str) -> None:
+    """The balances are of who does not compute if that cheats, else of one that does."""
+    tables = {**TABLES, "uk": TABLES["cn"].rename_columns(["doc", "fee"])}
+    sql = (
+        "SELECT hk.product, sg.segment, COUNT(*) AS n, SUM(uk.fee) AS total FROM hk.cards JOIN cn.accounts USING (doc) "
+    )
+    sql += "JOIN sg.clients USING (doc) JOIN uk.fees USING (doc) GROUP BY hk.product, sg.segment"
+    columns = {**COLUMNS, "uk.fee": {"lower": "0", "upper": "4095"}}
+    del columns["cn.balance"]
+    job = report_job(sql, receivers=("hk", "uk"), columns=columns, minimum_group=1, join="J0", verified=True)
+    products, segments = group_of("hk", "product"), group_of("sg", "segment")
+
+    def explains(table: pa.Table) -> bool:
+        for row in (row for row in table.to_pylist() if not row["suppressed"]):
+            right = {key for key in COMMON if products[key] == row["product"] and segments[key] == row["segment"]}
+            keys = {key for key in range(64) if int(row["total"]) >> key & 1}
+            if cheater == "uk" and not (row["n"] <= len(right) and 0 <= row["total"] <= 4095 * row["n"]):
+                return False
+            if cheater == "cn" and not (keys <= right and len(keys) == row["n"]):
+                return False
+        return True
+
+    check_tampered(job, tables, cheater, explains)
+
+
 @pytest.mark.parametrize("cheater", ["hk", "cn", "reg"])
 def test_nor_is_one_of_two_parties_and_a_third_that_computes(cheater: str) -> None:
     products = group_of("hk", "product")
