@@ -110,7 +110,7 @@ def ends_of(job: Job, tables: Mapping[str, pa.Table], cheater: str, script: Scri
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(60)
+        thread.join(240)
         assert not thread.is_alive(), "a party waits for ever"
     return ends
 

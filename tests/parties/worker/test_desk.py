@@ -40,7 +40,7 @@ def doubling(folder: Path) -> Iterator[Path]:
     yield folder
     with contextlib.suppress(ChannelError, OSError), Questions(desk.connect(folder), ["x"], "0" * 32) as last:
         last.finish()
-    thread.join(30)
+    thread.join(240)
     assert not thread.is_alive()
 
 
