@@ -109,19 +109,15 @@ def list_(session: Session, everything: bool) -> None:
             say("no grants, so no job is allowed; `sealane grant add` makes one, `--all` shows those that have ended")
             return
         show_table(
-            ("ID", "PEER", "PROTOCOL", "DATASET", "COLUMNS", "PURPOSE", "RECEIVERS", "USES", "UNTIL", ""),
+            ("ID", "PEER", "ALLOWS", "PURPOSE", "RECEIVERS", "LIMITS"),
             [
                 (
                     each.id,
                     known.get(each.peer, each.peer[:16]),
-                    each.protocol,
-                    each.dataset or "(none)",
-                    ", ".join(_columns(each)),
+                    f"{each.protocol} on {each.dataset or 'no dataset'}: {', '.join(_columns(each)) or 'no columns'}",
                     each.purpose,
                     ", ".join(known.get(receiver, receiver[:16]) for receiver in each.receivers),
-                    f"{each.uses} of {each.max_uses or 'any'}",
-                    "ever" if each.expires_at is None else show_time(each.expires_at),
-                    cell(unusable(each, now), "red") if unusable(each, now) else _mode(each),
+                    cell(unusable(each, now), "red") if unusable(each, now) else _limits(each),
                 )
                 for each in found
             ],
@@ -165,6 +161,22 @@ def revoke(session: Session, grant_id: str) -> None:
     node = session.node()
     revoked = node.revoke(grant_id)
     session.answer(_document(node, revoked), lambda: say(f"grant {revoked.id} is revoked."))
+
+
+def _limits(found: Grant) -> str:
+    """All that bounds a grant which still allows something, in a line."""
+    return ", ".join(
+        filter(
+            None,
+            (
+                f"uses: {found.uses} of {found.max_uses}" if found.max_uses else f"uses: {found.uses}",
+                f"until {show_time(found.expires_at)}" if found.expires_at is not None else "",
+                f"results of {found.min_result:,} or more" if found.min_result else "",
+                f"epsilon {budgets.written(found.epsilon_millionths)}" if found.epsilon_millionths else "",
+                _mode(found),
+            ),
+        )
+    )
 
 
 def _columns(stored: Grant) -> list[str]:

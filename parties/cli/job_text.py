@@ -1,5 +1,6 @@
 """A job as it is shown: who takes part, what each party learns, what it costs, how it stands."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
@@ -96,8 +97,9 @@ def show_job(job: Job, standing: Mapping[str, Cell] | None = None) -> None:
             "digest": job.digest,
             "protocol": f"{job.protocol} version {job.version}",
             "purpose": job.purpose or "(none given)",
-            "parameters": ", ".join(
-                f"{name}={value}" for name, value in sorted(job.params.items()) if name not in texts
+            "parameters": cell(
+                "\n".join(f"{name}={_value(value)}" for name, value in sorted(job.params.items()) if name not in texts),
+                keep_lines=True,
             ),
             **{f"parameter {name}": cell(text, keep_lines=True) for name, text in texts.items()},
             "deadline": show_time(job.deadline) if job.deadline else "",
@@ -240,6 +242,10 @@ def stands(node: "Node", record: "JobRecord") -> str:
 
 def _me(name: str, me: str) -> str:
     return f"{name} (you)" if name == me else name
+
+
+def _value(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def _columns(member: Member) -> str:

@@ -3,7 +3,7 @@
 import json
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import click
 from rich.console import Console
@@ -14,6 +14,7 @@ from mpc.errors import InputError
 from parties.policy import showable
 
 Cell = str | Text
+_LONGEST_WORD = 20  # characters
 _UNLIMITED = 10_000  # columns; nothing is wrapped or cut when a program reads
 
 
@@ -46,8 +47,9 @@ def cell(text: str, style: str = "", *, keep_lines: bool = False) -> Text:
 def show_table(headers: Sequence[str], rows: Sequence[Sequence[Cell]], *, right: Sequence[str] = ()) -> None:
     """Print aligned columns; those named in `right` are set to the right."""
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for header in headers:
-        table.add_column(cell(header), justify="right" if header in right else "left", overflow="fold")
+    for header, *values in zip(headers, *rows, strict=True):
+        side: Literal["left", "right"] = "right" if header in right else "left"
+        table.add_column(cell(header), justify=side, overflow="fold", no_wrap=all(map(_is_word, values)))
     for row in rows:
         table.add_row(*(value if isinstance(value, Text) else cell(value) for value in row))
     _print(table)
@@ -56,6 +58,12 @@ def show_table(headers: Sequence[str], rows: Sequence[Sequence[Cell]], *, right:
 def tell_of_more(option: str, shown: int) -> None:
     """Say on standard error, for programs too, that only the newest were `shown`, and how to see more."""
     click.echo(f"There are more, older ones: add {option} {10 * shown}, or narrow it down (see --help).", err=True)
+
+
+def _is_word(value: Cell) -> bool:
+    """Whether `value` is a name, an id or a number, which nobody can read or copy in two pieces."""
+    text = str(value)
+    return " " not in text and len(text) <= _LONGEST_WORD
 
 
 def show_facts(facts: Mapping[str, Cell]) -> None:

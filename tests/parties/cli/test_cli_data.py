@@ -3,13 +3,15 @@
 import shlex
 from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from parties import policy
+from parties.cli import output
 from parties.node import Node
 from parties.policy import ANY, Grant
-from tests.parties.cli.driving import World
+from tests.parties.cli.driving import JOB_ID, PROPOSAL, PURPOSE, World
 
 TERMS = ("--protocol", "psi.ecdh", "--dataset", "cards", "--purpose", "audit", "--receiver", "hk-bank")
 
@@ -145,3 +147,28 @@ def test_the_command_that_a_refusal_suggests_makes_that_very_grant(
     world.hk(*words)
     made = node.grants()[-1]
     assert made == Grant(**(vars(wanted) | {"id": made.id}))
+
+
+@pytest.mark.parametrize(
+    ("words", "whole"),
+    [
+        (("grant", "list"), ("cn-bank", "hk-bank", "psi.ecdh", "RECEIVERS")),
+        (("job", "list"), (JOB_ID[:12], "waiting", "psi.ecdh", "hk-bank")),
+        (("evidence", "list"), ("dataset_registered", "job_proposed")),
+    ],
+    ids=lambda words: " ".join(words),
+)
+def test_names_and_ids_are_whole_on_a_terminal_of_80_columns(
+    world: World, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...], whole: tuple[str, ...]
+) -> None:
+    terms = ("--protocol", "psi.ecdh", "--purpose", PURPOSE, "--receiver", "hk-bank", "--min-result", "1")
+    world.hk("grant", "add", "cn-bank", "--dataset", "cards", "--column", "id", "--column", "balance", *terms)
+    granted = world.hk("grant", "add", "cn-bank", "--dataset", "cards", "--column", "id", *terms, "--min-result", "100")
+    world.hk(*PROPOSAL, "--yes")
+    monkeypatch.setattr(output, "_UNLIMITED", 80)
+    told = world.hk(*words)
+    assert max(map(len, told.out.splitlines())) <= 80
+    for word in whole:
+        assert word in told.out
+    if words[0] == "grant":
+        assert granted.out.split()[1] in told.out
