@@ -27,8 +27,8 @@ _Label = StrictInt | Annotated[str, StringConstraints(max_length=200)]
 @dataclass(frozen=True)
 class Declared:
     """What a column holds: numbers from `lower` to `upper`, written with as many decimals as the column has; or one
-    of `values`, texts or integers, in the order in which the report shows them. `nulls`: a group key may be NULL, which
-    is a group of its own.
+    of `values`, texts or integers, whose order decides between equals of a LIMIT. `nulls`: a group key may be NULL,
+    which is a group of its own.
     """
 
     lower: Annotated[str, StringConstraints(max_length=40)] = ""

@@ -310,7 +310,7 @@ def _check(job: Job, params: Params) -> None:
     if params.verified and len(plan.parties) > 3 and params.join != "J0":
         raise InputError(
             f"a verified report of {len(plan.parties)} parties joins at J0",
-            hint="at J2 and J3 who cheats is found by parties that compute, which not all of these do",
+            hint="at J2 and J3 who checks what one of them gives could, with that one, tell which keys are common",
         )
     if computes_of(job) and params.noise is not None:
         raise InputError("a report with noise is computed by parties with tables alone", hint="leave the third out")

@@ -120,6 +120,22 @@ def test_top_groups_are_found_and_the_others_not_opened(by: str, order: str, exp
     assert outcomes["cn"].facts["suppressed"] == 2
 
 
+@pytest.mark.parametrize(("declared", "taken"), [(["z", "m", "a"], ["m", "z"]), ([], ["a", "m"])])
+def test_of_equals_a_limit_takes_those_declared_first_or_sorted_first(declared: list[str], taken: list[str]) -> None:
+    own = pa.table({"doc": HK["doc"], "product": ["z", "a", "m"] * 10})
+    sql = "SELECT hk.product, COUNT(*) AS n" + FROM + " GROUP BY 1 HAVING COUNT(*) >= 3 ORDER BY n LIMIT 2"
+    job = report_job(
+        sql,
+        receivers=("cn",),
+        columns={"hk.product": {"values": declared}} if declared else {},
+        minimum_group=3,
+    )
+    other = pa.table({"doc": [f"P{i}" for i in range(15)]})  # five of each
+    table = run_job(job, {"hk": own, "cn": other})["cn"].table
+    assert table is not None
+    assert [row["product"] for row in table.to_pylist() if not row["suppressed"]] == taken
+
+
 def test_nulls_come_where_sql_puts_them() -> None:
     table = HK.set_column(2, "limit", pa.array([None if i % 3 else i for i in range(30)], pa.int64()))
     for order, products in (("ASC", ["loans", "cards"]), ("ASC NULLS FIRST", ["cards", "loans"])):
