@@ -80,7 +80,7 @@ def _table(residues: Residues, bases: Rows, most: int) -> Rows:
     while done < most:
         more = min(done, most - done)
         known = table[: done * len(bases)]
-        steps = np.tile(known[-len(bases) :], (more, 1))
+        steps = np.concatenate([known[-len(bases) :]] * more)  # rows may be arrays or single objects
         table[done * len(bases) : (done + more) * len(bases)] = residues.multiply(known[: len(steps)], steps)
         done += more
     return table

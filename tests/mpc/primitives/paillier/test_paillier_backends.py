@@ -24,6 +24,7 @@ from mpc.primitives.paillier import (
     words_from_int64,
 )
 from mpc.primitives.paillier import keys as keys_module
+from mpc.primitives.paillier.row_products import packed_row_products
 from mpc.testing import InsecureSeededRng
 
 COUNT = 300  # more than are done at once
@@ -57,6 +58,7 @@ def results(bits, backend, monkeypatch):
         "by index": sum_by_index(a, bins, 7),
         "matrix": matrix_product(x, a),
         "packed": shift_and_pack(a[:41], 40, 4),
+        "rows": packed_row_products(x[:5].T, a[:5], 40, 2),
     }
     for mode in ("fast", "strict"):
         for who in (key, public):
