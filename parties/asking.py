@@ -96,7 +96,8 @@ def open_questions(find: Callable[[], JobRecord], me: str, work: Path, timeout_s
         spec = registry.get(record.job.protocol)
         asking = spec.asks(record.job, spec.parse(record.job))
         if asking != me:
-            raise InputError(f"job {record.id} answers no questions of {me}" + (f", but of {asking}" if asking else ""))
+            words = f"job {record.id} answers no questions of {me}" + (f", but of {asking}" if asking else "")
+            raise InputError(words, hint="`sealane model serve` proposes one that does")
         if record.ended:
             raise InputError(f"job {record.id} has ended: it is {record.state}", hint="propose another one")
         if record.state is State.RUNNING:

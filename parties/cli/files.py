@@ -13,10 +13,14 @@ from mpc.errors import InputError
 def new(path: Path, *, force: bool, private: bool = False) -> Iterator[BinaryIO]:
     """A new file to write, removed again if the block raises; raises `InputError` when it exists, unless `force`.
 
+    With `force` it takes the place of a file, never of a device or a link to one, such as /dev/stdout.
+
     A `private` one, for what comes from data, can be read by its owner only.
 
     It is opened before anything is done, so that nothing is done whose outcome could not be kept.
     """
+    if force and path.exists() and not path.is_file():
+        raise InputError(f"{path} is not a regular file", hint="choose another file")
     written = path.with_name(f".{path.name}.new") if force else path  # what is there stays until the new one is whole
     try:
         flags = os.O_WRONLY | os.O_CREAT | (os.O_TRUNC if force else os.O_EXCL)
@@ -40,5 +44,7 @@ def read_at_most(path: Path, limit: int) -> bytes:
     with path.open("rb") as file:
         data = file.read(limit + 1)
     if len(data) > limit:
-        raise InputError(f"{path} is longer than the {limit} bytes that such a file can have")
+        raise InputError(
+            f"{path} is longer than the {limit:,} bytes that such a file can have", hint="is it the right file?"
+        )
     return data

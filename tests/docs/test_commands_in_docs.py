@@ -7,6 +7,8 @@ from pathlib import Path
 import click
 import pytest
 
+from mpc import registry
+from parties.cli.job_input import read_job
 from parties.cli.root import sealane
 
 ROOT = Path(__file__).parents[2]
@@ -49,6 +51,20 @@ def test_every_command_in_a_block_can_be_given(page: Path) -> None:
             parse(sealane, [word for word in words if word != "..."])
         except click.MissingParameter:
             assert "..." in words, words  # what the page leaves out
+
+
+def test_every_job_shown_as_a_file_can_be_read_and_fits_its_protocol(tmp_path: Path) -> None:
+    blocks = [
+        block
+        for page in PAGES
+        for block in re.findall(r"```json\n(.+?)```", page.read_text(), re.DOTALL)
+        if '"protocol"' in block
+    ]
+    assert len(blocks) >= 2
+    for block in blocks:
+        (tmp_path / "job.json").write_text(block)
+        job = read_job(tmp_path / "job.json")
+        registry.get(job.protocol).parse(job)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -1,6 +1,7 @@
 """What holds for every command: help, errors, exit codes, running."""
 
 import json
+import os
 import signal
 import socket
 import subprocess
@@ -246,6 +247,14 @@ def test_a_command_line_that_cannot_be_used_is_an_error_like_others(world: World
         assert error.startswith("error: ")
         assert hint.startswith("hint: see sealane ")
         assert hint.endswith(" --help")
+
+
+def test_what_is_no_file_is_never_replaced(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with pytest.raises(InputError, match="pipe is not a regular file"), files.new(pipe, force=True):
+        pass
+    assert pipe.is_fifo()
 
 
 def test_a_private_file_is_its_owners_alone(tmp_path: Path) -> None:
