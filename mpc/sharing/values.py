@@ -132,6 +132,8 @@ class Secret:
     __array_ufunc__ = None  # as for `Bits`
 
     def __post_init__(self) -> None:
+        if not self.shape:  # numpy makes scalars of results without axes, and warns where these wrap
+            object.__setattr__(self, "parts", tuple(np.asarray(part) for part in self.parts))
         for name in ("low", "high"):  # numpy's integers would wrap where bounds must not
             try:
                 object.__setattr__(self, name, as_index(getattr(self, name)))

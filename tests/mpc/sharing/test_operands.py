@@ -263,10 +263,10 @@ def test_a_value_without_axes_is_computed_with_like_any_other(parties, more):
             engine.open(each)
             for each in (
                 x * total, x < total, (x == -7) & bit, engine.where(bit, x, total), (x < 0).integers(), bit.integers(),
-                total.minimum(x), x + total,
+                total.minimum(x), x + total, (x + x) + (x + x),
             )
         ]  # fmt: skip
 
     for _ in range(8):  # parts are random, and so is whether they wrap
         for found in run_program(program, parties, **more).values():
-            assert [int(each) for each in found] == [-42, 1, 1, -7, 1, 1, -7, -1]
+            assert [int(each) for each in found] == [-42, 1, 1, -7, 1, 1, -7, -1, -28]
