@@ -184,3 +184,31 @@ class Relabelling:
 
     def recv_bytes(self) -> bytes:
         return self.inner.recv_bytes()
+
+
+@dataclass
+class Reseeding:
+    """Replaces the seed that a party starts with."""
+
+    inner: Pipe
+    seed: bytes
+
+    def send_bytes(self, data: bytes, /) -> None:
+        if b"sharing.v1.Start" in data[:40]:
+            start = decode(data, sharing_pb2.Start)
+            start.seed = self.seed
+            data = encode(start)
+        self.inner.send_bytes(data)
+
+    def recv_bytes(self) -> bytes:
+        return self.inner.recv_bytes()
+
+
+@pytest.mark.parametrize("setting", SETTINGS)
+@pytest.mark.parametrize("size", [0, 15, 17])
+def test_a_seed_of_another_length_is_refused(setting, size):
+    def wrap(name, peer, pipe):
+        return Reseeding(pipe, bytes(size)) if (name, peer) == ("cn", "hk") else pipe
+
+    with pytest.raises(ProtocolError, match=rf"^cn: sent a seed of {size} bytes, not 16"):
+        run(setting, program, wrap=wrap)
