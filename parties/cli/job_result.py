@@ -149,6 +149,7 @@ def receipt(session: Session, job_id: str) -> None:
                 "attempt": str(statement.attempt),
                 "started": show_time(statement.started_at) if statement.started_at else "",
                 "receivers": ", ".join(statement.receivers),
+                **{name.replace("_", " "): f"{count:,}" for name, count in statement.counts.items()},
                 "statement": statement.hash,
             }
         )

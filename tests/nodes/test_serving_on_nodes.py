@@ -86,6 +86,9 @@ def test_the_command_line_serves_asks_and_closes(trained: tuple[Sandbox, Job]) -
     assert bank("model", "close", proposed["id"], "--json").json["state"] == "succeeded"
     telecom = Party(nodes["telecom"].node.home.path)
     assert "answers no questions of telecom" in telecom("model", "ask", proposed["id"], "1", code=2).err
+    nodes.await_receipt("telecom", proposed["id"])
+    shown = telecom("job", "receipt", proposed["id"])
+    assert "predicted rows" in shown.out and shown.out.count("holds") == 2
     assert _counted(nodes, proposed["id"]) == [(2, 3), (2, 3)]
 
 
