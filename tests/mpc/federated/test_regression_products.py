@@ -150,6 +150,16 @@ def test_truncation_and_scaling_are_off_by_one_at_most(values, bits, factor):
         assert abs(product - value * factor) <= 2 + abs(value * factor) * 2.0**-26
 
 
+@pytest.mark.parametrize("factor", [1.5 * 2.0**-30, 1.5 * 2.0**-50])
+def test_small_factors_keep_their_digits(factor):
+    values = [2**70, -(2**70)]
+    mask = ring128.random(InsecureSeededRng(b"mask"), len(values))
+    rest = ring128.subtract(ring128.from_ints(values), mask)
+    found = ring128.add(scaled(mask, factor, first=True), scaled(rest, factor, first=False))
+    for value, product in zip(values, ring128.to_ints(found), strict=True):
+        assert abs(product - value * factor) <= 2 + abs(value * factor) * 2.0**-26
+
+
 def test_narrow_keeps_what_fits():
     values = [5, -7, 2**61, -(2**61)]
     mask = ring128.random(system_rng, 4)
