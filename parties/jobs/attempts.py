@@ -62,7 +62,7 @@ def start(db: sqlite3.Connection, me: Identity, job_id: str, now: float) -> None
     """The coordinator starts the next attempt, or ends the job if its own rules no longer allow it."""
     record = get(db, job_id)
     try:
-        check_start(db, me.fingerprint, record, now)
+        check_start(db, me, record, now)
     except NoLongerAllowed as error:
         failure = Failure(Kind.POLICY, error.public, str(error), error.hint)
         fail(db, me, record, me.name, failure, now)
@@ -95,7 +95,7 @@ def started(
     if own.decision != "approved":
         raise ProtocolError("started a job that is not approved here")
     try:
-        check_start(db, me.fingerprint, record, now)
+        check_start(db, me, record, now)
     except NoLongerAllowed as error:
         moved = move(db, record, Event.START, now, attempt=message.attempt, session=None)
         failure = Failure(Kind.POLICY, error.public, str(error), error.hint)

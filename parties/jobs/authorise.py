@@ -4,12 +4,13 @@ import sqlite3
 from dataclasses import dataclass
 
 from mpc import registry
-from mpc.errors import InputError, PolicyDenied
+from mpc.errors import InputError, PolicyDenied, ProtocolError
 from mpc.job import Job
 from mpc.spec import Slot
 from parties import budgets, datasets, grants, models, policy, programs
 from parties.datasets import Dataset
 from parties.identity import peers
+from parties.identity.keys import Identity
 from parties.jobs.records import JobRecord, find, own_part
 
 
@@ -69,9 +70,9 @@ def authorise(db: sqlite3.Connection, me: str, job: Job, now: float) -> Authorit
     return Authority(decision, "" if dataset is None else dataset.commitment)
 
 
-def check_start(db: sqlite3.Connection, me: str, record: JobRecord, now: float) -> None:
+def check_start(db: sqlite3.Connection, me: Identity, record: JobRecord, now: float) -> None:
     """Raise `NoLongerAllowed`, saying which, if what allowed the job when it was approved no longer holds."""
-    name, member = own_part(record, me)
+    name, member = own_part(record, me.fingerprint)
     try:
         spec = registry.get(record.job.protocol)
         params = spec.parse(record.job)
@@ -84,13 +85,11 @@ def check_start(db: sqlite3.Connection, me: str, record: JobRecord, now: float) 
     if now >= record.deadline:
         raise NoLongerAllowed("the job's deadline has passed")
     known = {peer.fingerprint: peer for peer in peers.read_all(db) if peer.state == "active"}
-    for party in record.others(me):
+    for party in record.others(me.fingerprint):
         if party.fingerprint not in known:
             raise NoLongerAllowed(f"{party.name} is no longer its peer")
     _check_grants(db, record, member.dataset, spec.epsilon(params), now)
-    model = spec.model(params)
-    if model and models.find(db, model) is None:
-        raise NoLongerAllowed("its part of the model was removed after it approved the job", hint="train it again")
+    _check_kept(db, me, spec.model(params))
     program = spec.program(record.job, params, name)
     if program and programs.find(db, program) is None:
         raise NoLongerAllowed(
@@ -106,6 +105,23 @@ def check_start(db: sqlite3.Connection, me: str, record: JobRecord, now: float) 
             f"its dataset {member.dataset} was {what} after it approved the job",
             hint="propose the job again, so that it is approved for the data there is now",
         )
+
+
+def _check_kept(db: sqlite3.Connection, me: Identity, model: str) -> None:
+    """Raise `NoLongerAllowed` unless the own part of the model, if there is to be one, is here as it was signed."""
+    if not model:
+        return
+    part = models.find(db, model)
+    if part is None:
+        raise NoLongerAllowed("its part of the model was removed after it approved the job", hint="train it again")
+    try:
+        models.check(me.certificate_pem, part)
+    except ProtocolError as error:
+        raise NoLongerAllowed(
+            "its part of the model is not the one that it signed",
+            str(error),
+            hint="restore its database, or train again",
+        ) from None
 
 
 def _check_grants(db: sqlite3.Connection, record: JobRecord, dataset: str, epsilon: int, now: float) -> None:

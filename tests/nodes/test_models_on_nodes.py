@@ -159,6 +159,25 @@ def test_a_part_that_was_changed_on_disk_ends_the_job_and_is_not_shown(trained: 
     assert nodes.run(_prediction(job_id))["bank"].num_rows
 
 
+def test_a_part_that_another_was_put_in_place_of_ends_the_job_and_the_node_goes_on(
+    trained: tuple[Sandbox, str],
+) -> None:
+    """Whoever can write to the database can name another file, but not sign for it."""
+    nodes, job_id = trained
+    digest = nodes["telecom"].node.model(job_id).digest
+    store = nodes["telecom"].node.home.store()
+    try:
+        with store.transaction() as db:
+            db.execute("UPDATE models SET digest = ?", (digest[::-1],))
+        with pytest.raises(JobFailed, match="telecom: its part of the model is not the one that it signed"):
+            nodes.run(_prediction(job_id))
+    finally:
+        with store.transaction() as db:
+            db.execute("UPDATE models SET digest = ?", (digest,))
+        store.close()
+    assert nodes.run(_prediction(job_id))["bank"].num_rows
+
+
 def test_without_the_part_of_one_party_nobody_predicts(trained: tuple[Sandbox, str]) -> None:
     nodes, job_id = trained
     node = nodes["telecom"].node
