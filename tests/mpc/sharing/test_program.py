@@ -63,8 +63,9 @@ THREE = PAIR | {"sg": "party"}
         (THREE, {}, 1727),
         (THREE, {"verified": True}, 1727),
         (THREE | {"id": "guest"}, {}, 1733),
+        (THREE | {"id": "guest"}, {"verified": True}, 1733),
     ],
-    ids=["two", "helper", "three", "verified", "guest"],
+    ids=["two", "helper", "three", "verified", "guest", "verified guest"],
 )
 def test_a_program_computes_what_it_does_in_the_clear(
     roles: dict[str, str], params: dict[str, Any], total: int
@@ -158,7 +159,6 @@ def test_parties_that_cannot_compute_together_are_refused() -> None:
         ({"hk": "party", "aid": "helper"}, {}, "takes 2 to 3 of role party, not 1"),
         (THREE | {"aid": "helper"}, {}, "a helper helps two parties"),
         (PAIR | {"id": "guest"}, {}, "guests bring values to three parties"),
-        (THREE | {"id": "guest"}, {"verified": True}, "guests bring values to three parties"),
         (PAIR, {"verified": True}, "only three parties can verify each other"),
         (PAIR, {"program": "00"}, "parameters of share.program: program"),
         (PAIR, {"seconds": -1.0}, "parameters of share.program: seconds"),
