@@ -10,7 +10,7 @@ Encoding of a message: one byte N, the N bytes of its protobuf full name, its pr
 import queue
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
 from google.protobuf.message import DecodeError, Message
@@ -158,6 +158,30 @@ class MessageChannel:
 
     def recv_bulk(self, expected: M, into: memoryview, /) -> M | None:
         return decode_bulk(self._pipe.recv_bytes(), expected, into)
+
+
+@dataclass(frozen=True)
+class NamedChannel:
+    """A channel whose errors name the peer."""
+
+    peer: str
+    channel: Channel = field(repr=False)
+
+    def send(self, message: Message, /) -> None:
+        with naming(self.peer):
+            self.channel.send(message)
+
+    def recv(self, expected: type[M], /) -> M:
+        with naming(self.peer):
+            return self.channel.recv(expected)
+
+    def send_bulk(self, message: Message, data: memoryview, /) -> None:
+        with naming(self.peer):
+            self.channel.send_bulk(message, data)
+
+    def recv_bulk(self, expected: M, into: memoryview, /) -> M | None:
+        with naming(self.peer):
+            return self.channel.recv_bulk(expected, into)
 
 
 @dataclass(frozen=True)

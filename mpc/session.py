@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Executor
 from typing import TYPE_CHECKING, Any
 
-from mpc.channel import Channel, naming
+from mpc.channel import Channel, NamedChannel
 from mpc.errors import InputError, ProtocolError
 from mpc.job import Job
 from mpc.questions import Question
@@ -43,7 +43,7 @@ def run_role(
     `tables` holds one Arrow table a slot of the role, with the columns that the job names, in its order.
     `spool` keeps what may outlive the attempt (None: nothing does); `pool`, `model`, `opening`, `questions`, `rows`
     and `program` are as in `Party`. Raises what the protocol raises; `ProtocolError` too when a peer means another job,
-    version or attempt.
+    version or attempt. What a channel or its messages raise names the peer.
     """
     params = spec.parse(job)
     if set(peers) != set(job.members) - {name}:
@@ -60,15 +60,15 @@ def run_role(
         session=session,
         party=name,
     )
-    for channel in peers.values():
+    named = {peer: NamedChannel(peer, channel) for peer, channel in peers.items()}
+    for channel in named.values():
         channel.send(hello)
-    for peer, channel in peers.items():
-        with naming(peer):
-            _check_hello(hello, channel.recv(session_pb2.Hello), peer)
+    for peer, channel in named.items():
+        _check_hello(hello, channel.recv(session_pb2.Hello), peer)
     role = spec.roles[job.members[name].role]
     spool = MemorySpool() if spool is None else spool
     party = Party(
-        name, job, params, peers, rng, progress, session, spool, pool, model, opening, rows, questions, program
+        name, job, params, named, rng, progress, session, spool, pool, model, opening, rows, questions, program
     )
     outcome = role.run(party, tables)
     if (outcome.table is not None) != (name in job.receivers):

@@ -2,9 +2,8 @@
 
 import numpy as np
 
-from mpc.channel import naming
+from mpc.channel import NamedChannel, naming
 from mpc.primitives.paillier import Ciphertexts, PublicKey
-from mpc.psi.multi_steps import NamedChannel
 from protos import federated_pb2 as wire
 
 PIECE_BYTES = 2**20

@@ -47,8 +47,8 @@ from protos import federated_features_pb2 as wire
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from mpc.channel import NamedChannel
     from mpc.primitives.paillier import Packing, PrivateKey
-    from mpc.psi.multi_steps import NamedChannel
 
 I64 = npt.NDArray[np.int64]
 F64 = npt.NDArray[np.float64]
@@ -87,9 +87,9 @@ def _width(job: Job, name: str) -> int:
 
 def _encrypt(party: Party[CorrelationParams], own: I64, others: Sequence[str]) -> dict[str, F64]:
     """The party's turn: by other party the correlations, a row for each own column and a column for each of theirs."""
+    from mpc.channel import NamedChannel
     from mpc.federated.ciphertexts import send_ciphertexts, send_key
     from mpc.primitives.paillier import Encryptor, PrivateKey
-    from mpc.psi.multi_steps import NamedChannel
 
     params, links = party.params, [NamedChannel(peer, party.peers[peer]) for peer in others]
     private = PrivateKey.generate(party.rng, params.key_bits)
@@ -133,9 +133,9 @@ def _receive(
 
 def _multiply(party: Party[CorrelationParams], own: I64, encrypting: str) -> dict[str, F64]:
     """The party's part in another's turn: if it is a receiver, the correlations as `_encrypt` gives them."""
+    from mpc.channel import NamedChannel
     from mpc.federated.ciphertexts import receive_ciphertexts, receive_key, send_ciphertexts
     from mpc.primitives.paillier import Encryptor, matrix_product
-    from mpc.psi.multi_steps import NamedChannel
 
     params, theirs = party.params, _width(party.job, encrypting)
     link = NamedChannel(encrypting, party.peers[encrypting])

@@ -51,10 +51,10 @@ from protos import federated_features_pb2 as wire
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from mpc.channel import NamedChannel
     from mpc.federated.columns import Column
     from mpc.federated.features_local import Grouped
     from mpc.primitives.paillier import Packing, PrivateKey
-    from mpc.psi.multi_steps import NamedChannel
 
 I64 = npt.NDArray[np.int64]
 F64 = npt.NDArray[np.float64]
@@ -62,10 +62,10 @@ F64 = npt.NDArray[np.float64]
 
 def lead(party: Party[WoeParams], tables: "Mapping[str, pa.Table]") -> Outcome:
     """The label holder's part: its own columns' evidence as a model, all parties' as a table."""
+    from mpc.channel import NamedChannel
     from mpc.federated.ciphertexts import send_ciphertexts, send_key
     from mpc.federated.columns import complete, read_columns, read_numbers
     from mpc.primitives.paillier import Encryptor, PrivateKey
-    from mpc.psi.multi_steps import NamedChannel
 
     params, columns = party.params, read_columns(tables)
     (name,) = tables["label"].column_names
@@ -95,10 +95,10 @@ def lead(party: Party[WoeParams], tables: "Mapping[str, pa.Table]") -> Outcome:
 
 def follow(party: Party[WoeParams], tables: "Mapping[str, pa.Table]") -> Outcome:
     """A feature holder's part: its own columns' evidence, as a model and as a table."""
+    from mpc.channel import NamedChannel
     from mpc.federated.ciphertexts import receive_ciphertexts, receive_key, send_ciphertexts
     from mpc.federated.columns import read_columns
     from mpc.primitives.paillier import Encryptor, shift_and_pack, sum_by_index
-    from mpc.psi.multi_steps import NamedChannel
 
     params, columns = party.params, read_columns(tables)
     aligned = alignment.align(party, tables["key"], LABEL_HOLDER)

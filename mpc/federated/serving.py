@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from mpc.channel import NamedChannel
 from mpc.errors import InputError, ProtocolError
 from mpc.federated import alignment, regression_predict, trees_predict
 from mpc.federated.alignment import FEATURE_HOLDER, LABEL_HOLDER
@@ -32,7 +33,6 @@ from mpc.federated.regression_predict import PREDICT_SLOTS
 from mpc.federated.serving_params import MAX_CALL_ROWS, ServeParams
 from mpc.federated.trees_predict import SLOTS
 from mpc.job import Job
-from mpc.psi.multi_steps import NamedChannel
 from mpc.psi.params import Params, by_role, check_keys, profile_names
 from mpc.spec import Estimate, Outcome, Party, Role, Spec
 from mpc.tally import Tally

@@ -8,6 +8,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
+from mpc.channel import NamedChannel
 from mpc.errors import ProtocolError
 from mpc.federated import trees_wire as steps
 from mpc.federated.ciphertexts import receive_ciphertexts, receive_key, send_ciphertexts
@@ -16,7 +17,6 @@ from mpc.federated.trees_columns import OwnColumns
 from mpc.federated.trees_grow import Family, Node, smaller_child
 from mpc.federated.trees_params import TreesParams
 from mpc.primitives.paillier import Ciphertexts, Encryptor, PublicKey, add, shift_and_pack, sum_by_index
-from mpc.psi.multi_steps import NamedChannel
 from mpc.psi.steps import permutation
 from mpc.spec import Party
 from protos import federated_trees_pb2 as wire

@@ -5,13 +5,13 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 
+from mpc.channel import NamedChannel
 from mpc.errors import InputError, ProtocolError
 from mpc.federated import trees_wire as steps
 from mpc.federated.ciphertexts import piece_size, receive_ciphertexts, send_ciphertexts, send_key
 from mpc.federated.trees_grow import Family, Gradients, Node
 from mpc.federated.trees_params import MAX_BINS, MAX_COLUMNS, TreesParams
 from mpc.primitives.paillier import Ciphertexts, Encryptor, PrivateKey, decrypt
-from mpc.psi.multi_steps import NamedChannel
 from mpc.spec import Party
 from protos import federated_trees_pb2 as wire
 

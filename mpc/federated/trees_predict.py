@@ -42,11 +42,11 @@ from protos import federated_trees_pb2 as wire
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from mpc.channel import NamedChannel
     from mpc.federated.columns import Column
     from mpc.federated.model import Model
     from mpc.federated.trees_forest import Forest, Rules
     from mpc.federated.trees_objective import Target
-    from mpc.psi.multi_steps import NamedChannel
 
 AnyParty = Party[PredictParams] | Party[EvaluateParams] | Party[ServeParams]
 

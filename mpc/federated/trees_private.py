@@ -27,6 +27,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from mpc.channel import NamedChannel
 from mpc.errors import ProtocolError
 from mpc.federated import trees_wire as steps
 from mpc.federated.alignment import MOST_PARTIES
@@ -52,7 +53,6 @@ from mpc.federated.trees_grow import (
 from mpc.federated.trees_label_side import FeatureLink, Group
 from mpc.federated.trees_params import TreesParams
 from mpc.primitives.paillier import Ciphertexts, Encryptor, PublicKey, add_plain, shift_and_pack
-from mpc.psi.multi_steps import NamedChannel
 from mpc.sharing.engine import start
 from mpc.sharing.values import Bits, Secret
 from mpc.spec import Party

@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from mpc.channel import NamedChannel
 from mpc.errors import InputError, ProtocolError
 from mpc.federated.trees_grow import GRADIENT_BITS, PRIVATE_GRADIENT_BITS
 from mpc.federated.trees_params import TreesParams
 from mpc.primitives.paillier import Packing, PublicKey, ints_from_words, words_from_ints
-from mpc.psi.multi_steps import NamedChannel
 from mpc.rng import Rng
 from mpc.spec import Party
 

@@ -132,7 +132,7 @@ def combine(engine: Engine, words: Mapping[str, U64 | None], shape: tuple[int, .
 
 def meeting(party: Party[Any], label: bytes, peers: Sequence[str]) -> Party[MultiParams]:
     """The party as it evaluates PRFs with those peers."""
-    channels = {peer: prf.NamedChannel(peer, party.peers[peer]) for peer in peers}
+    channels = {peer: party.peers[peer] for peer in peers}
     return replace(party, params=MultiParams(), peers=channels, session=join_session(party.session, label))
 
 

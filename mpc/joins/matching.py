@@ -123,7 +123,7 @@ def _meet(
     check_table(party.name, table, declared.get(party.name, {}))
     peer = other if party.name == asker else asker
     params = VoleParams(min_result=0)
-    alone = {peer: multi_steps.NamedChannel(peer, party.peers[peer])}
+    alone = {peer: party.peers[peer]}
     pair = replace(party, params=params, peers=alone, session=join_session(party.session, label))
     link = exchange_sizes(replace(pair, params=params.matching), len(table.keys))
     fast.check_size(link)

@@ -5,12 +5,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from hashlib import blake2b
-from typing import TypeVar
 
 import numpy as np
-from google.protobuf.message import Message
 
-from mpc.channel import Channel, naming
+from mpc.channel import naming
 from mpc.errors import InputError, ProtocolError
 from mpc.primitives import base_ot, key_agreement, okvs, oprf, vole
 from mpc.primitives.aes import KEY_BYTES, FixedKey
@@ -32,32 +30,6 @@ TAGGED_WORDS = 3  # of F: one that masks a share, two for tags
 _DOMAIN_SHARE = b"sealane/psi.multi.share/1"
 _DOMAIN_PAIR = b"sealane/psi.multi.pair/1\0"
 _PIECE_KEYS = 2**15
-
-M = TypeVar("M", bound=Message)
-
-
-@dataclass(frozen=True)
-class NamedChannel:
-    """A channel whose errors name the peer."""
-
-    peer: str
-    channel: Channel = field(repr=False)
-
-    def send(self, message: Message, /) -> None:
-        with naming(self.peer):
-            self.channel.send(message)
-
-    def recv(self, expected: type[M], /) -> M:
-        with naming(self.peer):
-            return self.channel.recv(expected)
-
-    def send_bulk(self, message: Message, data: memoryview, /) -> None:
-        with naming(self.peer):
-            self.channel.send_bulk(message, data)
-
-    def recv_bulk(self, expected: M, into: memoryview, /) -> M | None:
-        with naming(self.peer):
-            return self.channel.recv_bulk(expected, into)
 
 
 @dataclass(frozen=True)
@@ -87,7 +59,7 @@ def start(party: Party[MultiParams], digests: fast.U8) -> Group:
         )
     private, nonce = party.rng(key_agreement.KEY_BYTES), party.rng(NONCE_BYTES)
     public = key_agreement.public_key(private)
-    channels = {peer: NamedChannel(peer, party.peers[peer]) for peer in sorted(party.peers)}
+    channels = {peer: party.peers[peer] for peer in sorted(party.peers)}
     told = set(channels) if party.name == leader else {leader}
     for peer, channel in channels.items():
         keys = own if peer in told else 0

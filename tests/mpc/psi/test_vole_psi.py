@@ -449,6 +449,12 @@ def test_nonces_and_seeds_of_another_length_are_refused(size: int) -> None:
     assert f"seed of {size} bytes" in str(run_against("alice", psi_vole_pb2.Seed, 0, lambda _m: seed))
 
 
+def test_a_message_of_another_kind_is_refused_with_the_name_of_who_sent_it() -> None:
+    error = run_against("alice", psi_vole_pb2.Seed, 0, lambda _m: [psi_vole_pb2.Offer(nonce=bytes(16))])
+    assert isinstance(error, ProtocolError)
+    assert str(error) == "alice: expected sealane.psi_vole.v1.Seed, got 'sealane.psi_vole.v1.Offer'"
+
+
 PIECES = [
     ("alice", 0, "a request for a correlation"),
     ("alice", 1, "a masked vector"),
