@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.pipes import SocketPipe
+from mpc import ahead
 from mpc.channel import MessageChannel
 from mpc.rng import system_rng
 from mpc.sharing.engine import Engine, help_others, start
@@ -118,6 +119,7 @@ def play(
     repeats: int,
 ) -> None:
     """The part of a party: reports a `Timing` a case, the helper nothing."""
+    ahead.keep_freed_memory()  # as a node's worker does
     pipes = {peer: SocketPipe(end) for peer, end in ends.items()}
     channels = {peer: MessageChannel(pipe) for peer, pipe in pipes.items()}
     go.send(None)
@@ -140,6 +142,7 @@ def play_sum(
     go: Connection, name: str, ends: Mapping[str, socket.socket], session: bytes, size: int, repeats: int
 ) -> None:
     """The part of a party in the sum of a vector of each: reports a `Timing`."""
+    ahead.keep_freed_memory()  # as in `play`
     pipes = {peer: SocketPipe(end) for peer, end in ends.items()}
     links = Links({peer: MessageChannel(pipe) for peer, pipe in pipes.items()})
     members = tuple(sorted([name, *ends]))
