@@ -12,24 +12,26 @@ Cost:     8 bytes a value from the guest, and 16 between the computing parties; 
 """
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from typing import Generic, TypeVar
 
 import numpy as np
 
 from mpc.errors import InputError
-from mpc.sharing.protocol import BitParts, Shape, Words
+from mpc.sharing.protocol import BitParts, Shape, Sharing, Words
 from mpc.sharing.replicated import Replicated
 from mpc.sharing.ring import I64, U8, U64, pack, unpack, words_of
 from mpc.sharing.wire import Wire
 
+S = TypeVar("S", bound=Sharing)
 
-class Hosts:
-    """`Sharing` of a computing party: that of the three, and `wires` to the guests, one each."""
 
-    def __init__(self, inner: Replicated, name: str, computing: Sequence[str], wires: Mapping[str, Wire]) -> None:
+class Hosting(Generic[S]):
+    """What of a computing party's `Sharing` is that of the three; `wires` lead to the guests, one each."""
+
+    def __init__(self, inner: S, wires: Mapping[str, Wire]) -> None:
         self._inner = inner
-        self._name = name
-        self._first, self._second = computing[:2]
         self._wires = wires
         self.constant = inner.constant
         self.constant_bits = inner.constant_bits
@@ -42,6 +44,19 @@ class Hosts:
         self.select = inner.select
         self.shuffle = inner.shuffle
         self.finish = inner.finish
+
+    def sums_by(self, owner: str, groups: I64 | None, count: int, x: Words, shape: tuple[int, int]) -> Words:
+        _check_computes(owner, self._wires)
+        return self._inner.sums_by(owner, groups, count, x, shape)
+
+
+class Hosts(Hosting[Replicated]):
+    """`Sharing` of a computing party."""
+
+    def __init__(self, inner: Replicated, name: str, computing: Sequence[str], wires: Mapping[str, Wire]) -> None:
+        super().__init__(inner, wires)
+        self._name = name
+        self._first, self._second = computing[:2]
 
     def share(self, owner: str, values: U64 | None, shape: Shape) -> Words:
         if owner not in self._wires:
@@ -88,10 +103,6 @@ class Hosts:
                 if part is not None:
                     wire.send(guest, part)
 
-    def sums_by(self, owner: str, groups: I64 | None, count: int, x: Words, shape: tuple[int, int]) -> Words:
-        check_computes(owner, self._wires)
-        return self._inner.sums_by(owner, groups, count, x, shape)
-
     def announce(self, owner: str, value: int | None) -> int:
         guest = self._wires.get(owner)
         found = self._inner.announce(owner, value) if guest is None else guest.announce(owner, (), None)
@@ -107,13 +118,77 @@ class Hosts:
         return self._first if owner in self._wires else owner
 
 
-class Guest:
-    """`Sharing` of a guest, which runs the same program without parts. `wires` lead to the computing parties."""
+class Partless(ABC):
+    """What all guests do: run the same program without parts. `wires` lead to the computing parties."""
 
     def __init__(self, name: str, computing: Sequence[str], wires: Mapping[str, Wire]) -> None:
         self._name = name
         self._computing = tuple(computing)
         self._wires = wires
+
+    def announce(self, owner: str, value: int | None) -> int:
+        if owner == self._name:
+            assert value is not None
+            for peer, wire in self._wires.items():
+                wire.announce(owner, (peer,), value)
+            return value
+        return self._hear(owner)
+
+    @abstractmethod
+    def _hear(self, owner: str) -> int:
+        """A number that another party announces."""
+
+    def sums_by(self, owner: str, groups: I64 | None, count: int, x: Words, shape: tuple[int, int]) -> Words:
+        del groups, count, x, shape
+        _check_computes(owner, (self._name,))
+        return ()
+
+    def constant(self, values: U64) -> Words:
+        del values
+        return ()
+
+    def constant_bits(self, values: U8) -> BitParts:
+        del values
+        return ()
+
+    def multiply(self, x: Words, y: Words, shape: Shape) -> Words:
+        del x, y, shape
+        return ()
+
+    def matmul(self, x: Words, y: Words, sizes: tuple[int, int, int]) -> Words:
+        del x, y, sizes
+        return ()
+
+    def conjoin(self, x: BitParts, y: BitParts, shape: Shape) -> BitParts:
+        del x, y, shape
+        return ()
+
+    def sign(self, x: Words, shape: Shape, width: int) -> BitParts:
+        del x, shape, width
+        return ()
+
+    def zero(self, x: Words, shape: Shape, width: int) -> BitParts:
+        del x, shape, width
+        return ()
+
+    def integers(self, x: BitParts, shape: Shape) -> Words:
+        del x, shape
+        return ()
+
+    def select(self, bits: BitParts, x: Words, shape: Shape) -> Words:
+        del bits, x, shape
+        return ()
+
+    def shuffle(self, x: Words, shape: tuple[int, int]) -> Words:
+        del x, shape
+        return ()
+
+    def finish(self) -> None:  # noqa: B027 (nothing to do is what all guests do)
+        """There is nobody to tell."""
+
+
+class Guest(Partless):
+    """`Sharing` of a guest."""
 
     def share(self, owner: str, values: U64 | None, shape: Shape) -> Words:
         if owner == self._name:
@@ -156,67 +231,14 @@ class Guest:
         first, second = (self._wires[peer].receive(peer, shape) for peer in self._computing[:2])
         return first, second
 
-    def sums_by(self, owner: str, groups: I64 | None, count: int, x: Words, shape: tuple[int, int]) -> Words:
-        del groups, count, x, shape
-        check_computes(owner, (self._name,))
-        return ()
-
-    def announce(self, owner: str, value: int | None) -> int:
-        if owner == self._name:
-            assert value is not None
-            for peer, wire in self._wires.items():
-                wire.announce(owner, (peer,), value)
-            return value
+    def _hear(self, owner: str) -> int:
         speaker = owner if owner in self._wires else self._computing[0]
         for wire in self._wires.values():
             wire.begin("announce", 1)
         return int(self._wires[speaker].receive(speaker, (1,))[0])
 
-    def constant(self, values: U64) -> Words:
-        del values
-        return ()
 
-    def constant_bits(self, values: U8) -> BitParts:
-        del values
-        return ()
-
-    def multiply(self, x: Words, y: Words, shape: Shape) -> Words:
-        del x, y, shape
-        return ()
-
-    def matmul(self, x: Words, y: Words, sizes: tuple[int, int, int]) -> Words:
-        del x, y, sizes
-        return ()
-
-    def conjoin(self, x: BitParts, y: BitParts, shape: Shape) -> BitParts:
-        del x, y, shape
-        return ()
-
-    def sign(self, x: Words, shape: Shape, width: int) -> BitParts:
-        del x, shape, width
-        return ()
-
-    def zero(self, x: Words, shape: Shape, width: int) -> BitParts:
-        del x, shape, width
-        return ()
-
-    def integers(self, x: BitParts, shape: Shape) -> Words:
-        del x, shape
-        return ()
-
-    def select(self, bits: BitParts, x: Words, shape: Shape) -> Words:
-        del bits, x, shape
-        return ()
-
-    def shuffle(self, x: Words, shape: tuple[int, int]) -> Words:
-        del x, shape
-        return ()
-
-    def finish(self) -> None:
-        """There is nobody to tell."""
-
-
-def check_computes(owner: str, guests: Mapping[str, Wire] | tuple[str, ...]) -> None:
+def _check_computes(owner: str, guests: Mapping[str, Wire] | tuple[str, ...]) -> None:
     """Raise `InputError` for a guest that is to know groups."""
     if owner in guests:
         raise InputError(f"{owner} does not compute: it cannot sum up by groups that it knows")

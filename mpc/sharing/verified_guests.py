@@ -20,10 +20,10 @@ import numpy as np
 
 from mpc.primitives.prg import SEED_BYTES, Prg
 from mpc.rng import Rng
-from mpc.sharing.guests import Guest, check_computes
+from mpc.sharing.guests import Hosting, Partless
 from mpc.sharing.judges import HASH_BYTES, hash_of
 from mpc.sharing.protocol import BitParts, Shape, Words
-from mpc.sharing.ring import I64, U8, U64, pack, unpack, words_of
+from mpc.sharing.ring import U8, U64, pack, unpack, words_of
 from mpc.sharing.verified import Verified
 from mpc.sharing.wire import Wire
 
@@ -33,25 +33,13 @@ _SENT = 2  # the part that is sent; the others come from seeds
 _HOLDERS = ((0, 2), (1, 0), (2, 1))  # party i holds parts i and i + 1: who holds each part, first as its first
 
 
-class CheckedHosts:
-    """`Sharing` of a computing party: that of the three, and `wires` to the guests, one each."""
+class CheckedHosts(Hosting[Verified]):
+    """`Sharing` of a computing party."""
 
     def __init__(self, inner: Verified, name: str, computing: Sequence[str], wires: Mapping[str, Wire]) -> None:
-        self._inner = inner
+        super().__init__(inner, wires)
         self._index = list(computing).index(name)
         self._computing = tuple(computing)
-        self._wires = wires
-        self.constant = inner.constant
-        self.constant_bits = inner.constant_bits
-        self.multiply = inner.multiply
-        self.matmul = inner.matmul
-        self.conjoin = inner.conjoin
-        self.sign = inner.sign
-        self.zero = inner.zero
-        self.integers = inner.integers
-        self.select = inner.select
-        self.shuffle = inner.shuffle
-        self.finish = inner.finish
         self.check_zero = inner.check_zero
         self.check_no_bits = inner.check_no_bits
         self._seeds = {guest: self._take_seeds(guest) for guest in wires}
@@ -115,10 +103,6 @@ class CheckedHosts:
             self._wires[guest].send(guest, parts[0])
             self._wires[guest].send(guest, hash_of(parts[1]))
 
-    def sums_by(self, owner: str, groups: I64 | None, count: int, x: Words, shape: tuple[int, int]) -> Words:
-        check_computes(owner, self._wires)
-        return self._inner.sums_by(owner, groups, count, x, shape)
-
     def announce(self, owner: str, value: int | None) -> int:
         wire = self._wires.get(owner)
         if wire is None:
@@ -132,25 +116,11 @@ class CheckedHosts:
         return found
 
 
-class CheckedGuest:
-    """`Sharing` of a guest, which runs the same program without parts. `wires` lead to the computing parties."""
+class CheckedGuest(Partless):
+    """`Sharing` of a guest."""
 
     def __init__(self, name: str, computing: Sequence[str], wires: Mapping[str, Wire], rng: Rng) -> None:
-        self._name = name
-        self._computing = tuple(computing)
-        self._wires = wires
-        idle = Guest(name, computing, wires)
-        self.constant = idle.constant
-        self.constant_bits = idle.constant_bits
-        self.multiply = idle.multiply
-        self.matmul = idle.matmul
-        self.conjoin = idle.conjoin
-        self.sign = idle.sign
-        self.zero = idle.zero
-        self.integers = idle.integers
-        self.select = idle.select
-        self.shuffle = idle.shuffle
-        self.finish = idle.finish
+        super().__init__(name, computing, wires)
         self._seeds = [rng(SEED_BYTES) for _ in range(_SENT)]
         self._begin("guest_seeds", _SEED_WORDS)
         for index, peer in enumerate(self._computing):
@@ -214,23 +184,14 @@ class CheckedGuest:
                 raise self._wires[one].fault(f"{one} or {other}", "opened a part that the other one denies")
         return parts
 
-    def announce(self, owner: str, value: int | None) -> int:
-        if owner == self._name:
-            assert value is not None
-            for peer, wire in self._wires.items():
-                wire.announce(owner, (peer,), value)
-            return value
+    def _hear(self, owner: str) -> int:
+        del owner  # all who compute have it
         self._begin("announce", 1)
         told = {peer: int(self._wires[peer].receive(peer, (1,))[0]) for peer in self._computing}
         if len(set(told.values())) > 1:
             who, wire = " or ".join(self._computing), self._wires[self._computing[0]]
             raise wire.fault(who, "says another number than the others")
         return told[self._computing[0]]
-
-    def sums_by(self, owner: str, groups: I64 | None, count: int, x: Words, shape: tuple[int, int]) -> Words:
-        del groups, count, x, shape
-        check_computes(owner, (self._name,))
-        return ()
 
     def check_zero(self, x: Words, complaint: str) -> None:
         """Those who compute check."""
